@@ -1,0 +1,109 @@
+"""The attributes of an entry: where each stands, its VR, and what must not be empty.
+
+From the Modality Worklist Information Model (PS3.4 K.6.1.2.2) and PS3.6. The VRs are here too because
+importing pydicom takes longer than a run that has nothing to change.
+"""
+
+#: Attributes of the one item in ScheduledProcedureStepSequence, and their VRs.
+STEP = {
+    "ScheduledStationAETitle": "AE",
+    "ScheduledProcedureStepStartDate": "DA",
+    "ScheduledProcedureStepStartTime": "TM",
+    "ScheduledProcedureStepEndDate": "DA",
+    "ScheduledProcedureStepEndTime": "TM",
+    "Modality": "CS",
+    "ScheduledPerformingPhysicianName": "PN",
+    "ScheduledProcedureStepDescription": "LO",
+    "ScheduledStationName": "SH",
+    "ScheduledProcedureStepLocation": "SH",
+    "PreMedication": "LO",
+    "ScheduledProcedureStepID": "SH",
+    "RequestedContrastAgent": "LO",
+    "ScheduledProcedureStepStatus": "CS",
+    "CommentsOnTheScheduledProcedureStep": "LT",
+}
+#: Attributes at the root that every entry has. An operator's template may add any other.
+ROOT = {
+    "RequestedProcedureID": "SH",
+    "RequestedProcedureDescription": "LO",
+    "StudyInstanceUID": "UI",
+    "RequestedProcedurePriority": "SH",
+    "PatientTransportArrangements": "LO",
+    "AccessionNumber": "SH",
+    "RequestingPhysician": "PN",
+    "ReferringPhysicianName": "PN",
+    "AdmissionID": "LO",
+    "CurrentPatientLocation": "LO",
+    "PatientName": "PN",
+    "PatientID": "LO",
+    "PatientBirthDate": "DA",
+    "PatientSex": "CS",
+    "PatientWeight": "DS",
+    "ConfidentialityConstraintOnPatientDataDescription": "LO",
+    "PatientState": "LO",
+    "PregnancyStatus": "US",
+    "MedicalAlerts": "LO",
+    "Allergies": "LO",
+    "SpecialNeeds": "LO",
+}
+#: Attributes of type 2: there and empty where nothing is known.
+TYPE_2 = {keyword for keyword in ROOT if keyword not in {"StudyInstanceUID", "RequestedProcedureDescription"}} | {
+    "ScheduledPerformingPhysicianName",
+    "ScheduledStationName",
+    "ScheduledProcedureStepLocation",
+}
+#: Sequences of type 2. Without them the broker logs a warning an entry a query.
+EMPTY_SEQUENCES = ("ReferencedStudySequence", "ReferencedPatientSequence")
+#: What the broker skips an entry without.
+REQUIRED = {
+    "ScheduledStationAETitle",
+    "ScheduledProcedureStepStartDate",
+    "ScheduledProcedureStepStartTime",
+    "Modality",
+    "ScheduledProcedureStepID",
+    "ScheduledProcedureStepDescription",
+    "RequestedProcedureID",
+    "RequestedProcedureDescription",
+    "StudyInstanceUID",
+    "PatientName",
+    "PatientID",
+}
+#: Text that tells one thing from another: it is taken as it is or not at all. Other text is made to fit.
+IDENTIFIERS = {
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "AccessionNumber",
+    "AdmissionID",
+    "RequestedProcedureID",
+    "ScheduledProcedureStepID",
+    "ScheduledStationName",
+}
+#: The VRs of text in the scanner's character set, and the most characters of each (PN: of its one group).
+TEXT_LENGTH = {"LO": 64, "LT": 10240, "PN": 64, "SH": 16, "ST": 1024, "UC": 2**16, "UT": 2**16}
+#: Python's codec for each character set (PS3.3 C.12.1.1.2) in which a backslash is only ever a backslash.
+CODECS = {
+    "ISO_IR 6": "ascii",
+    "ISO_IR 100": "iso8859_1",
+    "ISO_IR 101": "iso8859_2",
+    "ISO_IR 109": "iso8859_3",
+    "ISO_IR 110": "iso8859_4",
+    "ISO_IR 126": "iso8859_7",
+    "ISO_IR 127": "iso8859_6",
+    "ISO_IR 138": "iso8859_8",
+    "ISO_IR 144": "iso8859_5",
+    "ISO_IR 148": "iso8859_9",
+    "ISO_IR 166": "iso8859_11",
+    "ISO_IR 192": "utf_8",
+    "ISO_IR 203": "iso8859_15",
+}
+
+
+def vr_of(keyword: str) -> str:
+    """Return the attribute's value representation."""
+    vr = STEP.get(keyword) or ROOT.get(keyword)
+    if vr is None:
+        from pydicom.datadict import dictionary_VR  # noqa: PLC0415 - only templates come here
+
+        vr = dictionary_VR(keyword)
+    return vr

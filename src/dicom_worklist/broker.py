@@ -1,0 +1,69 @@
+"""Asking the broker as a scanner would: C-ECHO and C-FIND (PS3.4 K), for `dicom-worklist check`."""
+
+from collections.abc import Iterable
+
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  # type: ignore[attr-defined]
+
+from dicom_worklist.attributes import ROOT, STEP
+from dicom_worklist.config import Broker, Scanner
+from dicom_worklist.errors import BrokerError
+
+SUCCESS, PENDING = 0x0000, {0xFF00, 0xFF01}
+#: How long the broker may take to answer, in seconds.
+TIMEOUT = 30
+
+
+def find(broker: Broker, scanner: Scanner) -> list[Dataset]:
+    """Return the entries that this scanner is shown, after a C-ECHO.
+
+    Raises:
+        BrokerError: the broker can't be reached, doesn't know the worklist, or can't answer.
+    """
+    query, step = Dataset(), Dataset()
+    for part, keywords in ((query, ROOT), (step, STEP)):
+        for keyword in keywords:
+            setattr(part, keyword, None)
+    step.ScheduledStationAETitle = scanner.ae_title
+    query.ScheduledProcedureStepSequence = Sequence([step])
+    association = _associate(broker, scanner)
+    try:
+        if (status := association.send_c_echo()).get("Status") != SUCCESS:
+            raise _failure(broker, scanner, f"answers C-ECHO with {_said(status)}")
+        return list(_entries(broker, scanner, association.send_c_find(query, ModalityWorklistInformationFind)))
+    finally:
+        association.release()
+
+
+def _associate(broker: Broker, scanner: Scanner) -> Association:
+    ae = AE(ae_title=scanner.ae_title)
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = TIMEOUT
+    ae.add_requested_context(Verification)
+    ae.add_requested_context(ModalityWorklistInformationFind)
+    association = ae.associate(broker.host, broker.port, ae_title=scanner.worklist)
+    if association.is_rejected:
+        raise _failure(broker, scanner, "refuses the association: it serves no such worklist, or not this host")
+    if not association.is_established:
+        raise _failure(broker, scanner, "doesn't answer: check that its container runs, and broker.host and .port")
+    return association
+
+
+def _entries(broker: Broker, scanner: Scanner, answers: Iterable[tuple[Dataset, Dataset | None]]) -> Iterable[Dataset]:
+    for status, entry in answers:
+        if status.get("Status") in PENDING and entry is not None:
+            yield entry
+        elif status.get("Status") != SUCCESS:
+            raise _failure(broker, scanner, f"answers C-FIND with {_said(status)}: see the broker's log")
+
+
+def _said(status: Dataset) -> str:
+    return f"status {status.Status:04X}" if "Status" in status else "nothing"
+
+
+def _failure(broker: Broker, scanner: Scanner, what: str) -> BrokerError:
+    return BrokerError(
+        f"the broker on {broker.host}:{broker.port}, worklist {scanner.worklist}, asked as {scanner.ae_title}, {what}"
+    )

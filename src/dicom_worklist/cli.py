@@ -1,0 +1,226 @@
+"""The command `dicom-worklist`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+
+from dicom_worklist import __version__, folder, sync
+from dicom_worklist.attributes import ROOT, STEP
+from dicom_worklist.config import Config, load
+from dicom_worklist.errors import BrokerError, WorklistError
+
+DONE, REJECTED = 0, 3
+#: Fewer changes than this are over before a progress bar can be read.
+PROGRESS_FROM = 100
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status.
+
+    0 done; 2 usage or configuration; 3 done, but bookings were rejected; 4 the source could not be read;
+    5 the folder could not be written or locked; 6 the broker doesn't show what the folder holds.
+    """
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show must not end the run
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except WorklistError as error:
+        print(f"dicom-worklist: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dicom-worklist",
+        description="Turns the bookings of an imaging centre's calendar into a DICOM Modality Worklist.",
+        epilog="Exit status: 0 done; 2 usage or configuration; 3 done, but bookings were rejected; "
+        "4 the bookings could not be read; 5 the folder could not be written or locked; "
+        "6 the broker doesn't show what the folder holds.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="sync | list | check")
+    for run, summary in (
+        (_sync, "make the worklist equal to the calendar"),
+        (_list, "show what the scanners see now"),
+        (_check, "check the configuration, the source, the folder and the broker"),
+    ):
+        command = commands.add_parser(run.__name__.lstrip("_"), help=summary, description=f"{summary}.")
+        command.set_defaults(run=run)
+        command.add_argument("-c", "--config", required=True, metavar="FILE", help="the configuration file")
+        if run is not _check:
+            command.add_argument("--json", action="store_true", help="print one JSON object")
+        if run is _sync:
+            command.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="stands in for today at the site")
+            command.add_argument("--dry-run", action="store_true", help="say what would change; write nothing")
+    return parser
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day: write YYYY-MM-DD") from None
+
+
+def _sync(options: argparse.Namespace) -> int:
+    report = sync.run(load(options.config), options.day, dry_run=options.dry_run, track=_track)
+    if options.json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        _print_report(report, dry_run=options.dry_run)
+    return REJECTED if report.rejected else DONE
+
+
+def _print_report(report: sync.Report, *, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    for verb in ("published", "updated", "removed"):
+        for entry in getattr(report, verb):
+            print(f"{would}{verb} booking {entry['booking_id']} on {entry['ae_title']}")
+    for rejection in report.rejected:
+        print(f"rejected booking {rejection['booking_id']}: {rejection['reason']}")
+    for warning in report.warnings:
+        print(f"warning: {warning}")
+    print(
+        f"{report.day}: {len(report.published)} {would}published, {len(report.updated)} updated, "
+        f"{len(report.removed)} removed, {len(report.unchanged)} unchanged, "
+        f"{len(report.rejected)} rejected, {len(report.warnings)} warnings"
+    )
+
+
+def _track(items: Sequence[str], description: str) -> Iterable[str]:
+    """Show a progress bar where somebody watches and there is something to wait for."""
+    if len(items) < PROGRESS_FROM or not sys.stderr.isatty():
+        return items
+    from rich.console import Console  # noqa: PLC0415 - cron needs none of it
+    from rich.progress import track  # noqa: PLC0415
+
+    return track(items, description, console=Console(stderr=True), transient=True)
+
+
+def _list(options: argparse.Namespace) -> int:
+    entries, unreadable = _entries(load(options.config))
+    for problem in unreadable:
+        print(f"dicom-worklist: {problem}", file=sys.stderr)
+    if options.json:
+        print(json.dumps({"entries": entries}, indent=2))
+        return DONE
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(title=f"{len(entries)} worklist entries", title_justify="left")
+    for heading, style in (
+        ("scanner", "bold cyan"),
+        ("start", "bold"),
+        ("patient name", "bold green"),
+        ("project", ""),
+        ("booked by", ""),
+        ("booking", "dim"),
+    ):
+        table.add_column(heading, style=style, overflow="fold")
+    for entry in entries:
+        texts = (
+            entry.get("ScheduledStationAETitle"),
+            _start(entry),
+            entry.get("PatientName"),
+            entry.get("RequestedProcedureDescription"),
+            entry.get("RequestingPhysician"),
+            entry.get("AccessionNumber"),
+        )
+        table.add_row(*(Text(str(text or "")) for text in texts))
+    # a pipe has no width: what reads it gets whole lines
+    Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+    return DONE
+
+
+def _start(entry: Mapping[str, object]) -> str:
+    """Return a DICOM date and time as people write them, or as they stand there."""
+    text = f"{entry.get('ScheduledProcedureStepStartDate')} {entry.get('ScheduledProcedureStepStartTime')}"
+    try:
+        return datetime.strptime(text, "%Y%m%d %H%M%S").isoformat(" ", "minutes")  # noqa: DTZ007 - the site's own
+    except ValueError:
+        return text
+
+
+def _entries(config: Config) -> tuple[list[dict[str, object]], list[str]]:
+    """Return the entries of all worklists in the order of the day, and what the broker would skip."""
+    from dicom_worklist import dataset  # noqa: PLC0415 - the sync often needs no pydicom
+
+    entries: list[dict[str, object]] = []
+    unreadable: list[str] = []
+    for path in config.folders():
+        for name, content in folder.read(path, lock_timeout=config.worklist.lock_timeout).items():
+            try:
+                attributes = dataset.attributes_of(dataset.decode(content))
+            except ValueError as error:
+                unreadable.append(f"{path / name} is shown to nobody: {error}")
+                continue
+            booking_id, ae_title = folder.parse_file_name(name) or (None, None)
+            place: dict[str, object] = {"booking_id": booking_id, "ae_title": ae_title, "worklist": path.name}
+            entries.append(place | {"file": name} | attributes)
+    keys = ("ScheduledStationAETitle", "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
+    return sorted(entries, key=lambda entry: [str(entry.get(key, "")) for key in keys]), unreadable
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Check all four, and return the exit status of the first that fails."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False, soft_wrap=True)
+    config = load(options.config)
+    failures: list[int] = []
+    for what, look in (
+        ("configuration", lambda _: f"{options.config} has {len(config.scanners)} scanners"),
+        ("source", _look_at_source),
+        ("folder", _look_at_folders),
+        ("broker", _look_at_broker),
+    ):
+        try:
+            verdict, said = Text("ok    ", "bold green"), look(config)
+        except WorklistError as error:
+            verdict, said = Text("FAILED", "bold red"), str(error)
+            failures.append(error.exit_status)
+        console.print(verdict, Text(f"{what}: {said}"))
+    return failures[0] if failures else DONE
+
+
+def _look_at_source(config: Config) -> str:
+    day = sync.today(config)
+    rows = config.source.rows(day, day)
+    return f"{config.source} can be read and gave {len(rows)} rows for {day}"
+
+
+def _look_at_folders(config: Config) -> str:
+    for path in config.folders():
+        folder.check_writable(path, config.worklist.lock_timeout)
+    return f"{', '.join(map(str, config.folders()))} can be written and locked"
+
+
+def _look_at_broker(config: Config) -> str:
+    from dicom_worklist import broker, dataset  # noqa: PLC0415 - only this check speaks DICOM
+
+    entries, _ = _entries(config)
+    counts: list[str] = []
+    for scanner in config.scanners:
+        shown = [dataset.attributes_of(found) for found in broker.find(config.broker, scanner)]
+        held = [
+            {keyword: entry[keyword] for keyword in (*ROOT, *STEP, "SpecificCharacterSet") if keyword in entry}
+            for entry in entries
+            if (entry["worklist"], entry.get("ScheduledStationAETitle")) == (scanner.worklist, scanner.ae_title)
+        ]
+        if sorted(map(_as_line, shown)) != sorted(map(_as_line, held)):
+            raise BrokerError(
+                f"{scanner.ae_title} is shown {len(shown)} entries, and the folder of {scanner.worklist} holds "
+                f"{len(held)} for it, or they differ: does the broker serve this folder?"
+            )
+        counts.append(f"{scanner.ae_title} sees {len(shown)}")
+    return f"{config.broker.host}:{config.broker.port} shows what the folder holds: {', '.join(counts)}"
+
+
+def _as_line(entry: Mapping[str, object]) -> str:
+    return json.dumps(entry, sort_keys=True)

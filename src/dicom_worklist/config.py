@@ -1,0 +1,167 @@
+"""The configuration file, checked: what it may hold, and what each value must be."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+import yaml
+
+from dicom_worklist import sources, templates
+from dicom_worklist.attributes import CODECS
+from dicom_worklist.errors import ConfigError
+
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the quick one, where PyYAML has it
+T = TypeVar("T")
+Days = Annotated[int, msgspec.Meta(ge=0, le=366)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+# value representations of PS3.5 6.2: AE and CS as the standard has them, SH without what splits values
+AETitle = Annotated[str, msgspec.Meta(pattern=r"^(?! )[ -\[\]-~]{1,16}(?<! )$")]
+Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_][A-Z0-9_ ]{0,15}$")]
+ShortText = Annotated[str, msgspec.Meta(pattern=r"^(?!\s)[^\\\x00-\x1f\x7f-\x9f]{1,16}(?<!\s)$")]
+# a folder of its own, right below worklist.root
+FolderName = Annotated[str, msgspec.Meta(pattern=r"^(?![. ])[ -.0-\[\]-~]{1,16}(?<! )$")]
+# leaves at least 20 of UI's 64 characters for the booking
+UIDRoot = Annotated[str, msgspec.Meta(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$", max_length=43)]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A mapping of the file: an unknown key is an error."""
+
+
+class Site(_Section, frozen=True):
+    """The imaging centre; its time zone decides what "today" is."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    timezone: str
+    uid_root: UIDRoot | None = None
+
+
+class Window(_Section, frozen=True):
+    """Which days around today the worklist has."""
+
+    days_back: Days = 0
+    days_ahead: Days = 0
+
+
+class Scanner(_Section, frozen=True):
+    """One scanner, and the labs of the calendar that are booked on it."""
+
+    ae_title: AETitle
+    lab: str
+    modality: Code = "MR"
+    station_name: ShortText | None = None
+    location: ShortText | None = None
+    charset: str = "ISO_IR 192"
+    worklist: FolderName = "WLBROKER"
+
+    def matches(self, lab: str) -> bool:
+        """Tell whether a booking of this lab is for this scanner."""
+        return re.search(self.lab, lab, re.IGNORECASE) is not None
+
+
+class Worklist(_Section, frozen=True):
+    """Where the folders of the broker are; `lock_timeout` in seconds."""
+
+    root: str
+    lock_timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30
+
+
+class Broker(_Section, frozen=True):
+    """Where the broker is asked by `dicom-worklist check`."""
+
+    host: str = "127.0.0.1"
+    port: Port = 1234
+
+
+class Config(_Section, frozen=True):
+    """The whole file. `source` is a Source of dicom_worklist.sources."""
+
+    site: Site
+    source: Any
+    scanners: Annotated[tuple[Scanner, ...], msgspec.Meta(min_length=1)]
+    worklist: Worklist
+    window: Window = Window()
+    broker: Broker = Broker()
+    attributes: dict[str, str] = {}
+
+    def folders(self) -> list[Path]:
+        """Return the folders of the worklists; each one's name is the called AE title."""
+        return [Path(self.worklist.root, name) for name in sorted({scanner.worklist for scanner in self.scanners})]
+
+
+def load(path: str | Path) -> Config:
+    """Read and check the configuration file.
+
+    Raises:
+        ConfigError: the file can't be read, or a key or value is not of the form that it must have.
+    """
+    try:
+        data = yaml.load(Path(path).read_text(encoding="utf-8"), _SafeLoader)  # noqa: S506
+    except OSError as error:
+        raise ConfigError(f"the configuration {path} can't be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration {path} is no YAML: {error}") from error
+    try:
+        config = _convert(data, Config)
+        config = msgspec.structs.replace(
+            config,
+            source=_source(config.source),
+            scanners=tuple(_scanner(at, scanner, config.site) for at, scanner in enumerate(config.scanners)),
+        )
+        _check(config)
+    except ConfigError as error:
+        raise ConfigError(f"the configuration {path}: {error}") from error
+    return config
+
+
+def _convert(data: object, kind: type[T], place: str = "") -> T:
+    try:
+        return msgspec.convert(data, kind, strict=True)
+    except msgspec.ValidationError as error:
+        # msgspec names the place as `$.scanners[0].lab`
+        said, _, at = str(error).partition(" - at ")
+        at = f"{place}.{at.strip('`$').lstrip('.')}".strip(".")
+        raise ConfigError(f"{at}: {said}" if at else said) from error
+
+
+def _source(data: object) -> sources.Source:
+    settings = dict(data) if isinstance(data, dict) else {}
+    kind = settings.pop("type", None)
+    if kind not in sources.kinds():
+        raise ConfigError(f"source.type is {kind!r}: it must be one of {', '.join(sources.kinds())}")
+    source: sources.Source = _convert(settings, sources.source_class(kind), "source")
+    return source
+
+
+def _scanner(at: int, scanner: Scanner, site: Site) -> Scanner:
+    """Return the scanner with its defaults filled in and checked."""
+    try:
+        re.compile(scanner.lab)
+    except re.error as error:
+        raise ConfigError(f"scanners[{at}].lab {scanner.lab!r} is no regular expression: {error}") from error
+    if scanner.charset not in CODECS:
+        raise ConfigError(f"scanners[{at}].charset is {scanner.charset!r}: it must be one of {', '.join(CODECS)}")
+    filled = {
+        "station_name": scanner.ae_title if scanner.station_name is None else scanner.station_name,
+        "location": site.name if scanner.location is None else scanner.location,
+    }
+    try:
+        return _convert(msgspec.structs.asdict(scanner) | filled, Scanner, f"scanners[{at}]")
+    except ConfigError as error:
+        raise ConfigError(f"{error} (a location that isn't given is site.name, {site.name!r})") from error
+
+
+def _check(config: Config) -> None:
+    """Check what takes more than one value to see."""
+    try:
+        ZoneInfo(config.site.timezone)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"site.timezone {config.site.timezone!r} is no IANA time zone such as Europe/Amsterdam"
+        ) from error
+    templates.check(config.attributes, config.scanners)
+    titles = [scanner.ae_title for scanner in config.scanners]
+    if twice := sorted({title for title in titles if titles.count(title) > 1}):
+        raise ConfigError(f"scanners: the ae_title {', '.join(twice)} is there twice; each scanner has its own")

@@ -1,0 +1,149 @@
+"""What a worklist entry says: Booking + Scanner → the text of each attribute, checked.
+
+The attributes are those of the Modality Worklist Information Model (PS3.4 K.6.1.2); which of them must be
+there is what `wlmscpfs` demands with its file rejection on; the form of each is its VR's (PS3.5 6.2).
+This module runs for every booking, every minute: what needs pydicom is in dataset.py.
+"""
+
+import re
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from dicom_worklist.attributes import CODECS, IDENTIFIERS, REQUIRED, TEXT_LENGTH, vr_of
+from dicom_worklist.booking import Booking
+from dicom_worklist.config import Scanner, Site
+from dicom_worklist.errors import Rejected
+from dicom_worklist.templates import render
+
+FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]+")  # control characters, line ends, backslash
+FORBIDDEN_IN_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\^=]+")  # and what separates a name's parts
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """DICOM keyword → text of every attribute that is not empty, written in the scanner's `charset`."""
+
+    charset: str
+    values: Mapping[str, str]
+
+
+def describe(booking: Booking, scanner: Scanner, site: Site, attributes: Mapping[str, str]) -> tuple[Entry, list[str]]:
+    """Return the entry of a booking on a scanner, and a warning for each description that was changed.
+
+    `attributes` (keyword → Jinja2 template) override the defaults and add to them.
+
+    Raises:
+        Rejected: a value doesn't fit its attribute; the reason names the keyword and the rule.
+    """
+    warnings: list[str] = []
+    values = _defaults(booking, scanner, site, warnings)
+    values |= {keyword: render(keyword, source, booking, scanner) for keyword, source in attributes.items()}
+    fitted = {keyword: _checked(keyword, text, scanner.charset, warnings) for keyword, text in values.items()}
+    return Entry(scanner.charset, {keyword: text for keyword, text in fitted.items() if text}), warnings
+
+
+def uid(root: str | None, *names: str) -> str:
+    """Return a UID (PS3.5 9 and B.2) that these names always give, and no others."""
+    key = "".join(f"{len(name)}:{name}" for name in names)
+    if root is None:
+        return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, key).int}"
+    digest = int.from_bytes(sha256(key.encode()).digest(), "big")
+    return f"{root}.{digest % 10 ** (63 - len(root))}"
+
+
+def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str]) -> dict[str, str]:
+    if not booking.project_id:
+        raise Rejected("PatientID: the booking has no project_id, which it begins with")
+    patient = f"{booking.project_id}_sub-{booking.subject}"
+    name = f"{patient}_ses-{booking.session:02}"
+    if separator := re.search(r"[\^=]", name):
+        raise Rejected(f"PatientName: {name!r} has a {separator[0]!r}, which would split the name")
+    _check_text("AccessionNumber", booking.booking_id, "SH", scanner.charset)  # the UID is made of it, too
+    title = booking.project_title
+    if not title:
+        title = booking.project_id
+        warnings.append(f"RequestedProcedureDescription: project {title} has no title, so its id stands there")
+    who = _person_name(booking, warnings)
+    procedure = f"ses-mri{booking.session:02}"
+    return {
+        "PatientID": patient,
+        "PatientName": name,
+        "StudyInstanceUID": uid(site.uid_root, site.name, booking.booking_id),
+        "AccessionNumber": booking.booking_id,
+        "RequestedProcedureID": procedure,
+        "RequestedProcedureDescription": title,
+        "RequestingPhysician": who,
+        "ReferringPhysicianName": who,
+        "ScheduledProcedureStepID": procedure,
+        "ScheduledProcedureStepDescription": f"MR session {booking.session:02}",
+        "ScheduledStationAETitle": scanner.ae_title,
+        "ScheduledStationName": scanner.station_name or scanner.ae_title,
+        "ScheduledProcedureStepLocation": scanner.location or site.name,
+        "Modality": scanner.modality,
+        "ScheduledProcedureStepStartDate": f"{booking.start:%Y%m%d}",
+        "ScheduledProcedureStepStartTime": f"{booking.start:%H%M%S}",
+    }
+
+
+def _person_name(booking: Booking, warnings: list[str]) -> str:
+    """Return Last^First of whoever booked; what people type can't make further components."""
+    typed = [booking.user_last_name, booking.user_first_name]
+    parts = [FORBIDDEN_IN_NAME.sub(" ", part).strip() for part in typed]
+    if parts != typed:
+        warnings.append(f"RequestingPhysician: {typed!r} is written {parts!r}")
+    return "^".join(parts).rstrip("^")
+
+
+def _checked(keyword: str, text: str, charset: str, warnings: list[str]) -> str:
+    """Return an identifier as it is, a description made to fit.
+
+    Raises:
+        Rejected: the attribute must not be empty, or its VR forbids the text.
+    """
+    vr = vr_of(keyword)
+    if vr in TEXT_LENGTH and keyword not in IDENTIFIERS:
+        fitted = _fitted(text, vr, charset)
+        if fitted != text:
+            warnings.append(f"{keyword}: {_excerpt(text)} is written {_excerpt(fitted)}")
+        text = fitted
+    if text:
+        _check_text(keyword, text, vr, charset)
+    elif keyword in REQUIRED:
+        raise Rejected(f"{keyword} is empty: no scanner would be shown the entry")
+    return text
+
+
+def _check_text(keyword: str, text: str, vr: str, charset: str) -> None:
+    if bad := FORBIDDEN.search(text):
+        raise Rejected(f"{keyword}: {text!r} has {bad[0]!r}; {vr} allows no backslash or control character")
+    if not _encodable(text, charset if vr in TEXT_LENGTH else "ISO_IR 6"):
+        raise Rejected(f"{keyword}: {text!r} has characters that {charset} can't write")
+    if len(text) > TEXT_LENGTH.get(vr, len(text)):
+        raise Rejected(f"{keyword}: {text!r} has {len(text)} characters; {vr} allows {TEXT_LENGTH[vr]}")
+
+
+def _fitted(text: str, vr: str, charset: str) -> str:
+    """Return a description as the VR and the character set allow it."""
+    fitted = FORBIDDEN.sub(" ", text).strip()
+    if not _encodable(fitted, charset):
+        from anyascii import anyascii  # noqa: PLC0415 - rarely needed
+
+        composed = unicodedata.normalize("NFC", fitted)
+        fitted = "".join(c if _encodable(c, charset) else anyascii(c) or "?" for c in composed)
+        fitted = FORBIDDEN.sub(" ", fitted).strip()
+    return fitted[: TEXT_LENGTH[vr]].rstrip()
+
+
+def _encodable(text: str, charset: str) -> bool:
+    try:
+        text.encode(CODECS[charset])
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _excerpt(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}…")

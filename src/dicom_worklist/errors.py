@@ -1,0 +1,35 @@
+"""What can go wrong, each with the exit status of the command."""
+
+
+class WorklistError(Exception):
+    """A failure that ends the run; its message names the thing, the rule and the remedy."""
+
+    exit_status = 1
+
+
+class ConfigError(WorklistError):
+    """The configuration file or the command line can't be used."""
+
+    exit_status = 2
+
+
+class SourceError(WorklistError):
+    """The bookings can't be read; the worklist stays as it is."""
+
+    exit_status = 4
+
+
+class FolderError(WorklistError):
+    """The worklist folder can't be read, written or locked."""
+
+    exit_status = 5
+
+
+class BrokerError(WorklistError):
+    """The worklist broker doesn't answer, or not with what the folder holds."""
+
+    exit_status = 6
+
+
+class Rejected(Exception):  # noqa: N818 - a verdict on one booking, not a failure of the run
+    """The booking can't become a worklist entry; the message is the reason."""

@@ -1,0 +1,261 @@
+"""A folder of files that a broker serves: compared, published, removed, always as one set.
+
+The broker takes a shared `fcntl` lock on `lockfile` while it answers a query; nothing that ends in
+`.wl` changes here but under the exclusive one. Files that don't have a name of `file_name` are others'.
+"""
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISREG
+from urllib.parse import quote, unquote
+
+from dicom_worklist.errors import FolderError
+
+LOCKFILE = "lockfile"
+#: How often a lock that another holds is tried again, in seconds.
+LOCK_INTERVAL = 0.002
+_NAME = re.compile(r"booking-(?P<item>.+)-(?P<place>[^-]+)\.wl")
+
+#: Goes over a sequence and may show how far it has come; the text says what is being done.
+Track = Callable[[Sequence[str], str], Iterable[str]]
+
+
+@dataclass
+class Changes:
+    """Names of files, sorted: what a publication does, or would do, to a folder.
+
+    `before` and `after` have the content of what was updated, removed and published.
+    """
+
+    published: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    before: dict[str, bytes] = field(default_factory=dict)
+    after: dict[str, bytes] = field(default_factory=dict)
+
+
+def file_name(item: str, place: str) -> str:
+    """Return the file's name; different pairs have different names."""
+    return f"booking-{quote(item, safe='')}-{quote(place, safe='').replace('-', '%2D')}.wl"
+
+
+def parse_file_name(name: str) -> tuple[str, str] | None:
+    """Return what `file_name` was given; None for a name that it doesn't make."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    item, place = unquote(match["item"]), unquote(match["place"])
+    return (item, place) if file_name(item, place) == name else None
+
+
+@contextmanager
+def one_writer(folder: Path, timeout: float) -> Iterator[None]:
+    """Keep other writers out of the folder, waiting at most `timeout` seconds; queries go on.
+
+    Raises:
+        FolderError: the folder can't be opened, or another run holds it.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _failure(folder, "opened", error) from error
+    try:
+        _wait(
+            lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB),
+            timeout,
+            f"another run writes {folder}",
+        )
+        yield
+    finally:
+        os.close(handle)
+
+
+def read_ours(folder: Path) -> dict[str, bytes | None]:
+    """Return name → content of our files; None for a name that isn't a regular file.
+
+    Raises:
+        FolderError: the folder can't be read.
+    """
+    try:
+        return {name: _content(folder / name) for name in _names(folder) if parse_file_name(name)}
+    except OSError as error:
+        raise _failure(folder, "read", error) from error
+
+
+def compare(present: Mapping[str, bytes | None], wanted: Mapping[str, bytes]) -> Changes:
+    """Return what makes our files equal to `wanted` (name → content)."""
+    changes = Changes()
+    for name in sorted(present.keys() | wanted.keys()):
+        old, new = present.get(name), wanted.get(name)
+        if new is None:
+            changes.removed.append(name)
+        elif name not in present:
+            changes.published.append(name)
+        elif old == new:
+            changes.unchanged.append(name)
+            continue
+        else:
+            changes.updated.append(name)
+        if old is not None:
+            changes.before[name] = old
+        if new is not None:
+            changes.after[name] = new
+    return changes
+
+
+def apply(folder: Path, changes: Changes, lock_timeout: float, track: Track) -> None:
+    """Carry the changes out as one; call it within `one_writer`.
+
+    New content is written and synced beside the old; then, while no query runs, all of it is put in
+    place. With nothing to change nothing is written.
+
+    Raises:
+        FolderError: the folder can't be written or locked; what it held is still there.
+    """
+    try:
+        _remove_leftovers(folder)
+        if changes.after or changes.removed:
+            _apply(folder, changes, lock_timeout, track)
+    except OSError as error:
+        raise _failure(folder, "written", error) from error
+
+
+def read(folder: Path, *, lock_timeout: float) -> dict[str, bytes]:
+    """Return name → content of every file that the broker reads, others' too, as one query sees them.
+
+    Raises:
+        FolderError: the folder can't be read or locked.
+    """
+    try:
+        with _locked(folder, fcntl.LOCK_SH, lock_timeout):
+            return {name: content for name in _names(folder) if (content := _content(folder / name)) is not None}
+    except OSError as error:
+        raise _failure(folder, "read", error) from error
+
+
+def check_writable(folder: Path, lock_timeout: float) -> None:
+    """Check that this user can publish here.
+
+    Raises:
+        FolderError: it can't; the message says why.
+    """
+    try:
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(0, "this user can't write there")
+        with _locked(folder, fcntl.LOCK_EX, lock_timeout):
+            pass
+    except OSError as error:
+        raise _failure(folder, "written", error) from error
+
+
+def _apply(folder: Path, changes: Changes, lock_timeout: float, track: Track) -> None:
+    try:
+        for name in track(list(changes.after), f"Writing to {folder.name}"):
+            _write(_temporary(folder, name), changes.after[name])
+        with _locked(folder, fcntl.LOCK_EX, lock_timeout):
+            for name in changes.after:
+                _temporary(folder, name).replace(folder / name)
+            for name in changes.removed:
+                (folder / name).unlink(missing_ok=True)
+            _sync(folder)
+    finally:
+        for name in changes.after:
+            _temporary(folder, name).unlink(missing_ok=True)
+
+
+def _temporary(folder: Path, name: str) -> Path:
+    """Return a path that no query reads; one writer at a time needs no more than this."""
+    return folder / f".{name}.tmp"
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for name in os.listdir(folder):  # noqa: PTH208 - names are all that is needed
+        if name.startswith(".") and name.endswith(".tmp") and parse_file_name(name[1:-4]):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, 0o640)  # whatever the umask: the broker reads it as the group, others don't
+        file.write(content)
+        file.flush()
+        os.fsync(handle)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if name.endswith(".wl"))  # noqa: PTH208
+
+
+def _content(path: Path) -> bytes | None:
+    """Return a regular file's content; None for anything else, such as a link that was planted."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        return file.read() if S_ISREG(os.fstat(handle).st_mode) else None
+
+
+@contextmanager
+def _locked(folder: Path, kind: int, timeout: float) -> Iterator[None]:
+    path = folder / LOCKFILE
+    try:
+        handle = _open_lockfile(path)
+    except OSError as error:
+        raise _failure(path, "opened", error) from error
+    try:
+        # lockf, because flock doesn't interlock with the broker's fcntl lock
+        _wait(
+            lambda: fcntl.lockf(handle, kind | fcntl.LOCK_NB),
+            timeout,
+            f"queries, or another program, hold {path}",
+        )
+        yield
+    finally:
+        os.close(handle)
+
+
+def _open_lockfile(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:  # without it the broker refuses every query
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        os.fchmod(handle, 0o660)
+        return handle
+
+
+def _wait(take: Callable[[], None], timeout: float, holder: str) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return take()
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise FolderError(
+                    f"{holder}, for longer than worklist.lock_timeout ({timeout:g} s); nothing was changed. "
+                    "Find the holder with `lslocks`, and run the sync again"
+                ) from None
+        time.sleep(LOCK_INTERVAL)
+
+
+def _failure(path: Path, what: str, error: OSError) -> FolderError:
+    return FolderError(
+        f"{path} can't be {what}: {error.strerror}. Check worklist.root, that the folder and its lockfile are "
+        "there and belong to the broker's group (site.yml makes them), and the space on its disk"
+    )

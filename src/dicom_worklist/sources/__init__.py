@@ -1,0 +1,59 @@
+"""Where bookings come from: one module a kind, named by `source.type` in the configuration.
+
+A module has a class `Source`: a frozen msgspec Struct of its settings, with the method of the
+Protocol below. Adding a module adds the kind.
+"""
+
+import pkgutil
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date
+from importlib import import_module
+from typing import Any, Protocol
+
+from dicom_worklist.booking import COLUMNS, Row
+from dicom_worklist.errors import SourceError
+
+
+class Source(Protocol):
+    """A place that has bookings; its text (`str`) says where, for people, without secrets."""
+
+    def rows(self, first_day: date, last_day: date) -> list[Row]:
+        """Return the rows of these days (of the site's time zone), both included; more may come.
+
+        Raises:
+            SourceError: they can't be read.
+        """
+
+
+def kinds() -> list[str]:
+    """Return the values that `source.type` may have."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def source_class(kind: str) -> type[Any]:
+    """Return the class of one of the `kinds()`; only what it needs is imported."""
+    source: type[Any] = import_module(f"{__name__}.{kind}").Source
+    return source
+
+
+def as_rows(names: Sequence[str], values: Iterable[Sequence[object]], place: object) -> list[Row]:
+    """Return rows of COLUMNS out of a result with these column names.
+
+    Raises:
+        SourceError: a column is missing.
+    """
+    if missing := [column for column in COLUMNS if column not in names]:
+        raise SourceError(
+            f"{place} gives no column {', '.join(missing)}: a booking needs {', '.join(COLUMNS)}; "
+            "mend source.query, or the header row"
+        )
+    order = [names.index(column) for column in COLUMNS]
+    return [{column: row[at] for column, at in zip(COLUMNS, order, strict=True)} for row in values]
+
+
+def bind(query: str) -> tuple[str, list[str]]:
+    """Return the query with `?` for each `:first_day` or `%(last_day)s`, and their names in order."""
+    parameter = re.compile(r"(?<!:):(first_day|last_day)\b|%\((first_day|last_day)\)s")
+    names = [match[1] or match[2] for match in parameter.finditer(query)]
+    return parameter.sub("?", query), names

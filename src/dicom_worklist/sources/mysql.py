@@ -1,0 +1,104 @@
+"""Bookings in a MySQL or MariaDB database, such as the DCCN calendar."""
+
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from dicom_worklist.booking import Row
+from dicom_worklist.errors import SourceError
+from dicom_worklist.sources import _dccn, as_rows, bind
+
+ACCESS_DENIED = {1044, 1045, 1698}
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=3600)]
+
+
+class TLS(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`ca` verifies the server; `certificate` and `key` show who we are, where the server asks."""
+
+    ca: str
+    certificate: str | None = None
+    key: str | None = None
+    verify_hostname: bool = True
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`query` is null for the DCCN calendar, or a SELECT that may use :first_day and :last_day."""
+
+    host: str
+    database: str
+    user: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 3306
+    password_file: str | None = None
+    tls: TLS | None = None
+    connect_timeout: Seconds = 10
+    read_timeout: Seconds = 30
+    query: str | None = None
+
+    def __str__(self) -> str:
+        """Say where the bookings are."""
+        return f"the booking database {self.database} on {self.host}:{self.port}"
+
+    def rows(self, first_day: date, last_day: date) -> list[Row]:
+        """Read the days in one read-only transaction with a consistent snapshot."""
+        import pymysql  # noqa: PLC0415 - other kinds of source don't need it
+
+        # the server binds the parameters: the query itself may hold any %
+        query, names = bind(self.query or _dccn.QUERY)
+        using = " USING " + ", ".join(f"@{name}" for name in names) if names else ""
+        tls = self.tls
+        try:
+            with (
+                closing(
+                    pymysql.connect(
+                        host=self.host,
+                        port=self.port,
+                        user=self.user,
+                        password=self._password(),
+                        database=self.database,
+                        charset="utf8mb4",
+                        connect_timeout=self.connect_timeout,
+                        read_timeout=self.read_timeout,
+                        write_timeout=self.read_timeout,
+                        ssl_ca=tls.ca if tls else None,
+                        ssl_cert=tls.certificate if tls else None,
+                        ssl_key=tls.key if tls else None,
+                        ssl_verify_cert=True if tls else None,
+                        ssl_verify_identity=tls.verify_hostname if tls else None,
+                    )
+                ) as connection,
+                connection.cursor() as cursor,
+            ):
+                cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+                cursor.execute("SET @first_day = %s, @last_day = %s", (first_day, last_day))
+                cursor.execute("PREPARE bookings FROM %s", (query,))
+                cursor.execute(f"EXECUTE bookings{using}")
+                return as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self)
+        except (pymysql.MySQLError, OSError) as error:
+            raise SourceError(f"{self} can't be read: {self._why(error)}") from error
+
+    def _password(self) -> str:
+        if self.password_file is None:
+            return ""
+        try:
+            return Path(self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceError(
+                f"the password for {self} can't be read from {self.password_file}: "
+                f"{getattr(error, 'strerror', None) or 'it is not UTF-8'}. Write it there, readable by this user"
+            ) from error
+
+    def _why(self, error: Exception) -> str:
+        code, *rest = error.args or (0,)
+        said = str(rest[0]) if rest else str(error)
+        if code in ACCESS_DENIED:
+            return (
+                f"it refuses the user {self.user!r} ({said}). Put the right password into {self.password_file}, "
+                f"or grant that user SELECT on {self.database}"
+            )
+        return (
+            f"{said}. Check that the server runs and is reached from this host, "
+            "and source.host, source.port, source.tls and source.query"
+        )

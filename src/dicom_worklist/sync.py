@@ -1,0 +1,197 @@
+"""The whole way of the bookings: fetch, convert, publish, report."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import TypedDict
+from zoneinfo import ZoneInfo
+
+from dicom_worklist import folder as folders
+from dicom_worklist.booking import Row, counts, read_booking, read_date, text
+from dicom_worklist.config import Config, Scanner
+from dicom_worklist.entry import Entry, describe
+from dicom_worklist.errors import Rejected
+from dicom_worklist.seal import is_sealed
+
+
+class Published(TypedDict):
+    """One entry, and the name of its file in the worklist's folder."""
+
+    booking_id: str
+    ae_title: str
+    file: str
+
+
+class Rejection(TypedDict):
+    """A booking that has no entry, and why."""
+
+    booking_id: str
+    reason: str
+
+
+@dataclass
+class Report:
+    """What a run did, or with `dry_run` would do; `as_dict` is the object of `--json`."""
+
+    day: date
+    published: list[Published] = field(default_factory=list)
+    updated: list[Published] = field(default_factory=list)
+    removed: list[Published] = field(default_factory=list)
+    unchanged: list[Published] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    before: dict[str, bytes] = field(default_factory=dict)
+    after: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether a scanner sees something else than before."""
+        return bool(self.published or self.updated or self.removed)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what `--json` prints."""
+        return {
+            "day": self.day.isoformat(),
+            "published": self.published,
+            "updated": self.updated,
+            "removed": self.removed,
+            "unchanged": self.unchanged,
+            "rejected": self.rejected,
+            "warnings": self.warnings,
+        }
+
+    def as_text(self) -> tuple[str, str]:
+        """Return the changed entries before and after, as lists for people."""
+        return _as_text(self.before), _as_text(self.after)
+
+
+def _track(items: Sequence[str], description: str) -> Iterable[str]:  # noqa: ARG001 - a Track that shows nothing
+    return items
+
+
+def today(config: Config) -> date:
+    """Return the day at the site."""
+    return datetime.now(ZoneInfo(config.site.timezone)).date()
+
+
+def run(config: Config, day: date | None = None, *, dry_run: bool = False, track: folders.Track = _track) -> Report:
+    """Make the worklist equal to the calendar around `day` (default: today at the site).
+
+    With `dry_run` nothing is written, and the report is that of the run that would.
+
+    Raises:
+        SourceError: the bookings can't be read; nothing was changed.
+        FolderError: a folder can't be written or locked.
+    """
+    report = Report(day or today(config))
+    timeout = config.worklist.lock_timeout
+    with ExitStack() as stack:
+        # held while the calendar is read, so that a slower run can't put an older state over a newer one
+        for folder in config.folders():
+            stack.enter_context(folders.one_writer(folder, timeout))
+        wanted = _wanted(config, report)
+        for folder in config.folders():
+            present = folders.read_ours(folder)
+            changes = folders.compare(present, _encoded(wanted[folder.name], present, report))
+            if not dry_run:
+                folders.apply(folder, changes, timeout, track)
+            report.published += map(_published, changes.published)
+            report.updated += map(_published, changes.updated)
+            report.removed += map(_published, changes.removed)
+            report.unchanged += map(_published, changes.unchanged)
+            report.before |= {f"{folder.name}/{name}": content for name, content in changes.before.items()}
+            report.after |= {f"{folder.name}/{name}": content for name, content in changes.after.items()}
+    return report
+
+
+def _wanted(config: Config, report: Report) -> dict[str, dict[str, Entry]]:
+    """Return worklist → file name → entry; bookings that have none go into the report."""
+    first_day = report.day - timedelta(days=config.window.days_back)
+    last_day = report.day + timedelta(days=config.window.days_ahead)
+    wanted: dict[str, dict[str, Entry]] = {folder.name: {} for folder in config.folders()}
+    rows = config.source.rows(first_day, last_day)
+    for row, scanner in _scheduled(config, rows, first_day, last_day, report):
+        booking_id = text(row, "booking_id")
+        try:
+            entry, warnings = describe(read_booking(row), scanner, config.site, config.attributes)
+        except Rejected as rejected:
+            report.rejected.append({"booking_id": booking_id, "reason": str(rejected)})
+            continue
+        report.warnings += [f"booking {booking_id}: {warning}" for warning in warnings]
+        wanted[scanner.worklist][folders.file_name(booking_id, scanner.ae_title)] = entry
+    return wanted
+
+
+def _encoded(wanted: dict[str, Entry], present: Mapping[str, bytes | None], report: Report) -> dict[str, bytes]:
+    """Return file name → content; only entries that the folder doesn't hold yet are encoded."""
+    contents: dict[str, bytes] = {}
+    for name, entry in wanted.items():
+        old = present.get(name)
+        if old is not None and is_sealed(old, entry):
+            contents[name] = old
+            continue
+        from dicom_worklist import dataset  # noqa: PLC0415 - a run with nothing to change needs no pydicom
+
+        try:
+            contents[name] = dataset.encode(entry)
+        except Rejected as rejected:
+            report.rejected.append({"booking_id": _published(name)["booking_id"], "reason": str(rejected)})
+    return contents
+
+
+def _scheduled(
+    config: Config, rows: list[Row], first_day: date, last_day: date, report: Report
+) -> list[tuple[Row, Scanner]]:
+    """Return the rows that count, of the window, each with its one scanner; others are reported."""
+    scheduled: list[tuple[Row, Scanner]] = []
+    for row in rows:
+        if not counts(row):
+            continue
+        lab = text(row, "lab")
+        scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
+        if not scanners:
+            continue
+        try:
+            if not first_day <= read_date(row) <= last_day:
+                continue
+            if len(scanners) > 1:
+                titles = " and ".join(scanner.ae_title for scanner in scanners)
+                raise Rejected(f"lab {lab!r} matches the scanners {titles}: narrow scanners[].lab")
+        except Rejected as rejected:
+            report.rejected.append({"booking_id": text(row, "booking_id"), "reason": str(rejected)})
+            continue
+        scheduled.append((row, scanners[0]))
+    times = Counter(text(row, "booking_id") for row, _ in scheduled)
+    report.rejected += [
+        {"booking_id": booking_id, "reason": f"the calendar has {count} bookings with this booking_id"}
+        for booking_id, count in times.items()
+        if count > 1 and booking_id
+    ]
+    return [
+        (row, scanner)
+        for row, scanner in scheduled
+        if times[text(row, "booking_id")] == 1 or not text(row, "booking_id")
+    ]
+
+
+def _published(name: str) -> Published:
+    item = folders.parse_file_name(name)
+    assert item is not None, name  # noqa: S101 - publish only returns names of file_name
+    return {"booking_id": item[0], "ae_title": item[1], "file": name}
+
+
+def _as_text(contents: dict[str, bytes]) -> str:
+    from dicom_worklist import dataset  # noqa: PLC0415 - only a diff needs it
+
+    lines: list[str] = []
+    for name, content in sorted(contents.items()):
+        lines.append(f"{name}:")
+        try:
+            attributes = dataset.attributes_of(dataset.decode(content))
+        except ValueError as error:
+            lines.append(f"  ({error})")
+        else:
+            lines += [f"  {keyword}: {value}" for keyword, value in attributes.items()]
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,96 @@
+"""The operator's own attributes: a DICOM keyword and a Jinja2 template over the booking."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from dicom_worklist.attributes import vr_of
+from dicom_worklist.booking import Booking
+from dicom_worklist.errors import ConfigError, Rejected
+
+if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
+    from jinja2 import Template
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+#: Attributes that have a place of their own.
+FIXED = {
+    "SpecificCharacterSet": "give the scanner its charset",
+    "StudyInstanceUID": "two bookings must never share one, so it is made of site.name and booking_id",
+}
+_SAMPLE = Booking(
+    booking_id="1",
+    project_id="3010000.01",
+    project_title="A title",
+    subject="001",
+    session=1,
+    start=datetime(2026, 1, 2, 9),  # noqa: DTZ001 - a booking's start is naive
+    lab="A lab",
+    user_first_name="Ada",
+    user_last_name="Lovelace",
+    status="CONFIRMED",
+)
+
+
+def check(attributes: Mapping[str, str], scanners: Iterable[object]) -> None:
+    """Check that each keyword can be set and each template rendered.
+
+    Raises:
+        ConfigError: the keyword is none of DICOM's or holds a sequence; the template has a fault or
+            uses a name that doesn't exist.
+    """
+    if not attributes:
+        return
+    from jinja2 import TemplateError, meta  # noqa: PLC0415
+    from pydicom.datadict import tag_for_keyword  # noqa: PLC0415
+
+    known = _context(_SAMPLE, None)
+    for keyword, source in attributes.items():
+        place = f"attributes.{keyword}"
+        if tag_for_keyword(keyword) is None:
+            raise ConfigError(f"{place} is no DICOM keyword: write it as PS3.6 does, such as PatientComments")
+        if reason := FIXED.get(keyword):
+            raise ConfigError(f"{place} can't be a template: {reason}")
+        if vr_of(keyword) in {"SQ", "OB", "OW", "UN"}:
+            raise ConfigError(f"{place} can't be a template: its value is no text")
+        try:
+            unknown = meta.find_undeclared_variables(_environment().parse(source)) - known.keys()
+            if unknown:
+                raise ConfigError(
+                    f"{place} uses {', '.join(sorted(unknown))}, which a booking doesn't have: it has "
+                    f"{', '.join(sorted(known))}"
+                )
+            for scanner in scanners:
+                _template(source).render(_context(_SAMPLE, scanner))
+        except TemplateError as error:
+            raise ConfigError(f"{place}: the template {source!r} has a fault: {error}") from error
+
+
+def render(keyword: str, source: str, booking: Booking, scanner: object) -> str:
+    """Return the attribute's text for this booking.
+
+    Raises:
+        Rejected: the template fails on it.
+    """
+    try:
+        return _template(source).render(_context(booking, scanner)).strip()
+    except Exception as error:  # a template may call any method of a str
+        raise Rejected(f"{keyword}: the template {source!r} fails: {error}") from error
+
+
+def _context(booking: Booking, scanner: object) -> dict[str, object]:
+    return asdict(booking) | {"booking": booking, "scanner": scanner}
+
+
+@lru_cache(maxsize=1)
+def _environment() -> "ImmutableSandboxedEnvironment":
+    from jinja2 import StrictUndefined  # noqa: PLC0415
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+
+
+@lru_cache(maxsize=256)
+def _template(source: str) -> "Template":
+    return _environment().from_string(source)
