@@ -1,0 +1,58 @@
+# What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo down test lint bench lock
+
+VENV := .venv
+BIN := $(VENV)/bin
+# On a new machine this needs root once, for Debian's python3-venv.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# Asks for the sudo password where it is needed.
+BECOME := $(if $(filter 0,$(shell id -u)),,--ask-become-pass)
+PLAY := $(BIN)/ansible-playbook $(BECOME)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/controller ## a whole site on this machine, with bookings for today
+	$(PLAY) -i inventories/demo playbooks/site.yml
+	@$(BIN)/ansible-playbook $(BECOME) -i inventories/demo playbooks/show.yml
+
+down: $(VENV)/controller ## take the demo away again, its images and bookings too
+	$(PLAY) -i inventories/demo playbooks/teardown.yml -e site_teardown_data=true
+
+test: $(VENV)/test lint ## every test: unit, module, integration, deploy
+	$(PLAY) -i tests/inventory tests/prepare.yml
+	$(BIN)/pytest tests/unit tests/module tests/integration tests/deploy
+
+lint: $(VENV)/test ## every check that runs nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint --offline
+
+bench: $(VENV)/test ## speed, against the stock things, side by side
+	$(PLAY) -i tests/inventory tests/prepare.yml
+	$(BIN)/python tests/bench.py
+
+lock: $(VENV)/test ## pin the newest versions of what pyproject.toml asks for
+	$(BIN)/uv pip compile $(LOCK) -o requirements/host.txt pyproject.toml
+	$(BIN)/uv pip compile $(LOCK) --extra controller -c requirements/host.txt -o requirements/controller.txt pyproject.toml
+	$(BIN)/uv pip compile $(LOCK) --extra test -c requirements/controller.txt -o requirements/test.txt pyproject.toml
+LOCK = --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+
+$(VENV)/bin/python:
+	/usr/bin/python3 -c 'import ensurepip' 2>/dev/null \
+	    || { $(SUDO) apt-get update && $(SUDO) apt-get install --yes --no-install-recommends python3-venv; }
+	/usr/bin/python3 -m venv $(VENV)
+
+# The stamps are newer than what they install, so that a second run installs nothing.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
+$(VENV)/controller: requirements/controller.txt | $(VENV)/bin/python
+	$(PIP) --require-hashes -r $<
+	touch $@
+$(VENV)/test: requirements/test.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) --require-hashes -r $<
+	$(PIP) --no-build-isolation --editable .
+	touch $@ $(VENV)/controller
