@@ -1,0 +1,288 @@
+"""site.yml on this machine, as an operator runs it; the last test takes the site away again."""
+
+import grp
+import json
+import pwd
+import stat
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import requests
+import yaml
+
+import live
+
+DAY = "2026-06-01"
+PROJECT = live.PROJECT
+V = live.VARIABLES
+
+
+def test_check_mode_on_a_host_without_the_site_passes_and_changes_nothing(deployment: live.Deployment) -> None:
+    assert deployment.preview.status == 0, deployment.preview.output
+    assert deployment.preview.changed > 5
+
+
+def test_the_first_run_deploys_and_verifies(deployment: live.Deployment) -> None:
+    assert deployment.first.status == 0, deployment.first.output
+    assert "Check the configuration, the source, the folder and what each scanner sees" in deployment.first.output
+
+
+def test_the_second_run_changes_nothing(deployment: live.Deployment) -> None:
+    assert deployment.second.status == 0, deployment.second.output
+    assert deployment.second.changed == 0, deployment.second.output
+
+
+def test_check_mode_on_the_deployed_site_predicts_no_change(site: live.Site) -> None:
+    played = live.play("site.yml", "--check", "--diff")
+    assert (played.status, played.changed) == (0, 0), played.output
+
+
+@pytest.mark.parametrize("name", ["orthanc", "wlmscpfs"])
+def test_a_container_has_no_more_rights_than_it_needs(site: live.Site, name: str) -> None:
+    container = docker.from_env().containers.get(V[f"{name}_container_name"])
+    host: dict[str, Any] = container.attrs["HostConfig"]
+    assert container.attrs["Config"]["User"].split(":")[0] == str(pwd.getpwnam(V[f"{name}_user"]).pw_uid)
+    assert host["CapDrop"] == ["ALL"]
+    assert not host["CapAdd"]
+    assert not host["Privileged"]
+    assert host["ReadonlyRootfs"]
+    assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"])
+    assert host["Memory"] > 0
+    assert host["PidsLimit"] > 0
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert host["LogConfig"]["Config"]["max-size"]
+    assert "TCP_NODELAY=1" in container.attrs["Config"]["Env"]
+    assert container.attrs["State"]["Health"]["Status"] == "healthy"
+    assert not any(mount["Destination"] == "/var/run/docker.sock" for mount in container.attrs["Mounts"])
+    status, output = container.exec_run(["touch", "/planted"])
+    assert status != 0, output
+
+
+def test_secrets_are_files_that_only_their_readers_read(site: live.Site) -> None:
+    expected = {
+        Path(V["worklist_sync_config_dir"]) / "config.yml": ("root", 0o640),
+        Path(V["worklist_sync_config_dir"]) / "booking-db.password": (V["worklist_sync_user"], 0o600),
+        Path(V["orthanc_config_dir"]) / "admin.password": ("root", 0o600),
+        Path(V["orthanc_config_dir"]) / "orthanc.json": ("root", 0o640),
+    }
+    for path, (owner, mode) in expected.items():
+        status = path.stat()
+        assert (pwd.getpwuid(status.st_uid).pw_name, stat.S_IMODE(status.st_mode)) == (owner, mode), path
+
+
+def test_no_password_is_in_the_output_or_in_what_docker_shows(deployment: live.Deployment, site: live.Site) -> None:
+    shown = [deployment.preview.output, deployment.first.output, deployment.second.output]
+    shown += [json.dumps(container.attrs) for container in docker.from_env().containers.list()]
+    for secret in (live.PASSWORD, site.login[1]):
+        assert not [text for text in shown if secret in text]
+
+
+def test_entries_are_for_the_sync_and_the_broker_only(site: live.Site, booking_database: live.BookingDatabase) -> None:
+    booking_database.clear()
+    booking_database.book(1, "7-1", f"{DAY} 09:00:00")
+    site.sync(DAY)
+    entry = live.ROOT / "wlbroker/WLBROKER/booking-1-PRISMA.wl"
+    status = entry.stat()
+    assert stat.S_IMODE(status.st_mode) == 0o640
+    assert grp.getgrgid(status.st_gid).gr_name == V["wlmscpfs_user"]
+    assert len(live.pynetdicom_find(site.wlmscpfs_port, ScheduledStationAETitle="PRISMA")) == 1
+
+
+def storescu(site: live.Site, ae_title: str, image: Path) -> int:
+    line = ["storescu", "-aet", ae_title, "-aec", "ORTHANC", "127.0.0.1", str(site.orthanc_port), str(image)]
+    return subprocess.run(line, check=False, capture_output=True, timeout=60).returncode
+
+
+def test_a_listed_scanner_may_store_and_no_other(site: live.Site, tmp_path: Path) -> None:
+    image = live.synthetic_image(tmp_path / "image.dcm")
+    assert storescu(site, "STRANGER", image) != 0
+    assert site.orthanc("/instances").json() == []
+    assert storescu(site, "PRISMA", image) == 0
+    (instance,) = site.orthanc("/instances").json()
+    assert site.orthanc(f"/instances/{instance}/file").content == image.read_bytes()
+    assert site.orthanc(f"/instances/{instance}", method="DELETE").status_code == 200
+
+
+def test_orthanc_asks_for_a_login(site: live.Site) -> None:
+    for path in ("/", "/system", "/app/explorer.html", "/changes", "/metrics"):
+        assert requests.get(site.orthanc_url + path, timeout=10).status_code == 401, path
+    assert requests.get(f"{site.orthanc_url}/system", auth=("orthanc", "orthanc"), timeout=10).status_code == 401
+    plugins = site.orthanc("/plugins").json()
+    assert {"dicom-web", "serve-folders", "web-viewer"} <= set(plugins)
+    assert site.orthanc("/dicom-web/studies").status_code == 200
+
+
+def test_sync_yml_publishes_another_day_and_previews_it(
+    site: live.Site, booking_database: live.BookingDatabase
+) -> None:
+    booking_database.clear()
+    booking_database.book(2, "9-1", f"{DAY} 09:00:00")
+    options = ["-e", f"worklist_sync_day={DAY}"]
+    entry = live.ROOT / "wlbroker/WLBROKER/booking-2-PRISMA.wl"
+    preview = live.play("sync.yml", *options, "--check", "--diff")
+    assert (preview.status, preview.changed) == (0, 1), preview.output
+    assert "PatientName: 3010000.01_sub-009_ses-01" in preview.output
+    assert not entry.exists()
+    assert live.play("sync.yml", *options).changed == 1
+    assert entry.exists()
+    assert live.play("sync.yml", *options).changed == 0
+
+
+def test_one_more_item_is_one_more_scanner_everywhere(
+    site: live.Site, booking_database: live.BookingDatabase, tmp_path: Path
+) -> None:
+    more = {"ae_title": "MEGNETO", "lab": "MEG", "modality": "MR", "worklist": "WLMEG"}
+    variables = json.dumps({"site_scanners": [*V["site_scanners"], more]})
+    preview = live.play("site.yml", "-e", variables, "--check")
+    played = live.play("site.yml", "-e", variables)
+    assert played.status == 0, played.output
+    assert played.changed > 0
+    assert preview.status == 0, preview.output
+    booking_database.clear()
+    booking_database.book(3, "7-1", f"{DAY} 09:00:00", lab=4)
+    site.sync(DAY)
+    assert len(live.pynetdicom_find(site.wlmscpfs_port, "WLMEG", ScheduledStationAETitle="MEGNETO")) == 1
+    image = live.synthetic_image(tmp_path / "image.dcm")
+    assert storescu(site, "MEGNETO", image) == 0
+    (instance,) = site.orthanc("/instances").json()
+    site.orthanc(f"/instances/{instance}", method="DELETE")
+    assert live.play("site.yml").status == 0
+    assert storescu(site, "MEGNETO", image) != 0
+
+
+def test_the_cron_job_follows_the_calendar(site: live.Site, booking_database: live.BookingDatabase) -> None:
+    """Once a minute, with the date, in the site's own day."""
+    today = live.today(V["site_timezone"])
+    booking_database.clear()
+    booking_database.book(4, "7-1", f"{today} 23:58:00")
+    every_minute = ["-e", '{"worklist_sync_cron_schedule": "* * * * *", "worklist_sync_log_wait": 150}']
+    assert live.play("site.yml", "--tags", "worklist_sync", *every_minute).status == 0
+
+    def seen() -> list[str]:
+        found = live.pynetdicom_find(site.wlmscpfs_port, ScheduledStationAETitle="PRISMA")
+        return [str(entry.PatientName) for entry in found]
+
+    assert seen() == ["3010000.01_sub-007_ses-01"]
+    booking_database.do("UPDATE calendar_items_new SET subj_ses = '7-2' WHERE id = 4")
+    deadline = time.monotonic() + 75
+    while seen() != ["3010000.01_sub-007_ses-02"]:
+        assert time.monotonic() < deadline, Path(V["worklist_sync_log_file"]).read_text()
+        time.sleep(1)
+    last = Path(V["worklist_sync_log_file"]).read_text().splitlines()[-1]
+    assert last.split()[0][:10] == time.strftime("%Y-%m-%d")
+    assert "1 updated" in Path(V["worklist_sync_log_file"]).read_text()
+
+
+def test_the_broker_answers_only_the_addresses_that_the_inventory_lists(site: live.Site) -> None:
+    """The host itself is answered, for verify.yml; a neighbour that isn't listed is refused, a listed one not."""
+
+    def answer_only(addresses: list[str]) -> None:
+        variables = json.dumps({"wlmscpfs_allowed_addresses": addresses})
+        played = live.play("site.yml", "--tags", "wlmscpfs", "-e", variables)
+        assert played.status == 0, played.output
+
+    network = V["wlmscpfs_network"]
+    answer_only(["192.0.2.1"])
+    assert live.pynetdicom_find(site.wlmscpfs_port) is not None
+    assert not live.neighbour_is_answered(network)
+    subnet = docker.from_env().networks.get(network).attrs["IPAM"]["Config"][0]["Subnet"]
+    neighbours = [str(address) for address in live.hosts_of(subnet)]
+    answer_only(neighbours)
+    assert live.neighbour_is_answered(network)
+
+
+@pytest.mark.parametrize("inventory", ["demo", "dccn"])
+@pytest.mark.parametrize("playbook", ["site.yml", "sync.yml", "verify.yml", "teardown.yml", "show.yml"])
+def test_every_playbook_is_sound_for_every_inventory(inventory: str, playbook: str) -> None:
+    line: list[str | Path] = [
+        live.BIN / "ansible-playbook",
+        "--syntax-check",
+        "-i",
+        f"inventories/{inventory}",
+        f"playbooks/{playbook}",
+    ]
+    done = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_example_inventory_renders_a_configuration_that_is_right(tmp_path: Path) -> None:
+    """inventories/dccn, through the role's own template, read by the package itself."""
+    played = tmp_path / "render.yml"
+    rendered = tmp_path / "config.yml"
+    played.write_text(
+        yaml.safe_dump(
+            [
+                {
+                    "hosts": "worklist",
+                    "gather_facts": False,
+                    "connection": "local",
+                    "tasks": [
+                        {
+                            "ansible.builtin.import_role": {
+                                "name": "worklist_sync",
+                                "tasks_from": "preflight.yml",
+                            }
+                        },
+                        {
+                            "ansible.builtin.template": {
+                                "src": str(PROJECT / "roles/worklist_sync/templates/config.yml.j2"),
+                                "dest": str(rendered),
+                                "mode": "0600",
+                            }
+                        },
+                    ],
+                }
+            ]
+        )
+    )
+    line: list[str | Path] = [live.BIN / "ansible-playbook", "-i", "inventories/dccn", str(played)]
+    secrets = ["-e", '{"vault_booking_db_password": "s3cret", "vault_orthanc_admin_password": "s3cret"}']
+    done = subprocess.run([*line, *secrets], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = rendered.read_text()
+    assert "s3cret" not in text
+    check: list[str | Path] = [live.BIN / "dicom-worklist", "check", "--only", "configuration", "-c", str(rendered)]
+    checked = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    settings = yaml.safe_load(text)
+    assert [scanner["ae_title"] for scanner in settings["scanners"]] == ["PRISMA", "PRISMAFIT", "SKYRA"]
+    assert settings["attributes"]["PatientComments"].startswith("{{ lab }}")
+
+
+@pytest.mark.parametrize("role", ["docker_host", "orthanc", "wlmscpfs", "worklist_sync"])
+def test_every_variable_of_a_role_is_specified(role: str) -> None:
+    defaults = yaml.safe_load((PROJECT / "roles" / role / "defaults/main.yml").read_text())
+    specified = yaml.safe_load((PROJECT / "roles" / role / "meta/argument_specs.yml").read_text())
+    options = specified["argument_specs"]["main"]["options"]
+    assert defaults.keys() == options.keys()
+    for name, option in options.items():
+        if "default" in option:
+            assert defaults[name] == option["default"], name
+        assert option["description"], name
+
+
+def test_teardown_leaves_nothing_but_the_data(site: live.Site) -> None:
+    """The last test: without the variable the data stay, with it they go."""
+    image = live.synthetic_image(live.ROOT / "image.dcm")
+    assert storescu(site, "PRISMA", image) == 0
+    played = live.play("teardown.yml")
+    assert played.status == 0, played.output
+    engine = docker.from_env()
+    ours = [V["orthanc_container_name"], V["wlmscpfs_container_name"]]
+    assert not [c for c in engine.containers.list(all=True) if c.name in ours]
+    assert not [n for n in engine.networks.list() if n.name in (V["orthanc_network"], V["wlmscpfs_network"])]
+    for gone in ("worklist_sync_home", "worklist_sync_config_dir", "orthanc_config_dir", "worklist_sync_command"):
+        assert not Path(V[gone]).exists(), gone
+    assert not Path("/etc/cron.d", V["worklist_sync_cron_name"]).exists()
+    assert any(path.is_file() for path in Path(V["orthanc_data_dir"]).rglob("*"))
+    assert live.play("teardown.yml").changed == 0
+    assert live.play("teardown.yml", "-e", "site_teardown_data=true").status == 0
+    assert not Path(V["orthanc_data_dir"]).exists()
+    assert not Path(V["wlmscpfs_data_dir"]).exists()
+    for user in ("orthanc_user", "wlmscpfs_user", "worklist_sync_user"):
+        with pytest.raises(KeyError):
+            pwd.getpwnam(V[user])

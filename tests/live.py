@@ -1,0 +1,295 @@
+"""What the integration and deploy tests are made of: a deployed site, its booking database, its scanners."""
+
+import ipaddress
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import docker
+import pymysql
+import requests
+import yaml
+from docker.models.containers import Container
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pynetdicom import AE
+from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
+
+PROJECT = Path(__file__).parents[1]
+INVENTORY = PROJECT / "tests/inventory"
+BIN = Path(sys.executable).parent
+VARIABLES = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text())
+ROOT = Path(VARIABLES["test_root"])
+PASSWORD = VARIABLES["worklist_sync_source_password"]
+#: Every attribute that an entry has, apart from the charset: what a console may ask for.
+ROOT_KEYS = (
+    "AccessionNumber ReferringPhysicianName ReferencedStudySequence ReferencedPatientSequence PatientName PatientID "
+    "PatientBirthDate PatientSex PatientWeight MedicalAlerts Allergies PregnancyStatus StudyInstanceUID "
+    "RequestingPhysician RequestedProcedureDescription AdmissionID SpecialNeeds CurrentPatientLocation PatientState "
+    "RequestedProcedureID RequestedProcedurePriority PatientTransportArrangements "
+    "ConfidentialityConstraintOnPatientDataDescription"
+).split()
+STEP_KEYS = (
+    "Modality ScheduledStationAETitle ScheduledProcedureStepStartDate ScheduledProcedureStepStartTime "
+    "ScheduledPerformingPhysicianName ScheduledProcedureStepDescription ScheduledProcedureStepID "
+    "ScheduledStationName ScheduledProcedureStepLocation"
+).split()
+
+
+@dataclass(frozen=True)
+class Played:
+    """How a run of a playbook ended."""
+
+    status: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        """How many tasks said `changed`, over all hosts."""
+        return sum(map(int, re.findall(r"\bchanged=(\d+)", self.output)))
+
+
+def play(playbook: str, *options: str) -> Played:
+    """Run one of the project's playbooks on the test site, from the project's root as an operator does."""
+    line: list[str | Path] = [BIN / "ansible-playbook", "-i", INVENTORY, PROJECT / "playbooks" / playbook, *options]
+    environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(
+        line, cwd=PROJECT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    return Played(done.returncode, done.stdout)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """site.yml in check mode on a host without the site, for real, and once more."""
+
+    preview: Played
+    first: Played
+    second: Played
+
+
+class BookingDatabase:
+    """A real MariaDB in a container, with the tables of the DCCN calendar."""
+
+    PORT = VARIABLES["worklist_sync_source"]["port"]
+
+    def __init__(self) -> None:
+        self.engine = docker.from_env()
+        image, _ = self.engine.images.build(path=str(PROJECT / "tests/images/mariadb"), tag="test-mariadb", rm=True)
+        for old in self.engine.containers.list(all=True, filters={"name": "^test-mariadb$"}):
+            old.remove(force=True, v=True)
+        self.container: Container = self.engine.containers.run(
+            image, name="test-mariadb", detach=True, ports={"3306/tcp": ("127.0.0.1", self.PORT)}
+        )
+        self._wait()
+
+    def do(self, statement: str, *values: object) -> None:
+        """Run a statement as the calendar's own program would."""
+        with (
+            pymysql.connect(
+                host="127.0.0.1", port=self.PORT, user="tests", password=PASSWORD, database="fcdc", charset="utf8mb4",
+                autocommit=True,
+            ) as connection,
+            connection.cursor() as cursor,
+        ):  # fmt: skip
+            cursor.execute(statement, values)
+
+    def clear(self) -> None:
+        for table in ("calendar_items_new", "projects", "calendars", "users"):
+            self.do(f"DELETE FROM {table}")
+        for at, lab in enumerate(("Siemens PRISMA 3T", "Prismafit", "SKYRA", "MEG lab"), start=1):
+            self.do("INSERT INTO calendars VALUES (%s, %s)", at, lab)
+
+    def book(
+        self, booking_id: int, subj_ses: str, start: str, *, lab: int = 1, project: str = "3010000.01",
+        user: str = "adalov", status: str = "CONFIRMED",
+    ) -> None:  # fmt: skip
+        """Book a session; `start` is `YYYY-MM-DD HH:MM:SS`, `lab` the place in the list of `clear`."""
+        day, clock = start.split()
+        values = (booking_id, project, lab, user, subj_ses, day, clock, status)
+        self.do("INSERT INTO calendar_items_new VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", *values)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        self.container.stop()
+        try:
+            yield
+        finally:
+            self.container.start()
+            self._wait()
+
+    def _wait(self) -> None:
+        wait_until(lambda: self.do("SELECT 1"))
+
+    def remove(self) -> None:
+        self.container.remove(force=True, v=True)
+
+
+class Site:
+    """The deployed test site, as its operator, its scanners and its browsers reach it."""
+
+    wlmscpfs_port: int = VARIABLES["wlmscpfs_port"]
+    orthanc_port: int = VARIABLES["orthanc_dicom_port"]
+    orthanc_url = f"http://127.0.0.1:{VARIABLES['orthanc_http_port']}"
+    command = VARIABLES["worklist_sync_command"]
+    config = Path(VARIABLES["worklist_sync_config_dir"]) / "config.yml"
+    user = VARIABLES["worklist_sync_user"]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `dicom-worklist` as the cron job's user."""
+        line = ["runuser", "-u", self.user, "--", self.command, *arguments]
+        return subprocess.run(line, text=True, capture_output=True, check=False, timeout=120)
+
+    def sync(self, day: str) -> dict[str, Any]:
+        done = self.run("sync", "-c", str(self.config), "--day", day, "--json")
+        assert done.returncode in {0, 3}, done.stderr
+        report: dict[str, Any] = json.loads(done.stdout)
+        return report
+
+    @property
+    def login(self) -> tuple[str, str]:
+        return "admin", (Path(VARIABLES["orthanc_config_dir"]) / "admin.password").read_text().strip()
+
+    def orthanc(self, path: str, **options: Any) -> requests.Response:
+        return requests.request(
+            options.pop("method", "GET"), self.orthanc_url + path, auth=self.login, timeout=30, **options
+        )
+
+
+Found = list[Dataset]
+
+
+def query(**keys: str) -> Dataset:
+    """Return a query for every attribute, with these keys set."""
+    dataset, step = Dataset(), Dataset()
+    for keyword in ROOT_KEYS:
+        setattr(dataset, keyword, Sequence() if keyword.endswith("Sequence") else None)
+    for keyword in STEP_KEYS:
+        setattr(step, keyword, None)
+    for keyword, value in keys.items():
+        setattr(step if keyword in STEP_KEYS else dataset, keyword, value)
+    dataset.ScheduledProcedureStepSequence = Sequence([step])
+    return dataset
+
+
+def findscu(port: int, folder: Path, called: str = "WLBROKER", **keys: str) -> Found:
+    """Ask with DCMTK's client; `folder` takes its answers."""
+    options: list[str] = []
+    for part, prefix in ((query(**keys), ""), (query(**keys).ScheduledProcedureStepSequence[0], "[0]")):
+        for element in part:
+            if element.VR != "SQ":
+                place = f"ScheduledProcedureStepSequence{prefix}." if prefix else ""
+                value = "" if element.is_empty else f"={element.value}"
+                options += ["-k", f"{place}{element.keyword}{value}"]
+            elif element.keyword != "ScheduledProcedureStepSequence":
+                options += ["-k", element.keyword]
+    folder.mkdir(parents=True, exist_ok=True)
+    line = ["findscu", "-W", "-X", "-aet", "PRISMA", "-aec", called, *options, "127.0.0.1", str(port)]
+    done = subprocess.run(line, cwd=folder, text=True, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    answers = sorted(folder.glob("rsp*.dcm"))
+    found: Found = [dcmread(answer) for answer in answers]
+    for answer in answers:
+        answer.unlink()
+    return found
+
+
+def pynetdicom_find(port: int, called: str = "WLBROKER", **keys: str) -> Found:
+    """Ask with pynetdicom."""
+    ae = AE(ae_title="PRISMA")
+    ae.add_requested_context(ModalityWorklistInformationFind)
+    association = ae.associate("127.0.0.1", port, ae_title=called)
+    assert association.is_established
+    try:
+        answers = list(association.send_c_find(query(**keys), ModalityWorklistInformationFind))
+    finally:
+        association.release()
+    assert answers[-1][0].Status == 0, answers[-1][0]
+    return [entry for status, entry in answers if entry is not None]
+
+
+def texts(entry: Dataset) -> dict[str, Any]:
+    """Return keyword → value (an empty one as "") of an answer, the scheduled procedure step's included."""
+    entry.decode()
+    parts = (entry, entry.ScheduledProcedureStepSequence[0])
+    return {
+        element.keyword: [] if element.VR == "SQ" else "" if element.is_empty else str(element.value)
+        for part in parts
+        for element in part
+        if element.keyword != "ScheduledProcedureStepSequence"
+    }
+
+
+def wait_for_http(address: str) -> None:
+    """Wait until something answers there."""
+    wait_until(lambda: requests.get(address, timeout=5))  # a ConnectionError of requests is an OSError
+
+
+def today(timezone: str) -> str:
+    """Return the day at the site."""
+    return datetime.now(ZoneInfo(timezone)).date().isoformat()
+
+
+def synthetic_image(path: Path, number: int = 1) -> Path:
+    """Write a small MR image of nobody."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = MRImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
+    dataset.StudyInstanceUID = dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[str(path.parent)])
+    dataset.PatientID, dataset.PatientName, dataset.Modality = "phantom", "phantom", "MR"
+    dataset.InstanceNumber = number
+    dataset.Rows = dataset.Columns = 64
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelData = bytes(64 * 64 * 2)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def hosts_of(subnet: str) -> list[ipaddress.IPv4Address]:
+    """Return the first addresses that a container may get in a Docker network."""
+    return list(itertools.islice(ipaddress.IPv4Network(subnet).hosts(), 30))
+
+
+def neighbour_is_answered(network: str) -> bool:
+    """Ask the broker from another container in its network."""
+    engine = docker.from_env()
+    broker = engine.containers.get(VARIABLES["wlmscpfs_container_name"])
+    address = broker.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
+    container = engine.containers.run(
+        broker.image, ["echoscu", "-to", "5", "-aec", "WLBROKER", address, "1234"], detach=True, network=network,
+        entrypoint="",
+    )  # fmt: skip
+    try:
+        return bool(container.wait(timeout=60)["StatusCode"] == 0)
+    finally:
+        container.remove(force=True)
+
+
+def wait_until(works: Callable[[], object], seconds: float = 60) -> None:
+    """Try until nothing is raised."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            works()
+        except (AssertionError, OSError, pymysql.MySQLError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
