@@ -17,11 +17,11 @@ T = TypeVar("T")
 Days = Annotated[int, msgspec.Meta(ge=0, le=366)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 # value representations of PS3.5 6.2: AE and CS as the standard has them, SH without what splits values
-AETitle = Annotated[str, msgspec.Meta(pattern=r"^(?! )[ -\[\]-~]{1,16}(?<! )$")]
-Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_][A-Z0-9_ ]{0,15}$")]
-ShortText = Annotated[str, msgspec.Meta(pattern=r"^(?!\s)[^\\\x00-\x1f\x7f-\x9f]{1,16}(?<!\s)$")]
-# a folder of its own, right below worklist.root
-FolderName = Annotated[str, msgspec.Meta(pattern=r"^(?![. ])[ -.0-\[\]-~]{1,16}(?<! )$")]
+AETitle = Annotated[str, msgspec.Meta(pattern=r"^(?! )[ -\[\]-~]{1,16}(?<! )\Z")]
+Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_][A-Z0-9_ ]{0,15}\Z")]
+ShortText = Annotated[str, msgspec.Meta(pattern=r"^(?!\s)[^\\\x00-\x1f\x7f-\x9f]{1,16}(?<!\s)\Z")]
+# an AE title that is a folder's name: what wlmscpfs accepts as one
+FolderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9:@_-]([A-Za-z0-9 :@_-]{0,14}[A-Za-z0-9:@_-])?\Z")]
 # leaves at least 20 of UI's 64 characters for the booking
 UIDRoot = Annotated[str, msgspec.Meta(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$", max_length=43)]
 

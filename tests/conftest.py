@@ -1,0 +1,61 @@
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+import live
+from kit import Calendar, Configure, changed, settings, write_yaml
+
+hypothesis_settings.register_profile("here", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("here")
+
+
+@pytest.fixture
+def calendar(tmp_path: Path) -> Calendar:
+    return Calendar(tmp_path / "calendar.sqlite")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of the worklist WLBROKER, as the wlmscpfs role makes it."""
+    folder = tmp_path / "wlbroker" / "WLBROKER"
+    folder.mkdir(parents=True)
+    (folder / "lockfile").touch(mode=0o660)
+    return folder
+
+
+@pytest.fixture
+def configure(tmp_path: Path, folder: Path) -> Configure:
+    """Writes the configuration of a site, with other values at the places given, and returns its path."""
+
+    def write(changes: Mapping[str, object] | None = None) -> Path:
+        data = changed(settings(tmp_path / "calendar.sqlite", folder.parent), changes or {})
+        return write_yaml(tmp_path / "config.yml", data)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def booking_database() -> Iterator[live.BookingDatabase]:
+    database = live.BookingDatabase()
+    database.clear()
+    yield database
+    database.remove()
+
+
+@pytest.fixture(scope="session")
+def deployment(booking_database: live.BookingDatabase) -> Iterator[live.Deployment]:
+    """The test site, deployed as an operator would: previewed, for real, and once more."""
+    live.play("teardown.yml", "-e", "site_teardown_data=true")  # what a run that was killed may have left
+    yield live.Deployment(
+        preview=live.play("site.yml", "--check", "--diff"), first=live.play("site.yml"), second=live.play("site.yml")
+    )
+    live.play("teardown.yml", "-e", "site_teardown_data=true")
+
+
+@pytest.fixture
+def site(deployment: live.Deployment) -> live.Site:
+    """The deployed test site."""
+    assert deployment.first.status == 0, deployment.first.output
+    return live.Site()

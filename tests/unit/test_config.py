@@ -1,0 +1,190 @@
+"""The configuration file: defaults, and each wrong key or value named with its place."""
+
+from pathlib import Path
+
+import pytest
+
+from dicom_worklist.config import load
+from dicom_worklist.errors import ConfigError
+from kit import ABSENT, Configure
+
+MYSQL = {"type": "mysql", "host": "db.example.org", "database": "fcdc", "user": "dicomdf"}
+
+
+def error_of(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_defaults(configure: Configure) -> None:
+    config = load(configure({"worklist.lock_timeout": ABSENT}))
+    scanner = config.scanners[0]
+    assert (scanner.station_name, scanner.location, scanner.modality) == ("PRISMA", "DCCN", "MR")
+    assert (scanner.charset, scanner.worklist) == ("ISO_IR 192", "WLBROKER")
+    assert (config.window.days_back, config.window.days_ahead) == (0, 0)
+    assert config.worklist.lock_timeout == 30
+    assert config.site.uid_root is None
+    assert config.attributes == {}
+
+
+def test_what_the_file_says_stands_above_the_defaults(configure: Configure) -> None:
+    scanner = {"station_name": "MR1", "location": "Trigon", "modality": "PT", "worklist": "OTHER"}
+    config = load(configure({f"scanners.0.{key}": value for key, value in scanner.items()}))
+    assert {key: getattr(config.scanners[0], key) for key in scanner} == scanner
+    assert [path.name for path in config.folders()] == ["OTHER", "WLBROKER"]
+
+
+def test_the_whole_example_of_the_design_is_valid(configure: Configure) -> None:
+    source = MYSQL | {"password_file": "/etc/dicom-worklist/booking-db.password", "query": None}
+    assert str(load(configure({"source": source, "site.uid_root": None})).source).endswith(
+        "fcdc on db.example.org:3306"
+    )
+
+
+@pytest.mark.parametrize("lab", ["Siemens PRISMA 3T", "prisma", "MR PRISMA (new)"])
+def test_a_lab_matches_anywhere_and_in_any_case(lab: str, configure: Configure) -> None:
+    assert [scanner.ae_title for scanner in load(configure()).scanners if scanner.matches(lab)] == ["PRISMA"]
+
+
+def test_a_lab_of_the_longer_name_is_not_the_shorter_one_s(configure: Configure) -> None:
+    matching = [scanner.ae_title for scanner in load(configure()).scanners if scanner.matches("Prismafit")]
+    assert matching == ["PRISMAFIT"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["lbas", "site.lbas", "source.lbas", "window.lbas", "scanners.0.lbas", "worklist.lbas", "broker.lbas"],
+)
+def test_an_unknown_key_is_named_with_its_place(place: str, configure: Configure) -> None:
+    said = error_of(configure({place: "x"}))
+    section = place.rpartition(".")[0].replace("scanners.0", "scanners[0]")
+    assert "lbas" in said
+    assert section in said
+
+
+def test_a_password_in_the_file_is_refused_and_not_shown(configure: Configure) -> None:
+    said = error_of(configure({"source": MYSQL | {"password": "geheim!"}}))
+    assert "`password`" in said
+    assert "geheim" not in said
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["site", "site.name", "site.timezone", "source", "source.path", "scanners", "scanners.0.ae_title",
+     "scanners.0.lab", "worklist", "worklist.root"],
+)  # fmt: skip
+def test_a_missing_key_is_named(place: str, configure: Configure) -> None:
+    assert place.rpartition(".")[2] in error_of(configure({place: ABSENT}))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("site.name", ""),
+        ("site.name", 5),
+        ("site.timezone", "Mars/Olympus"),
+        ("site.timezone", "CEST"),
+        ("site.timezone", ""),
+        ("site.timezone", "../Europe/Amsterdam"),
+        ("site.timezone", "Europe"),
+        ("site.uid_root", "1.02"),
+        ("site.uid_root", "3.1"),
+        ("site.uid_root", "1." + "1" * 42),
+        ("site.uid_root", "1.2."),
+        ("source.type", "oracle"),
+        ("source.type", "_dccn"),
+        ("source.type", None),
+        ("source.type", ["csv"]),
+        ("source.path", 5),
+        ("window.days_back", -1),
+        ("window.days_ahead", 367),
+        ("window.days_ahead", "1"),
+        ("window.days_ahead", 0.5),
+        ("scanners", []),
+        ("scanners[0].ae_title", ""),
+        ("scanners[0].ae_title", "A" * 17),
+        ("scanners[0].ae_title", " PRISMA"),
+        ("scanners[0].ae_title", "PRISMA "),
+        ("scanners[0].ae_title", "PRIS\\MA"),
+        ("scanners[0].ae_title", "PRISMÄ"),
+        ("scanners[0].ae_title", "PRISMA\n"),
+        ("scanners[0].ae_title", 5),
+        ("scanners[0].lab", "("),
+        ("scanners[0].lab", None),
+        ("scanners[0].modality", "mr"),
+        ("scanners[0].modality", "MR\\PT"),
+        ("scanners[0].modality", "MR\n"),
+        ("scanners[0].station_name", "MR1\n"),
+        ("scanners[0].worklist", "WLBROKER\n"),
+        ("site.uid_root", "1.2.3\n"),
+        ("scanners[0].station_name", "A" * 17),
+        ("scanners[0].station_name", "A\\B"),
+        ("scanners[0].location", "A" * 17),
+        ("scanners[0].location", "A\tB"),
+        ("scanners[0].charset", "GB18030"),
+        ("scanners[0].charset", "utf-8"),
+        ("scanners[0].worklist", "../other"),
+        ("scanners[0].worklist", ".."),
+        ("scanners[0].worklist", "A/B"),
+        ("scanners[0].worklist", ""),
+        ("worklist.lock_timeout", 0),
+        ("worklist.lock_timeout", "30"),
+        ("worklist.root", None),
+        ("broker.port", 0),
+        ("broker.port", 65536),
+        ("attributes.PatientComments", 5),
+        ("attributes.PatientComments", None),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(place: str, value: object, configure: Configure) -> None:
+    assert place in error_of(configure({place.replace("[0]", ".0"): value}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("port", 0), ("port", "3306"), ("connect_timeout", 0), ("read_timeout", 3601), ("tls", True)]
+)
+def test_a_wrong_setting_of_mysql_is_named_with_its_place(key: str, value: object, configure: Configure) -> None:
+    assert f"source.{key}" in error_of(configure({"source": MYSQL | {key: value}}))
+
+
+def test_an_unknown_tls_setting_is_named_with_its_place(configure: Configure) -> None:
+    said = error_of(configure({"source": MYSQL | {"tls": {"ca": "ca.pem", "verify": False}}}))
+    assert "`verify`" in said
+    assert "source.tls" in said
+
+
+def test_a_kind_of_source_that_is_unknown_is_answered_with_those_that_are(configure: Configure) -> None:
+    assert "csv, mysql, sqlite" in error_of(configure({"source.type": "oracle"}))
+
+
+def test_a_site_name_that_is_no_location_asks_for_one(configure: Configure) -> None:
+    long_name = {"site.name": "Donders Centre for Cognitive Neuroimaging"}
+    assert "location" in error_of(configure(long_name))
+    assert load(configure(long_name | {f"scanners.{at}.location": "DCCN" for at in range(3)}))
+
+
+def test_two_scanners_never_share_an_ae_title(configure: Configure) -> None:
+    assert "PRISMA is there twice" in error_of(configure({"scanners.1.ae_title": "PRISMA"}))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "object"),
+        (b"- 1\n", "object"),
+        (b"site: [", "no YAML"),
+        (b"site: \xff\n", "no YAML"),
+        (b"site: !!python/object/apply:os.getpid []\n", "no YAML"),
+    ],
+    ids=["empty", "a list", "broken", "not UTF-8", "an object of Python's"],
+)
+def test_a_file_that_is_no_configuration_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yml").write_bytes(content)
+    assert said in error_of(tmp_path / "config.yml")
+
+
+@pytest.mark.parametrize("name", ["absent.yml", "."])
+def test_a_file_that_can_not_be_read_is_named(name: str, tmp_path: Path) -> None:
+    assert "can't be read" in error_of(tmp_path / name)

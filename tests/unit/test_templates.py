@@ -1,0 +1,131 @@
+"""The operator's attribute templates: what is refused when the configuration is loaded."""
+
+import pytest
+
+from dicom_worklist import cli, sync
+from dicom_worklist.config import load
+from dicom_worklist.errors import ConfigError
+from kit import DAY, Calendar, Configure
+
+
+def error_of(configure: Configure, keyword: str, template: str) -> str:
+    with pytest.raises(ConfigError, match=keyword) as caught:
+        load(configure({f"attributes.{keyword}": template}))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("keyword", ["PatientComment", "patientcomments", "(0010,4000)", "Patient's Name"])
+def test_what_is_no_dicom_keyword_is_refused(keyword: str, configure: Configure) -> None:
+    assert "no DICOM keyword" in error_of(configure, keyword, "x")
+
+
+@pytest.mark.parametrize("keyword", ["SpecificCharacterSet", "StudyInstanceUID"])
+def test_what_has_a_place_of_its_own_is_refused(keyword: str, configure: Configure) -> None:
+    assert "can't be a template" in error_of(configure, keyword, "x")
+
+
+@pytest.mark.parametrize(
+    "keyword", ["ScheduledProtocolCodeSequence", "ScheduledProcedureStepSequence", "EncapsulatedDocument"]
+)
+def test_what_is_no_text_is_refused(keyword: str, configure: Configure) -> None:
+    assert "no text" in error_of(configure, keyword, "x")
+
+
+def test_an_undefined_name_is_refused_and_the_names_there_are_told(configure: Configure) -> None:
+    said = error_of(configure, "PatientComments", "{% if False %}{{ subjet }}{% endif %}")
+    assert "subjet" in said
+    assert "project_title, scanner, session" in said
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ booking.subjet }}",
+        "{{ scanner.nothing }}",
+        "{{ subject",
+        "{% for %}",
+        "{{ subject | nofilter }}",
+        "{{ subject + 1 }}",
+        "{{ 1 // 0 }}",
+        "{{ subject() }}",
+        "{{ start.strftime(5) }}",
+        "{{ range(1000000) | list }}",
+    ],
+)
+def test_a_template_with_a_fault_is_refused(template: str, configure: Configure) -> None:
+    assert "attributes.PatientComments" in error_of(configure, "PatientComments", template)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ booking.__class__.__mro__ }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ '{0.__class__.__mro__}'.format(booking) }}",
+        "{{ booking | attr('__class__') }}",
+        "{{ start.__reduce__() }}",
+        "{{ booking.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{% set x = booking.__setattr__('subject', '1') %}{{ x }}",
+        "{{ scanner.__struct_fields__ }}",
+    ],
+)
+def test_no_template_gets_out_of_its_sandbox(template: str, configure: Configure) -> None:
+    error_of(configure, "PatientComments", template)
+
+
+def test_no_template_reads_a_file(configure: Configure) -> None:
+    error_of(configure, "PatientComments", "{% include '/etc/passwd' %}")
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "TransferSyntaxUID",
+        "MediaStorageSOPInstanceUID",
+        "FileMetaInformationVersion",
+        "AffectedSOPClassUID",
+        "CommandField",
+        "CommandGroupLength",
+        "LengthToEnd",
+        "PixelData",
+        "FloatPixelData",
+        "OverlayData",
+        "LUTData",
+        "SmallestImagePixelValue",
+        "FrameIncrementPointer",
+        "ExtendedOffsetTable",
+        "SelectorSVValue",
+        "SelectorUVValue",
+        "SelectorOLValue",
+        "Item",
+        "ItemDelimitationItem",
+        "DataSetTrailingPadding",
+        "PatientAge",
+        "PatientSize",
+        "RetrieveURL",
+        "InstanceNumber",
+        "RecommendedDisplayFrameRateInFloat",
+        "SOPInstanceUID",
+    ],
+)
+@pytest.mark.parametrize("template", ["7", "-1", "99999999999999999999"])
+def test_no_attribute_can_stop_the_other_bookings(
+    keyword: str, template: str, calendar: Calendar, configure: Configure
+) -> None:
+    calendar.book(1)
+    try:
+        config = load(configure({f"attributes.{keyword}": template}))
+    except ConfigError as error:
+        assert keyword in str(error)
+        return
+    report = sync.run(config, DAY)
+    assert len(report.published) + len(report.rejected) == 1
+    assert sync.run(config, DAY).changed is False
+
+
+def test_a_template_is_told_the_whole_truth_by_the_command(
+    configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["sync", "-c", str(configure({"attributes.PatientComments": "{{ subjet }}"}))]) == 2
+    assert "attributes.PatientComments uses subjet" in capsys.readouterr().err
