@@ -93,9 +93,8 @@ CODECS = {
     "ISO_IR 138": "iso8859_8",
     "ISO_IR 144": "iso8859_5",
     "ISO_IR 148": "iso8859_9",
-    "ISO_IR 166": "iso8859_11",
+    "ISO_IR 166": "tis_620",
     "ISO_IR 192": "utf_8",
-    "ISO_IR 203": "iso8859_15",
 }
 
 

@@ -55,6 +55,11 @@ def text(row: Row, column: str) -> str:
     return str(value).strip()
 
 
+def printable(text: str) -> str:
+    """Return the text with what no terminal and no JSON should get (control codes, bad bytes) as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
 def counts(row: Row) -> bool:
     """Tell whether the row is a session that will take place: not cancelled, not a placeholder."""
     return text(row, "status").upper() in {"CONFIRMED", "TENTATIVE"} and text(row, "subject_session").lower() not in {

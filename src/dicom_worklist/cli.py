@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from dicom_worklist import __version__, folder, sync
 from dicom_worklist.attributes import ROOT, STEP
+from dicom_worklist.booking import printable
 from dicom_worklist.config import Config, load
 from dicom_worklist.errors import BrokerError, WorklistError
 
@@ -106,7 +107,7 @@ def _track(items: Sequence[str], description: str) -> Iterable[str]:
 def _list(options: argparse.Namespace) -> int:
     entries, unreadable = _entries(load(options.config))
     for problem in unreadable:
-        print(f"dicom-worklist: {problem}", file=sys.stderr)
+        print(f"dicom-worklist: {printable(problem)}", file=sys.stderr)
     if options.json:
         print(json.dumps({"entries": entries}, indent=2))
         return DONE
@@ -133,7 +134,7 @@ def _list(options: argparse.Namespace) -> int:
             entry.get("RequestingPhysician"),
             entry.get("AccessionNumber"),
         )
-        table.add_row(*(Text(str(text or "")) for text in texts))
+        table.add_row(*(Text(printable(str(text or ""))) for text in texts))
     # a pipe has no width: what reads it gets whole lines
     Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
     return DONE
@@ -212,7 +213,7 @@ def _look_at_broker(config: Config) -> str:
     counts: list[str] = []
     for scanner in config.scanners:
         found = map(dataset.attributes_of, broker.find(config.broker, scanner))
-        shown = {entry["StudyInstanceUID"]: entry for entry in found}
+        shown = {entry.get("StudyInstanceUID"): entry for entry in found}
         held = {
             str(entry.get("StudyInstanceUID")): {keyword: entry[keyword] for keyword in asked if keyword in entry}
             for entry in entries

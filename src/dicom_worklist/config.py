@@ -23,7 +23,7 @@ ShortText = Annotated[str, msgspec.Meta(pattern=r"^(?!\s)[^\\\x00-\x1f\x7f-\x9f]
 # an AE title that is a folder's name: what wlmscpfs accepts as one
 FolderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9:@_-]([A-Za-z0-9 :@_-]{0,14}[A-Za-z0-9:@_-])?\Z")]
 # leaves at least 20 of UI's 64 characters for the booking
-UIDRoot = Annotated[str, msgspec.Meta(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$", max_length=43)]
+UIDRoot = Annotated[str, msgspec.Meta(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+\Z", max_length=43)]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -84,7 +84,7 @@ class Config(_Section, frozen=True):
     worklist: Worklist
     window: Window = Window()
     broker: Broker = Broker()
-    attributes: dict[str, str] = {}
+    attributes: dict[str, Any] = {}
 
     def folders(self) -> list[Path]:
         """Return the folders of the worklists; each one's name is the called AE title."""
@@ -157,7 +157,7 @@ def _check(config: Config) -> None:
     """Check what takes more than one value to see."""
     try:
         ZoneInfo(config.site.timezone)
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError
         raise ConfigError(
             f"site.timezone {config.site.timezone!r} is no IANA time zone such as Europe/Amsterdam"
         ) from error

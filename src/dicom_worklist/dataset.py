@@ -1,12 +1,13 @@
 """An entry as a pydicom Dataset, and as the bytes of a DICOM file (PS3.10)."""
 
+import struct
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 
 from pydicom import config as pydicom_config
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.errors import InvalidDicomError
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
@@ -72,10 +73,12 @@ def decode(content: bytes) -> Dataset:
         ValueError: it holds none.
     """
     try:
-        dataset = dcmread(BytesIO(content), force=True)
-        dataset.decode()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = dcmread(BytesIO(content), force=True)
+            dataset.decode()
         items = len(dataset.ScheduledProcedureStepSequence)
-    except (InvalidDicomError, AttributeError, EOFError, NotImplementedError, OSError, TypeError) as error:
+    except Exception as error:
         raise ValueError(f"it is no worklist entry: {error}") from error
     if items != 1:
         raise ValueError(f"it has {items} items in ScheduledProcedureStepSequence, not one")
@@ -98,8 +101,11 @@ def _value(keyword: str, text: str | None) -> str | int | float | None:
     vr = vr_of(keyword)
     try:
         if vr in NUMBERS:
-            return NUMBERS[vr](text)
+            number = NUMBERS[vr](text)
+            validate_value(vr, number, pydicom_config.RAISE)
+            struct.pack("<f" if vr == "FL" else "<d", number)
+            return number
         validate_value(vr, text, pydicom_config.RAISE)
-    except ValueError as error:
+    except (OverflowError, ValueError) as error:
         raise Rejected(f"{keyword}: {text!r} is no {vr}: {error}") from error
     return text

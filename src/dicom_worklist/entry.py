@@ -63,9 +63,9 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
         raise Rejected(f"PatientName: {name!r} has a {separator[0]!r}, which would split the name")
     _check_text("AccessionNumber", booking.booking_id, "SH", scanner.charset)  # the UID is made of it, too
     title = booking.project_title
-    if not title:
+    if not FORBIDDEN.sub("", title).strip():
         title = booking.project_id
-        warnings.append(f"RequestedProcedureDescription: project {title} has no title, so its id stands there")
+        warnings.append(f"RequestedProcedureDescription: project {title} has no title that can be written, so its id stands there")
     who = _person_name(booking, warnings)
     procedure = f"ses-mri{booking.session:02}"
     return {

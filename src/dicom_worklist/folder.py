@@ -160,24 +160,40 @@ def _apply(folder: Path, changes: Changes, lock_timeout: float, track: Track) ->
         for name in track(list(changes.after), f"Writing to {folder.name}"):
             _write(_temporary(folder, name), changes.after[name])
         with _locked(folder, fcntl.LOCK_EX, lock_timeout):
-            for name in changes.after:
-                _temporary(folder, name).replace(folder / name)
-            for name in changes.removed:
-                (folder / name).unlink(missing_ok=True)
-            _sync(folder)
+            try:
+                for name in changes.after:
+                    _temporary(folder, name).replace(folder / name)
+                for name in changes.removed:
+                    (folder / name).unlink(missing_ok=True)
+            except OSError:
+                _put_back(folder, changes)
+                raise
+            finally:
+                _sync(folder)
     finally:
         for name in changes.after:
             _temporary(folder, name).unlink(missing_ok=True)
 
 
+def _put_back(folder: Path, changes: Changes) -> None:
+    """Undo what `_apply` had done when it failed, as far as the disk allows."""
+    for name, content in changes.before.items():
+        if _content(folder / name) != content:
+            _temporary(folder, name).unlink(missing_ok=True)
+            _write(_temporary(folder, name), content)
+            _temporary(folder, name).replace(folder / name)
+    for name in changes.published:
+        (folder / name).unlink(missing_ok=True)
+
+
 def _temporary(folder: Path, name: str) -> Path:
     """Return a path that no query reads; one writer at a time needs no more than this."""
-    return folder / f".{name}.tmp"
+    return folder / f".{name.removesuffix('.wl')}.tmp"
 
 
 def _remove_leftovers(folder: Path) -> None:
     for name in os.listdir(folder):  # noqa: PTH208 - names are all that is needed
-        if name.startswith(".") and name.endswith(".tmp") and parse_file_name(name[1:-4]):
+        if name.startswith(".") and name.endswith(".tmp") and parse_file_name(f"{name[1:-4]}.wl"):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -208,8 +224,11 @@ def _content(path: Path) -> bytes | None:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
+    if not S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        return None
     with os.fdopen(handle, "rb") as file:
-        return file.read() if S_ISREG(os.fstat(handle).st_mode) else None
+        return file.read()
 
 
 @contextmanager

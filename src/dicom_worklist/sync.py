@@ -9,10 +9,10 @@ from typing import TypedDict
 from zoneinfo import ZoneInfo
 
 from dicom_worklist import folder as folders
-from dicom_worklist.booking import Row, counts, read_booking, read_date, text
+from dicom_worklist.booking import Row, counts, printable, read_booking, read_date, text
 from dicom_worklist.config import Config, Scanner
 from dicom_worklist.entry import Entry, describe
-from dicom_worklist.errors import Rejected
+from dicom_worklist.errors import FolderError, Rejected, SourceError
 from dicom_worklist.seal import is_sealed
 
 
@@ -91,7 +91,15 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
         # held while the calendar is read, so that a slower run can't put an older state over a newer one
         for folder in config.folders():
             stack.enter_context(folders.one_writer(folder, timeout))
-        wanted = _wanted(config, report)
+        try:
+            wanted = _wanted(config, report)
+        except SourceError as error:
+            if not dry_run:
+                try:
+                    _expire(config, report.day, track)
+                except FolderError as also:
+                    raise SourceError(f"{error}. Besides, {also}") from error
+            raise
         for folder in config.folders():
             present = folders.read_ours(folder)
             changes = folders.compare(present, _encoded(wanted[folder.name], present, report))
@@ -106,6 +114,26 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
     return report
 
 
+def _expire(config: Config, day: date, track: folders.Track) -> None:
+    """Remove the entries of days before the window: without the calendar, they are all that is known to be wrong."""
+    from dicom_worklist import dataset  # noqa: PLC0415 - only when the calendar fails
+
+    first_day = f"{day - timedelta(days=config.window.days_back):%Y%m%d}"
+    for folder in config.folders():
+        # what is no regular file is none of an entry; a run with a calendar replaces it
+        present = {name: content for name, content in folders.read_ours(folder).items() if content is not None}
+        kept: dict[str, bytes] = {}
+        for name, content in present.items():
+            try:
+                [step] = dataset.decode(content).ScheduledProcedureStepSequence
+                past = str(step.ScheduledProcedureStepStartDate) < first_day
+            except (AttributeError, ValueError):
+                past = False
+            if not past:
+                kept[name] = content
+        folders.apply(folder, folders.compare(present, kept), config.worklist.lock_timeout, track)
+
+
 def _wanted(config: Config, report: Report) -> dict[str, dict[str, Entry]]:
     """Return worklist → file name → entry; bookings that have none go into the report."""
     first_day = report.day - timedelta(days=config.window.days_back)
@@ -117,7 +145,7 @@ def _wanted(config: Config, report: Report) -> dict[str, dict[str, Entry]]:
         try:
             entry, warnings = describe(read_booking(row), scanner, config.site, config.attributes)
         except Rejected as rejected:
-            report.rejected.append({"booking_id": booking_id, "reason": str(rejected)})
+            report.rejected.append({"booking_id": printable(booking_id), "reason": str(rejected)})
             continue
         report.warnings += [f"booking {booking_id}: {warning}" for warning in warnings]
         wanted[scanner.worklist][folders.file_name(booking_id, scanner.ae_title)] = entry
@@ -137,7 +165,7 @@ def _encoded(wanted: dict[str, Entry], present: Mapping[str, bytes | None], repo
         try:
             contents[name] = dataset.encode(entry)
         except Rejected as rejected:
-            report.rejected.append({"booking_id": _published(name)["booking_id"], "reason": str(rejected)})
+            report.rejected.append({"booking_id": printable(_published(name)["booking_id"]), "reason": str(rejected)})
     return contents
 
 
@@ -160,12 +188,12 @@ def _scheduled(
                 titles = " and ".join(scanner.ae_title for scanner in scanners)
                 raise Rejected(f"lab {lab!r} matches the scanners {titles}: narrow scanners[].lab")
         except Rejected as rejected:
-            report.rejected.append({"booking_id": text(row, "booking_id"), "reason": str(rejected)})
+            report.rejected.append({"booking_id": printable(text(row, "booking_id")), "reason": str(rejected)})
             continue
         scheduled.append((row, scanners[0]))
     times = Counter(text(row, "booking_id") for row, _ in scheduled)
     report.rejected += [
-        {"booking_id": booking_id, "reason": f"the calendar has {count} bookings with this booking_id"}
+        {"booking_id": printable(booking_id), "reason": f"the calendar has {count} bookings with this booking_id"}
         for booking_id, count in times.items()
         if count > 1 and booking_id
     ]

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from dicom_worklist.attributes import vr_of
+from dicom_worklist.attributes import TEXT_LENGTH, vr_of
 from dicom_worklist.booking import Booking
 from dicom_worklist.errors import ConfigError, Rejected
 
@@ -19,6 +19,9 @@ FIXED = {
     "SpecificCharacterSet": "give the scanner its charset",
     "StudyInstanceUID": "two bookings must never share one, so it is made of site.name and booking_id",
 }
+#: What a template may give.
+TEXT_VRS = TEXT_LENGTH.keys() | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
+NUMBER_VRS = {"FD", "FL", "SL", "SS", "UL", "US"}
 _SAMPLE = Booking(
     booking_id="1",
     project_id="3010000.01",
@@ -42,18 +45,21 @@ def check(attributes: Mapping[str, str], scanners: Iterable[object]) -> None:
     """
     if not attributes:
         return
-    from jinja2 import TemplateError, meta  # noqa: PLC0415
+    from jinja2 import meta  # noqa: PLC0415
     from pydicom.datadict import tag_for_keyword  # noqa: PLC0415
 
     known = _context(_SAMPLE, None)
     for keyword, source in attributes.items():
         place = f"attributes.{keyword}"
-        if tag_for_keyword(keyword) is None:
+        tag = tag_for_keyword(keyword)
+        if not isinstance(source, str):
+            raise ConfigError(f"{place} is {source!r}: write a template, in quotes")
+        if tag is None:
             raise ConfigError(f"{place} is no DICOM keyword: write it as PS3.6 does, such as PatientComments")
         if reason := FIXED.get(keyword):
             raise ConfigError(f"{place} can't be a template: {reason}")
-        if vr_of(keyword) in {"SQ", "OB", "OW", "UN"}:
-            raise ConfigError(f"{place} can't be a template: its value is no text")
+        if vr_of(keyword) not in TEXT_VRS | NUMBER_VRS or tag >> 16 in {0x0000, 0x0002}:
+            raise ConfigError(f"{place} can't be a template: its value is no text or number")
         try:
             unknown = meta.find_undeclared_variables(_environment().parse(source)) - known.keys()
             if unknown:
@@ -63,7 +69,9 @@ def check(attributes: Mapping[str, str], scanners: Iterable[object]) -> None:
                 )
             for scanner in scanners:
                 _template(source).render(_context(_SAMPLE, scanner))
-        except TemplateError as error:
+        except ConfigError:
+            raise
+        except Exception as error:  # a template may call any method of a str
             raise ConfigError(f"{place}: the template {source!r} has a fault: {error}") from error
 
 
