@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint bench lock
+.PHONY: help setup demo down test lint bench lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,6 +13,8 @@ PLAY := $(BIN)/ansible-playbook $(BECOME)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/controller ## Ansible and what it needs, pinned, for deploying your own site
 
 demo: $(VENV)/controller ## a whole site on this machine, with bookings for today
 	$(PLAY) -i inventories/demo playbooks/site.yml

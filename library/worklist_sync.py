@@ -12,8 +12,8 @@ description:
   - Reads the bookings that the configuration file names, and publishes them as entries in the folders of
     the worklist broker C(wlmscpfs). It is what C(dicom-worklist sync) does.
   - Bookings that can't become an entry are warnings, and never stop the others.
-  - It fails, and changes nothing, if the configuration is wrong, the bookings can't be read, or the folder
-    can't be written or locked.
+  - It fails if the configuration is wrong, the bookings can't be read, or a folder can't be written or locked.
+    What is on the worklist then stays; without the calendar, only entries of days before the window go.
 options:
   config:
     description:

@@ -48,9 +48,9 @@ def booking_database() -> Iterator[live.BookingDatabase]:
 def deployment(booking_database: live.BookingDatabase) -> Iterator[live.Deployment]:
     """The test site, deployed as an operator would: previewed, for real, and once more."""
     live.play("teardown.yml", "-e", "site_teardown_data=true")  # what a run that was killed may have left
-    yield live.Deployment(
-        preview=live.play("site.yml", "--check", "--diff"), first=live.play("site.yml"), second=live.play("site.yml")
-    )
+    preview = live.play("site.yml", "--check", "--diff")
+    made = live.traces()
+    yield live.Deployment(preview, made, first=live.play("site.yml"), second=live.play("site.yml"))
     live.play("teardown.yml", "-e", "site_teardown_data=true")
 
 

@@ -4,6 +4,7 @@ import ipaddress
 import itertools
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -31,9 +32,11 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore
 PROJECT = Path(__file__).parents[1]
 INVENTORY = PROJECT / "tests/inventory"
 BIN = Path(sys.executable).parent
-VARIABLES = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text())
-ROOT = Path(VARIABLES["test_root"])
+ROOT = Path("/var/tmp/dicom-worklist-test")
+VARIABLES = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text().replace("{{ test_root }}", str(ROOT)))
+assert VARIABLES["test_root"] == str(ROOT)
 PASSWORD = VARIABLES["worklist_sync_source_password"]
+ROLES = ("orthanc", "wlmscpfs", "worklist_sync")
 #: Every attribute that an entry has, apart from the charset: what a console may ask for.
 ROOT_KEYS = (
     "AccessionNumber ReferringPhysicianName ReferencedStudySequence ReferencedPatientSequence PatientName PatientID "
@@ -77,8 +80,18 @@ class Deployment:
     """site.yml in check mode on a host without the site, for real, and once more."""
 
     preview: Played
+    made_by_preview: list[str]
     first: Played
     second: Played
+
+
+def traces() -> list[str]:
+    """Return what of the site is on this machine."""
+    names = {VARIABLES[f"{role}_container_name"] for role in ("orthanc", "wlmscpfs")}
+    containers = [c.name for c in docker.from_env().containers.list(all=True) if c.name in names]
+    users = [u.pw_name for u in pwd.getpwall() if u.pw_name in {VARIABLES[f"{role}_user"] for role in ROLES}]
+    files = [str(path) for path in (ROOT, Path("/etc/cron.d") / VARIABLES["worklist_sync_cron_name"]) if path.exists()]
+    return containers + users + files
 
 
 class BookingDatabase:

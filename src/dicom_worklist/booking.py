@@ -103,6 +103,10 @@ def read_subject_session(subject_session: str, start: datetime) -> tuple[str, in
     Raises:
         Rejected: no subject, or a session that is no number from 0 to 99.
     """
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", subject_session):
+        raise Rejected(
+            f"subject_session {subject_session!r} is a date, as spreadsheets make of 7-1: format that column as text"
+        )
     parts = [part.strip() for part in subject_session.split("-")]
     subject, session = parts[0], parts[-1] if len(parts) > 1 else "1"
     if not subject:

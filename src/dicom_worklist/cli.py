@@ -2,15 +2,18 @@
 
 import argparse
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 
 from dicom_worklist import __version__, folder, sync
 from dicom_worklist.attributes import ROOT, STEP
 from dicom_worklist.booking import printable
 from dicom_worklist.config import Config, load
-from dicom_worklist.errors import BrokerError, WorklistError
+from dicom_worklist.errors import BrokerError, FolderError, WorklistError
 
 DONE, REJECTED = 0, 3
 #: Fewer changes than this are over before a progress bar can be read.
@@ -32,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorklistError as error:
         print(f"dicom-worklist: {error}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -195,8 +203,15 @@ def _look_at_configuration(config: Config) -> str:
 
 def _look_at_source(config: Config) -> str:
     day = sync.today(config)
-    rows = config.source.rows(day, day)
-    return f"{config.source} can be read and gave {len(rows)} rows for {day}"
+    count, labs = sync.unmatched_labs(config, day)
+    said = [f"{config.source} can be read and has {count} bookings for {day} at the site"]
+    with suppress(FolderError):  # which the next check tells
+        report = sync.run(config, day, dry_run=True)
+        waiting = len(report.published) + len(report.updated) + len(report.removed)
+        said += [f"{len(report.rejected)} rejected", f"{waiting} entries wait for the next run"]
+    if labs:
+        said.append(f"no scanner has the labs {', '.join(map(repr, labs))}")
+    return "; ".join(said)
 
 
 def _look_at_folders(config: Config) -> str:

@@ -101,7 +101,7 @@ def load(path: str | Path) -> Config:
         data = yaml.load(Path(path).read_text(encoding="utf-8"), _SafeLoader)  # noqa: S506
     except OSError as error:
         raise ConfigError(f"the configuration {path} can't be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2026-02-30
         raise ConfigError(f"the configuration {path} is no YAML: {error}") from error
     try:
         config = _convert(data, Config)
@@ -139,7 +139,7 @@ def _scanner(at: int, scanner: Scanner, site: Site) -> Scanner:
     """Return the scanner with its defaults filled in and checked."""
     try:
         re.compile(scanner.lab)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise ConfigError(f"scanners[{at}].lab {scanner.lab!r} is no regular expression: {error}") from error
     if scanner.charset not in CODECS:
         raise ConfigError(f"scanners[{at}].charset is {scanner.charset!r}: it must be one of {', '.join(CODECS)}")

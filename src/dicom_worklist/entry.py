@@ -65,7 +65,7 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
     title = booking.project_title
     if not FORBIDDEN.sub("", title).strip():
         title = booking.project_id
-        warnings.append(f"RequestedProcedureDescription: project {title} has no title that can be written, so its id stands there")
+        warnings.append(f"RequestedProcedureDescription: project {title} has no title, so its id stands there")
     who = _person_name(booking, warnings)
     procedure = f"ses-mri{booking.session:02}"
     return {
@@ -119,7 +119,8 @@ def _checked(keyword: str, text: str, charset: str, warnings: list[str]) -> str:
 def _check_text(keyword: str, text: str, vr: str, charset: str) -> None:
     if bad := FORBIDDEN.search(text):
         raise Rejected(f"{keyword}: {text!r} has {bad[0]!r}; {vr} allows no backslash or control character")
-    if not _encodable(text, charset if vr in TEXT_LENGTH else "ISO_IR 6"):
+    charset = charset if vr in TEXT_LENGTH else "ISO_IR 6"
+    if not _encodable(text, charset):
         raise Rejected(f"{keyword}: {text!r} has characters that {charset} can't write")
     if len(text) > TEXT_LENGTH.get(vr, len(text)):
         raise Rejected(f"{keyword}: {text!r} has {len(text)} characters; {vr} allows {TEXT_LENGTH[vr]}")

@@ -14,7 +14,7 @@ class ConfigError(WorklistError):
 
 
 class SourceError(WorklistError):
-    """The bookings can't be read; the worklist stays as it is."""
+    """The bookings can't be read; entries in the window stay as they are."""
 
     exit_status = 4
 

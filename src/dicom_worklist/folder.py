@@ -7,9 +7,10 @@ The broker takes a shared `fcntl` lock on `lockfile` while it answers a query; n
 import fcntl
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
@@ -110,21 +111,34 @@ def compare(present: Mapping[str, bytes | None], wanted: Mapping[str, bytes]) ->
     return changes
 
 
-def apply(folder: Path, changes: Changes, lock_timeout: float, track: Track) -> None:
-    """Carry the changes out as one; call it within `one_writer`.
+def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Track) -> None:
+    """Carry the changes of all these folders out as one; call it within `one_writer` of each.
 
     New content is written and synced beside the old; then, while no query runs, all of it is put in
     place. With nothing to change nothing is written.
 
     Raises:
-        FolderError: the folder can't be written or locked; what it held is still there.
+        FolderError: a folder can't be written or locked; what they held is still there.
     """
+    changed = {folder: changes for folder, changes in sorted(pending.items()) if changes.after or changes.removed}
+    folder = Path()
     try:
-        _remove_leftovers(folder)
-        if changes.after or changes.removed:
-            _apply(folder, changes, lock_timeout, track)
+        for folder in pending:
+            _remove_leftovers(folder)
+        for folder, changes in changed.items():
+            for name in track(list(changes.after), f"Writing to {folder.name}"):
+                _write(_temporary(folder, name), changes.after[name])
+        with ExitStack() as locks:
+            for folder in changed:
+                locks.enter_context(_locked(folder, fcntl.LOCK_EX, lock_timeout))
+            with _uninterrupted():
+                _commit(changed)
     except OSError as error:
         raise _failure(folder, "written", error) from error
+    finally:
+        for folder, changes in changed.items():
+            for name in changes.after:
+                _temporary(folder, name).unlink(missing_ok=True)
 
 
 def read(folder: Path, *, lock_timeout: float) -> dict[str, bytes]:
@@ -155,28 +169,34 @@ def check_writable(folder: Path, lock_timeout: float) -> None:
         raise _failure(folder, "written", error) from error
 
 
-def _apply(folder: Path, changes: Changes, lock_timeout: float, track: Track) -> None:
+def _commit(changed: Mapping[Path, Changes]) -> None:
     try:
-        for name in track(list(changes.after), f"Writing to {folder.name}"):
-            _write(_temporary(folder, name), changes.after[name])
-        with _locked(folder, fcntl.LOCK_EX, lock_timeout):
-            try:
-                for name in changes.after:
-                    _temporary(folder, name).replace(folder / name)
-                for name in changes.removed:
-                    (folder / name).unlink(missing_ok=True)
-            except OSError:
-                _put_back(folder, changes)
-                raise
-            finally:
-                _sync(folder)
+        for folder, changes in changed.items():
+            for name in changes.after:
+                _temporary(folder, name).replace(folder / name)
+            for name in changes.removed:
+                (folder / name).unlink(missing_ok=True)
+    except OSError:
+        for folder, changes in changed.items():
+            _put_back(folder, changes)
+        raise
     finally:
-        for name in changes.after:
-            _temporary(folder, name).unlink(missing_ok=True)
+        for folder in changed:
+            _sync(folder)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep a signal that ends the run waiting; what happens meanwhile is short."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _put_back(folder: Path, changes: Changes) -> None:
-    """Undo what `_apply` had done when it failed, as far as the disk allows."""
+    """Undo what `_commit` had done when it failed, as far as the disk allows."""
     for name, content in changes.before.items():
         if _content(folder / name) != content:
             _temporary(folder, name).unlink(missing_ok=True)
@@ -253,7 +273,10 @@ def _locked(folder: Path, kind: int, timeout: float) -> Iterator[None]:
 def _open_lockfile(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    except FileNotFoundError:  # without it the broker refuses every query
+    except FileNotFoundError:
+        # a broker in a container still has the old one: it would not see the lock, and no query would work
+        if _names(path.parent):
+            raise
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         os.fchmod(handle, 0o660)
         return handle

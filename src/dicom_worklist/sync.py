@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import TypedDict
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,7 @@ from dicom_worklist import folder as folders
 from dicom_worklist.booking import Row, counts, printable, read_booking, read_date, text
 from dicom_worklist.config import Config, Scanner
 from dicom_worklist.entry import Entry, describe
-from dicom_worklist.errors import FolderError, Rejected, SourceError
+from dicom_worklist.errors import ConfigError, FolderError, Rejected, SourceError
 from dicom_worklist.seal import is_sealed
 
 
@@ -82,8 +83,8 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
     With `dry_run` nothing is written, and the report is that of the run that would.
 
     Raises:
-        SourceError: the bookings can't be read; nothing was changed.
-        FolderError: a folder can't be written or locked.
+        SourceError: the bookings can't be read; only entries of days before the window were removed.
+        FolderError: a folder can't be written or locked; nothing was changed.
     """
     report = Report(day or today(config))
     timeout = config.worklist.lock_timeout
@@ -100,25 +101,48 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
                 except FolderError as also:
                     raise SourceError(f"{error}. Besides, {also}") from error
             raise
+        pending: dict[Path, folders.Changes] = {}
         for folder in config.folders():
             present = folders.read_ours(folder)
             changes = folders.compare(present, _encoded(wanted[folder.name], present, report))
-            if not dry_run:
-                folders.apply(folder, changes, timeout, track)
+            pending[folder] = changes
             report.published += map(_published, changes.published)
             report.updated += map(_published, changes.updated)
             report.removed += map(_published, changes.removed)
             report.unchanged += map(_published, changes.unchanged)
             report.before |= {f"{folder.name}/{name}": content for name, content in changes.before.items()}
             report.after |= {f"{folder.name}/{name}": content for name, content in changes.after.items()}
+        if not dry_run:
+            folders.apply(pending, timeout, track)
+    if report.removed and not (report.published or report.updated or report.unchanged):
+        report.warnings.append("the worklist is empty now: the calendar has no booking for any scanner in these days")
     return report
+
+
+def _window(config: Config, day: date) -> tuple[date, date]:
+    try:
+        return day - timedelta(days=config.window.days_back), day + timedelta(days=config.window.days_ahead)
+    except OverflowError as error:
+        raise ConfigError(f"the window around {day} leaves the years 1 to 9999") from error
+
+
+def unmatched_labs(config: Config, day: date) -> tuple[int, list[str]]:
+    """Return how many bookings the window around a day has, and the labs among them that no scanner matches.
+
+    Raises:
+        SourceError: the bookings can't be read.
+    """
+    rows = [row for row in config.source.rows(*_window(config, day)) if counts(row)]
+    labs = {text(row, "lab") for row in rows}
+    return len(rows), sorted(lab for lab in labs if not any(scanner.matches(lab) for scanner in config.scanners))
 
 
 def _expire(config: Config, day: date, track: folders.Track) -> None:
     """Remove the entries of days before the window: without the calendar, they are all that is known to be wrong."""
     from dicom_worklist import dataset  # noqa: PLC0415 - only when the calendar fails
 
-    first_day = f"{day - timedelta(days=config.window.days_back):%Y%m%d}"
+    first_day = f"{_window(config, day)[0]:%Y%m%d}"
+    pending: dict[Path, folders.Changes] = {}
     for folder in config.folders():
         # what is no regular file is none of an entry; a run with a calendar replaces it
         present = {name: content for name, content in folders.read_ours(folder).items() if content is not None}
@@ -131,13 +155,13 @@ def _expire(config: Config, day: date, track: folders.Track) -> None:
                 past = False
             if not past:
                 kept[name] = content
-        folders.apply(folder, folders.compare(present, kept), config.worklist.lock_timeout, track)
+        pending[folder] = folders.compare(present, kept)
+    folders.apply(pending, config.worklist.lock_timeout, track)
 
 
 def _wanted(config: Config, report: Report) -> dict[str, dict[str, Entry]]:
     """Return worklist → file name → entry; bookings that have none go into the report."""
-    first_day = report.day - timedelta(days=config.window.days_back)
-    last_day = report.day + timedelta(days=config.window.days_ahead)
+    first_day, last_day = _window(config, report.day)
     wanted: dict[str, dict[str, Entry]] = {folder.name: {} for folder in config.folders()}
     rows = config.source.rows(first_day, last_day)
     for row, scanner in _scheduled(config, rows, first_day, last_day, report):

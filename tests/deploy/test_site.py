@@ -19,11 +19,13 @@ import live
 DAY = "2026-06-01"
 PROJECT = live.PROJECT
 V = live.VARIABLES
+LOG = Path(V["worklist_sync_log_dir"]) / "dicom-labbooking2worklist.log"
 
 
 def test_check_mode_on_a_host_without_the_site_passes_and_changes_nothing(deployment: live.Deployment) -> None:
     assert deployment.preview.status == 0, deployment.preview.output
     assert deployment.preview.changed > 5
+    assert deployment.made_by_preview == []
 
 
 def test_the_first_run_deploys_and_verifies(deployment: live.Deployment) -> None:
@@ -37,6 +39,7 @@ def test_the_second_run_changes_nothing(deployment: live.Deployment) -> None:
 
 
 def test_check_mode_on_the_deployed_site_predicts_no_change(site: live.Site) -> None:
+    site.sync(live.today(V["site_timezone"]))
     played = live.play("site.yml", "--check", "--diff")
     assert (played.status, played.changed) == (0, 0), played.output
 
@@ -170,11 +173,11 @@ def test_the_cron_job_follows_the_calendar(site: live.Site, booking_database: li
     booking_database.do("UPDATE calendar_items_new SET subj_ses = '7-2' WHERE id = 4")
     deadline = time.monotonic() + 75
     while seen() != ["3010000.01_sub-007_ses-02"]:
-        assert time.monotonic() < deadline, Path(V["worklist_sync_log_file"]).read_text()
+        assert time.monotonic() < deadline, LOG.read_text()
         time.sleep(1)
-    last = Path(V["worklist_sync_log_file"]).read_text().splitlines()[-1]
+    last = LOG.read_text().splitlines()[-1]
     assert last.split()[0][:10] == time.strftime("%Y-%m-%d")
-    assert "1 updated" in Path(V["worklist_sync_log_file"]).read_text()
+    assert "1 updated" in LOG.read_text()
 
 
 def test_the_broker_answers_only_the_addresses_that_the_inventory_lists(site: live.Site) -> None:
@@ -187,7 +190,7 @@ def test_the_broker_answers_only_the_addresses_that_the_inventory_lists(site: li
 
     network = V["wlmscpfs_network"]
     answer_only(["192.0.2.1"])
-    assert live.pynetdicom_find(site.wlmscpfs_port) is not None
+    live.pynetdicom_find(site.wlmscpfs_port)  # asserts that it is answered
     assert not live.neighbour_is_answered(network)
     subnet = docker.from_env().networks.get(network).attrs["IPAM"]["Config"][0]["Subnet"]
     neighbours = [str(address) for address in live.hosts_of(subnet)]

@@ -87,6 +87,7 @@ def _for_orthanc(query: Dataset) -> dict[str, Any]:
 
 def _of_orthanc(answer: dict[str, Any]) -> dict[str, Any]:
     """Orthanc converts what it is sent to UTF-8, and says so in SpecificCharacterSet's stead."""
+    answer.pop("SpecificCharacterSet", None)
     step = answer.pop("ScheduledProcedureStepSequence")[0]
     return {keyword: "" if value is None else value for keyword, value in (answer | step).items()}
 
@@ -101,7 +102,7 @@ def calendar(booking_database: live.BookingDatabase) -> live.BookingDatabase:
 
 
 EMPTY = {
-    "PatientBirthDate", "PatientSex", "PatientWeight", "MedicalAlerts", "Allergies", "PregnancyStatus", "AdmissionID",
+    "PatientBirthDate", "PatientSex", "PatientWeight", "MedicalAlerts", "Allergies", "AdmissionID",
     "SpecialNeeds", "CurrentPatientLocation", "PatientState", "RequestedProcedurePriority",
     "PatientTransportArrangements", "ConfidentialityConstraintOnPatientDataDescription",
     "ScheduledPerformingPhysicianName",
@@ -132,6 +133,7 @@ def test_every_attribute_of_a_booking_reaches_every_client(
         "ScheduledProcedureStepStartDate": DATE,
         "ScheduledProcedureStepStartTime": "093000",
         "Modality": "MR",
+        "PregnancyStatus": "4",  # the broker's own word for unknown
         "ReferencedStudySequence": [],
         "ReferencedPatientSequence": [],
     }

@@ -34,7 +34,7 @@ def publish(folder: Path, wanted: dict[str, bytes], timeout: float = 5) -> folde
     """Make our files equal to `wanted`, as a run does."""
     with folders.one_writer(folder, timeout):
         changes = folders.compare(folders.read_ours(folder), wanted)
-        folders.apply(folder, changes, timeout, silent)
+        folders.apply({folder: changes}, timeout, silent)
     return changes
 
 
@@ -237,7 +237,7 @@ def test_a_link_that_is_planted_in_the_middle_of_a_run_is_not_written_through(fo
         return items
 
     with pytest.raises(FolderError, match="File exists"), folders.one_writer(folder, 1):
-        folders.apply(folder, changes, 1, planting)
+        folders.apply({folder: changes}, 1, planting)
     assert not (tmp_path / "elsewhere").exists()
     assert worklist_files(folder) == {}
 
@@ -351,7 +351,7 @@ path, content = Path(sys.argv[1]), sys.argv[2].encode()
 with folders.one_writer(path, 10):
     wanted = {folders.file_name(str(item), "PRISMA"): content for item in range(int(sys.argv[3]))}
     changes = folders.compare(folders.read_ours(path), wanted)
-    folders.apply(path, changes, 10, lambda items, _: items)
+    folders.apply({path: changes}, 10, lambda items, _: items)
 """
 
 
@@ -439,3 +439,25 @@ def test_a_folder_that_can_be_published_to_is_told(folder: Path) -> None:
     before = everything(folder)
     folders.check_writable(folder, 1)
     assert everything(folder) == before
+
+
+_INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from dicom_worklist import folder as folders
+path, replace = Path(sys.argv[1]), Path.replace
+def interrupted(self, target):
+    os.kill(os.getpid(), signal.SIGINT)
+    return replace(self, target)
+Path.replace = interrupted
+with folders.one_writer(path, 5):
+    changes = folders.compare(folders.read_ours(path), {"booking-1-A.wl": b"new", "booking-2-A.wl": b"new"})
+    folders.apply({path: changes}, 5, lambda items, _: items)
+"""
+
+
+def test_a_run_that_is_interrupted_while_it_puts_the_set_in_place_finishes_that(folder: Path) -> None:
+    publish(folder, {"booking-1-A.wl": b"old", "booking-2-A.wl": b"old"})
+    with start("-c", _INTERRUPTED, folder) as run:
+        assert run.wait(timeout=30) != 0
+    assert set(worklist_files(folder).values()) == {b"new"}

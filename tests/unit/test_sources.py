@@ -182,9 +182,15 @@ def test_a_csv_is_read_as_spreadsheets_write_it(content: str, tmp_path: Path) ->
     assert bookings(csv_source(tmp_path / "bookings.csv", content)).keys() == {"1"}
 
 
-def test_a_short_row_of_a_csv_ends_in_empty_columns(tmp_path: Path) -> None:
-    rows = csv_source(tmp_path / "bookings.csv", f"{HEADER}\n1,3010000.01\n").rows(**TODAY)
-    assert [(row["booking_id"], row["lab"]) for row in rows] == [("1", "")]
+@pytest.mark.parametrize("row", ["1,3010000.01", f"{LINE},more"], ids=["cut off in the middle", "a comma too many"])
+def test_a_csv_that_is_not_whole_is_not_read_in_part(row: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"bookings.csv, line 3: it has \d+ fields, the header row 10"):
+        csv_source(tmp_path / "bookings.csv", f"{HEADER}\n{LINE}\n{row}\n").rows(**TODAY)
+
+
+def test_a_csv_with_semicolons_is_named_as_that(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="semicolons"):
+        csv_source(tmp_path / "bookings.csv", f"{HEADER}\n{LINE}\n".replace(",", ";")).rows(**TODAY)
 
 
 def test_a_faulty_csv_is_reported_with_its_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dicom_worklist import folder as folders
 from dicom_worklist import sync
 from dicom_worklist.booking import COLUMNS, Row
 from dicom_worklist.config import Config, load
-from dicom_worklist.errors import FolderError, SourceError
+from dicom_worklist.errors import ConfigError, FolderError, SourceError
 from kit import (
     DAY,
     MEG,
@@ -453,3 +453,47 @@ def test_a_report_never_shows_a_file_that_a_planted_link_leads_to(site: Site, tm
     report = site.run(dry_run=True)
     assert ids(report.removed) == ["1"]
     assert "secret" not in "".join(report.as_text())
+
+
+def test_a_booking_between_two_worklists_is_never_in_neither(site: Site) -> None:
+    """The lock of the second folder is held: the first one stays as it is, too."""
+    other = site.folder.parent / "WLFIT"
+    other.mkdir()
+    (other / "lockfile").touch()
+    two = {"scanners.1.worklist": "WLFIT", "worklist.lock_timeout": 0.2}
+    site.calendar.book(1)
+    site.run(two)
+    site.calendar.change(1, calendar_id=PRISMAFIT)
+    with locked_by_another_process(other), pytest.raises(FolderError, match="nothing was changed"):
+        site.run(two)
+    assert site.shown() == {"1": "PRISMA"}
+    site.run(two)
+    assert (site.shown(), list(worklist_files(other))) == ({}, ["booking-1-PRISMAFIT.wl"])
+
+
+def test_a_date_that_a_spreadsheet_made_of_a_subject_is_rejected(site: Site) -> None:
+    site.calendar.book(1, "2026-01-07")
+    assert "is a date, as spreadsheets make of 7-1" in reasons(site.run())["1"]
+
+
+def test_a_lockfile_that_is_lost_is_told_because_the_broker_has_the_old_one(site: Site) -> None:
+    site.calendar.book(1)
+    site.run()
+    (site.folder / "lockfile").unlink()
+    site.calendar.book(2)
+    with pytest.raises(FolderError, match=r"lockfile can't be opened"):
+        site.run()
+    assert site.shown() == {"1": "PRISMA"}
+
+
+def test_a_run_that_empties_the_worklist_says_so(site: Site) -> None:
+    site.calendar.book(1)
+    site.run()
+    site.calendar.delete(1)
+    assert "the worklist is empty now" in site.run().warnings[0]
+    assert site.run().warnings == []
+
+
+def test_a_window_beyond_the_calendar_is_a_configuration_error(site: Site) -> None:
+    with pytest.raises(ConfigError, match="leaves the years"):
+        site.run({"window.days_ahead": 1}, date.max)

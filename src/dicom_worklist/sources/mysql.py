@@ -1,5 +1,6 @@
 """Bookings in a MySQL or MariaDB database, such as the DCCN calendar."""
 
+import os
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -49,6 +50,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         query, names = bind(self.query or _dccn.QUERY)
         using = " USING " + ", ".join(f"@{name}" for name in names) if names else ""
         tls = self.tls
+        for path in (tls.ca, tls.certificate, tls.key) if tls else ():
+            if path is not None and not os.access(path, os.R_OK):
+                raise SourceError(f"{self} can't be read: source.tls names {path}, which this user can't read")
         try:
             with (
                 closing(
@@ -56,7 +60,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                         host=self.host,
                         port=self.port,
                         user=self.user,
-                        password=self._password(),
+                        password=self._password().encode(),  # as a str PyMySQL sends it in Latin-1
                         database=self.database,
                         charset="utf8mb4",
                         connect_timeout=self.connect_timeout,
@@ -76,7 +80,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 cursor.execute("PREPARE bookings FROM %s", (query,))
                 cursor.execute(f"EXECUTE bookings{using}")
                 return as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self)
-        except (pymysql.MySQLError, OSError) as error:
+        # RuntimeError: an authentication method that this host lacks a library for
+        except (pymysql.MySQLError, OSError, RuntimeError, ValueError) as error:
             raise SourceError(f"{self} can't be read: {self._why(error)}") from error
 
     def _password(self) -> str:
@@ -95,7 +100,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         said = str(rest[0]) if rest else str(error)
         if code in ACCESS_DENIED:
             return (
-                f"it refuses the user {self.user!r} ({said}). Put the right password into {self.password_file}, "
+                f"it refuses the user {self.user!r} ({said}). Put the right password into "
+                f"{self.password_file or 'a file, and its path into source.password_file'}, "
                 f"or grant that user SELECT on {self.database}"
             )
         return (
