@@ -90,7 +90,8 @@ def traces() -> list[str]:
     names = {VARIABLES[f"{role}_container_name"] for role in ("orthanc", "wlmscpfs")}
     containers = [c.name for c in docker.from_env().containers.list(all=True) if c.name in names]
     users = [u.pw_name for u in pwd.getpwall() if u.pw_name in {VARIABLES[f"{role}_user"] for role in ROLES}]
-    files = [str(path) for path in (ROOT, Path("/etc/cron.d") / VARIABLES["worklist_sync_cron_name"]) if path.exists()]
+    cron = Path("/etc/cron.d") / VARIABLES["worklist_sync_cron_name"]
+    files = [str(path) for path in (*ROOT.rglob("*"), cron) if path.exists()]
     return containers + users + files
 
 

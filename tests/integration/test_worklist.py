@@ -31,6 +31,7 @@ def orthanc_client(deployment: live.Deployment, tmp_path_factory: pytest.TempPat
             {
                 "RemoteAccessAllowed": True,
                 "AuthenticationEnabled": False,
+                "DefaultEncoding": "Utf8",
                 "StorageDirectory": "/tmp",
                 "IndexDirectory": "/tmp",
                 "DicomModalities": {"WLBROKER": modality, "WLSKYRA": skyra},

@@ -447,7 +447,7 @@ from pathlib import Path
 from dicom_worklist import folder as folders
 path, replace = Path(sys.argv[1]), Path.replace
 def interrupted(self, target):
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
     return replace(self, target)
 Path.replace = interrupted
 with folders.one_writer(path, 5):
