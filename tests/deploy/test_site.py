@@ -14,6 +14,7 @@ import docker
 import pytest
 import requests
 import yaml
+from pydicom import dcmread
 
 import live
 
