@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test lint bench lock
+.PHONY: help setup demo down test live unit lint bench lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,9 +23,15 @@ demo: $(VENV)/controller ## a whole site on this machine, with bookings for toda
 down: $(VENV)/controller ## take the demo away again, its images and bookings too
 	$(PLAY) -i inventories/demo playbooks/teardown.yml -e site_teardown_data=true
 
-test: $(VENV)/test lint ## every test: unit, module, integration, deploy
+test: $(VENV)/test ## every test, and every check: the one process that deploys, the other that doesn't
 	$(PLAY) -i tests/inventory tests/prepare.yml
-	$(BIN)/pytest tests/unit tests/module tests/integration tests/deploy
+	$(MAKE) --jobs 2 --no-print-directory live lint unit
+
+live: $(VENV)/test
+	$(BIN)/pytest tests/integration tests/deploy
+
+unit: $(VENV)/test
+	$(BIN)/pytest --quiet tests/unit tests/module
 
 lint: $(VENV)/test ## every check that runs nothing
 	$(BIN)/ruff check .

@@ -138,36 +138,45 @@ def test_sync_yml_publishes_another_day_and_previews_it(
     assert live.play("sync.yml", *options).changed == 0
 
 
-def test_one_more_item_is_one_more_scanner_everywhere(
-    site: live.Site, booking_database: live.BookingDatabase, tmp_path: Path
-) -> None:
-    more = {"ae_title": "MEGNETO", "lab": "MEG", "modality": "MR", "worklist": "WLMEG"}
-    variables = json.dumps({"site_scanners": [*V["site_scanners"], more]})
-    played = live.play("site.yml", *live.UNVERIFIED, "--tags", "orthanc,wlmscpfs,worklist_sync", "-e", variables)
+MORE = {"ae_title": "MEGNETO", "lab": "MEG", "modality": "MR", "worklist": "WLMEG"}
+EVERY_MINUTE = {"worklist_sync_cron_schedule": "* * * * *", "worklist_sync_log_wait": 150}
+
+
+@pytest.fixture(scope="module")
+def changed_site(deployment: live.Deployment) -> live.Site:
+    """One more scanner, the cron job on, and a broker that answers nobody but an address of nobody's."""
+    variables = EVERY_MINUTE | {
+        "site_scanners": [*V["site_scanners"], MORE],
+        "wlmscpfs_allowed_addresses": ["192.0.2.1"],
+    }
+    options = [*live.UNVERIFIED, "--tags", "orthanc,wlmscpfs,worklist_sync", "-e", json.dumps(variables)]
+    played = live.play("site.yml", *options)
     assert played.status == 0, played.output
     assert played.changed > 0
+    return live.Site()
+
+
+def test_one_more_item_is_one_more_scanner_everywhere(
+    changed_site: live.Site, booking_database: live.BookingDatabase, tmp_path: Path
+) -> None:
     booking_database.clear()
     booking_database.book(3, "7-1", f"{DAY} 09:00:00", lab=4)
-    site.sync(DAY)
-    assert len(live.pynetdicom_find(site.wlmscpfs_port, "WLMEG", ScheduledStationAETitle="MEGNETO")) == 1
-    image = live.synthetic_image(tmp_path / "image.dcm")
-    assert storescu(site, "MEGNETO", image) == 0
-    (instance,) = site.orthanc("/instances").json()
-    site.orthanc(f"/instances/{instance}", method="DELETE")
-    assert live.play("site.yml", *live.UNVERIFIED, "--tags", "orthanc,wlmscpfs").status == 0
-    assert storescu(site, "MEGNETO", image) != 0
+    changed_site.sync(DAY)
+    assert len(live.pynetdicom_find(changed_site.wlmscpfs_port, "WLMEG", ScheduledStationAETitle="MEGNETO")) == 1
+    assert storescu(changed_site, "MEGNETO", live.synthetic_image(tmp_path / "image.dcm")) == 0
+    (instance,) = changed_site.orthanc("/instances").json()
+    changed_site.orthanc(f"/instances/{instance}", method="DELETE")
 
 
-def test_the_cron_job_follows_the_calendar(site: live.Site, booking_database: live.BookingDatabase) -> None:
+def test_the_cron_job_follows_the_calendar(changed_site: live.Site, booking_database: live.BookingDatabase) -> None:
     """Once a minute, with the date, in the site's own day."""
     today = live.today(V["site_timezone"])
     booking_database.clear()
     booking_database.book(4, "7-1", f"{today} 23:58:00")
-    every_minute = ["-e", '{"worklist_sync_cron_schedule": "* * * * *", "worklist_sync_log_wait": 150}']
-    assert live.play("site.yml", *live.UNVERIFIED, "--tags", "worklist_sync", *every_minute).status == 0
+    changed_site.sync(today)
 
     def seen() -> list[str]:
-        found = live.pynetdicom_find(site.wlmscpfs_port, ScheduledStationAETitle="PRISMA")
+        found = live.pynetdicom_find(changed_site.wlmscpfs_port, ScheduledStationAETitle="PRISMA")
         return [str(entry.PatientName) for entry in found]
 
     assert seen() == ["3010000.01_sub-007_ses-01"]
@@ -179,26 +188,26 @@ def test_the_cron_job_follows_the_calendar(site: live.Site, booking_database: li
     last = LOG.read_text().splitlines()[-1]
     assert last.split()[0][:10] == time.strftime("%Y-%m-%d")
     assert "1 updated" in LOG.read_text()
-    verified = live.play("verify.yml", "--tags", "worklist_sync", *every_minute)
+    verified = live.play("verify.yml", "--tags", "worklist_sync", "-e", json.dumps(EVERY_MINUTE))
     assert verified.status == 0, verified.output
 
 
-def test_the_broker_answers_only_the_addresses_that_the_inventory_lists(site: live.Site) -> None:
-    """The host itself is answered, for verify.yml; a neighbour that isn't listed is refused, a listed one not."""
+def test_the_broker_answers_nobody_who_is_not_listed(changed_site: live.Site) -> None:
+    """The host itself is answered, for verify.yml."""
+    live.pynetdicom_find(changed_site.wlmscpfs_port)  # asserts that it is answered
+    assert not live.neighbour_is_answered(V["wlmscpfs_network"])
 
-    def answer_only(addresses: list[str]) -> None:
-        variables = json.dumps({"wlmscpfs_allowed_addresses": addresses})
-        played = live.play("site.yml", *live.UNVERIFIED, "--tags", "wlmscpfs", "-e", variables)
-        assert played.status == 0, played.output
 
-    network = V["wlmscpfs_network"]
-    answer_only(["192.0.2.1"])
-    live.pynetdicom_find(site.wlmscpfs_port)  # asserts that it is answered
-    assert not live.neighbour_is_answered(network)
-    subnet = docker.from_env().networks.get(network).attrs["IPAM"]["Config"][0]["Subnet"]
-    neighbours = [str(address) for address in live.hosts_of(subnet)]
-    answer_only(neighbours)
-    assert live.neighbour_is_answered(network)
+def test_a_scanner_that_is_taken_away_may_no_more_and_a_listed_address_is_answered(
+    changed_site: live.Site, tmp_path: Path
+) -> None:
+    subnet = docker.from_env().networks.get(V["wlmscpfs_network"]).attrs["IPAM"]["Config"][0]["Subnet"]
+    variables = {"wlmscpfs_allowed_addresses": [str(address) for address in live.hosts_of(subnet)]}
+    options = [*live.UNVERIFIED, "--tags", "orthanc,wlmscpfs", "-e", json.dumps(variables)]
+    played = live.play("site.yml", *options)
+    assert played.status == 0, played.output
+    assert storescu(changed_site, "MEGNETO", live.synthetic_image(tmp_path / "image.dcm")) != 0
+    assert live.neighbour_is_answered(V["wlmscpfs_network"])
 
 
 @pytest.mark.parametrize("inventory", ["demo", "dccn"])
