@@ -178,7 +178,7 @@ def bench_stores(table: Table, stack: ExitStack, folder: Path) -> None:
         shutil.rmtree(images)
         images.mkdir()
         for number in range(IMAGES):
-            live.synthetic_image(images / f"{number}.dcm", number)
+            live.synthetic_image(images / f"{number}.dcm", number, size=256)
 
     def store(port: int, called: str) -> float:
         fresh()

@@ -259,8 +259,8 @@ def today(timezone: str) -> str:
     return datetime.now(ZoneInfo(timezone)).date().isoformat()
 
 
-def synthetic_image(path: Path, number: int = 1) -> Path:
-    """Write a small MR image of nobody."""
+def synthetic_image(path: Path, number: int = 1, size: int = 64) -> Path:
+    """Write a square MR image of nobody."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -269,10 +269,10 @@ def synthetic_image(path: Path, number: int = 1) -> Path:
     dataset.StudyInstanceUID = dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[str(path.parent)])
     dataset.PatientID, dataset.PatientName, dataset.Modality = "phantom", "phantom", "MR"
     dataset.InstanceNumber = number
-    dataset.Rows = dataset.Columns = 64
+    dataset.Rows = dataset.Columns = size
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelData = bytes(64 * 64 * 2)
+    dataset.PixelData = bytes(size * size * 2)
     dataset.save_as(path, enforce_file_format=True)
     return path
 

@@ -3,10 +3,13 @@
 import struct
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 
 from pydicom import config as pydicom_config
 from pydicom import dcmread, dcmwrite
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
@@ -42,8 +45,12 @@ def build(entry: Entry) -> Dataset:
     dataset.SpecificCharacterSet = entry.charset
     for keyword in EMPTY_SEQUENCES:
         setattr(dataset, keyword, Sequence())
-    for keyword in TYPE_2 | entry.values.keys():
-        setattr(step if keyword in STEP else dataset, keyword, _value(keyword, entry.values.get(keyword)))
+    for keyword in TYPE_2 - entry.values.keys():
+        (step if keyword in STEP else dataset).add(_empty(keyword))
+    for keyword, text in entry.values.items():
+        tag, vr = _tag(keyword), vr_of(keyword)
+        element = DataElement(tag, vr, _value(keyword, text), validation_mode=pydicom_config.IGNORE)  # it is checked
+        (step if keyword in STEP else dataset).add(element)
     dataset.ScheduledProcedureStepSequence = Sequence([step])
     return dataset
 
@@ -95,9 +102,20 @@ def attributes_of(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def _value(keyword: str, text: str | None) -> str | int | float | None:
-    if text is None:
-        return None
+@lru_cache
+def _tag(keyword: str) -> int:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword  # noqa: S101 - attributes and templates have only known ones
+    return tag
+
+
+@lru_cache
+def _empty(keyword: str) -> DataElement:
+    """Return the attribute without a value: one for all entries, as nothing changes it."""
+    return DataElement(_tag(keyword), vr_of(keyword), None)
+
+
+def _value(keyword: str, text: str) -> str | int | float:
     vr = vr_of(keyword)
     try:
         if vr in NUMBERS:
