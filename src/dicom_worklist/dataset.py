@@ -2,23 +2,25 @@
 
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from io import BytesIO
 
 from pydicom import config as pydicom_config
-from pydicom import dcmread, dcmwrite
+from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sequence import Sequence
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element, write_file_meta_info
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
 
 from dicom_worklist.attributes import EMPTY_SEQUENCES, STEP, TYPE_2, vr_of
 from dicom_worklist.entry import Entry, uid
 from dicom_worklist.errors import Rejected
-from dicom_worklist.seal import sealed
+from dicom_worklist.seal import PREAMBLE, sealed
 
 #: Modality Worklist Information Model - FIND (PS3.4 K.6.1.4).
 MODALITY_WORKLIST_FIND = UID("1.2.840.10008.5.1.4.31")
@@ -35,42 +37,25 @@ NUMBERS: dict[str, Callable[[str], int | float]] = {
 }
 
 
-def build(entry: Entry) -> Dataset:
-    """Return the entry as a dataset, with what is of type 2 and unknown there and empty.
-
-    Raises:
-        Rejected: the VR forbids a value; the reason names the keyword.
-    """
-    dataset, step = Dataset(), Dataset()
-    dataset.SpecificCharacterSet = entry.charset
-    for keyword in EMPTY_SEQUENCES:
-        setattr(dataset, keyword, Sequence())
-    for keyword in TYPE_2 - entry.values.keys():
-        (step if keyword in STEP else dataset).add(_empty(keyword))
-    for keyword, text in entry.values.items():
-        tag, vr = _tag(keyword), vr_of(keyword)
-        element = DataElement(tag, vr, _value(keyword, text), validation_mode=pydicom_config.IGNORE)  # it is checked
-        (step if keyword in STEP else dataset).add(element)
-    dataset.ScheduledProcedureStepSequence = Sequence([step])
-    return dataset
-
-
 def encode(entry: Entry) -> bytes:
     """Return the entry as a sealed DICOM file; the same entry gives the same bytes.
 
+    What is of type 2 and unknown is there and empty.
+
     Raises:
         Rejected: the VR forbids a value; the reason names the keyword.
     """
-    dataset = build(entry)
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = MODALITY_WORKLIST_FIND
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID(uid(None, dataset.StudyInstanceUID, "entry"))
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    buffer = BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    return sealed(buffer.getvalue(), entry)
+    texts = {**dict.fromkeys(TYPE_2, ""), **entry.values}
+    root = {keyword: _element(keyword, text, entry.charset) for keyword, text in texts.items() if keyword not in STEP}
+    step = {keyword: _element(keyword, text, entry.charset) for keyword, text in texts.items() if keyword in STEP}
+    root |= {keyword: _sequence(keyword, b"") for keyword in EMPTY_SEQUENCES}
+    root["ScheduledProcedureStepSequence"] = _sequence("ScheduledProcedureStepSequence", _in_order(step))
+    root["SpecificCharacterSet"] = _element("SpecificCharacterSet", entry.charset, entry.charset)
+    file = _explicit_little_endian()
+    file.write(bytes(PREAMBLE) + b"DICM")
+    write_file_meta_info(file, _file_meta(entry.values["StudyInstanceUID"]))
+    file.write(_in_order(root))
+    return sealed(file.getvalue(), entry)
 
 
 def decode(content: bytes) -> Dataset:
@@ -109,10 +94,45 @@ def _tag(keyword: str) -> int:
     return tag
 
 
-@lru_cache
-def _empty(keyword: str) -> DataElement:
-    """Return the attribute without a value: one for all entries, as nothing changes it."""
-    return DataElement(_tag(keyword), vr_of(keyword), None)
+@lru_cache(maxsize=4096)
+def _element(keyword: str, text: str, charset: str) -> bytes:
+    """Return the attribute in Explicit VR Little Endian. Remembered, as most are the same in all entries."""
+    value = _value(keyword, text) if text else None
+    element = DataElement(_tag(keyword), vr_of(keyword), value, validation_mode=pydicom_config.IGNORE)  # it is checked
+    buffer = _explicit_little_endian()
+    write_data_element(buffer, element, charset)
+    return buffer.getvalue()
+
+
+def _sequence(keyword: str, item: bytes) -> bytes:
+    """Return a sequence of one item, or of none, whose elements are encoded already (PS3.5 7.5)."""
+    content = struct.pack("<HHL", 0xFFFE, 0xE000, len(item)) + item if item else b""
+    buffer = _explicit_little_endian()
+    write_data_element(buffer, RawDataElement(BaseTag(_tag(keyword)), "SQ", len(content), content, 0, False, True))
+    return buffer.getvalue()
+
+
+def _in_order(elements: Mapping[str, bytes]) -> bytes:
+    """Return the elements in the order of their tags (PS3.5 7.1)."""
+    return b"".join(elements[keyword] for keyword in sorted(elements, key=_tag))
+
+
+def _file_meta(study: str) -> FileMetaDataset:
+    """Return the file meta information (PS3.10 7.1) of the entry of a study."""
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = MODALITY_WORKLIST_FIND
+    meta.MediaStorageSOPInstanceUID = UID(uid(None, study, "entry"))
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    return meta
+
+
+def _explicit_little_endian() -> DicomBytesIO:
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = False, True
+    return buffer
 
 
 def _value(keyword: str, text: str) -> str | int | float:
