@@ -100,15 +100,25 @@ def traces() -> list[str]:
 class BookingDatabase:
     """A real MariaDB in a container, with the tables of the DCCN calendar."""
 
-    PORT = VARIABLES["worklist_sync_source"]["port"]
-
-    def __init__(self) -> None:
-        self.engine = docker.from_env()
+    def __init__(
+        self,
+        name: str = "test-mariadb",
+        port: int = VARIABLES["worklist_sync_source"]["port"],
+        *options: str,
+        files: Path | None = None,
+    ) -> None:
+        """Start it; `options` are mariadbd's, `files` is a folder that it finds at /tls."""
+        self.engine, self.port = docker.from_env(), port
         image, _ = self.engine.images.build(path=str(PROJECT / "tests/images/mariadb"), tag="test-mariadb", rm=True)
-        for old in self.engine.containers.list(all=True, filters={"name": "^test-mariadb$"}):
+        for old in self.engine.containers.list(all=True, filters={"name": f"^{name}$"}):
             old.remove(force=True, v=True)
         self.container: Container = self.engine.containers.run(
-            image, name="test-mariadb", detach=True, ports={"3306/tcp": ("127.0.0.1", self.PORT)}
+            image,
+            ["sh", "/start", *options],
+            name=name,
+            detach=True,
+            ports={"3306/tcp": ("127.0.0.1", port)},
+            volumes={str(files): {"bind": "/tls", "mode": "ro"}} if files else {},
         )
         self._wait()
 
@@ -116,7 +126,7 @@ class BookingDatabase:
         """Run a statement as the calendar's own program would."""
         with (
             pymysql.connect(
-                host="127.0.0.1", port=self.PORT, user="tests", password=PASSWORD, database="fcdc", charset="utf8mb4",
+                host="127.0.0.1", port=self.port, user="tests", password=PASSWORD, database="fcdc", charset="utf8mb4",
                 autocommit=True,
             ) as connection,
             connection.cursor() as cursor,
