@@ -30,7 +30,7 @@ def password_file(tmp_path: Path) -> Path:
 def mysql(password_file: Path, **settings: Any) -> Any:
     defaults: dict[str, Any] = {
         "host": "127.0.0.1",
-        "port": live.BookingDatabase.PORT,
+        "port": live.VARIABLES["worklist_sync_source"]["port"],
         "database": "fcdc",
         "user": "dicomdf",
         "password_file": str(password_file),
