@@ -66,6 +66,21 @@ class Played:
         """How many tasks said `changed`, over all hosts."""
         return sum(map(int, re.findall(r"\bchanged=(\d+)", self.output)))
 
+    def changes_on(self, host: str) -> int:
+        """How many tasks said `changed` on a host."""
+        return sum(changed == host for _, changed in self.changes)
+
+    @property
+    def changes(self) -> set[tuple[str, str]]:
+        """The task and the host of each change."""
+        task, found = "", set()
+        for line in self.output.splitlines():
+            if named := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\] \*", line):
+                task = named[1]
+            elif host := re.match(r"changed: \[([^\] ]+)", line):
+                found.add((task, host[1]))
+        return found
+
 
 def play(playbook: str, *options: str) -> Played:
     """Run one of the project's playbooks on the test site, from the project's root as an operator does."""

@@ -1,0 +1,256 @@
+"""inventories/dccn on fresh machines: PACS, worklist and booking database each on its own, scanners on theirs.
+
+Nothing of the inventory is overridden but how Ansible reaches the hosts, and the secrets of its vault. Its
+addresses are those of the machines' network.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+import pytest
+import yaml
+
+import hosts
+import live
+
+INVENTORY = live.PROJECT / "inventories/dccn"
+SITE = yaml.safe_load((INVENTORY / "group_vars/all/main.yml").read_text())
+SCANNERS = {scanner["ae_title"]: scanner["address"] for scanner in SITE["site_scanners"]}
+PACS, WORKLIST, CALENDAR = "192.0.2.2", "192.0.2.3", "192.0.2.4"
+ADMINISTRATOR, STRANGER = "192.0.2.65", "192.0.2.99"
+LOGIN = "the-password-of-orthanc"
+SECRETS = ["-e", json.dumps({"vault_orthanc_admin_password": LOGIN, "vault_booking_db_password": live.PASSWORD})]
+UNVERIFIED = ("--skip-tags", "verify")
+#: What a deployment of ours may leave in a machine's folders, found by name.
+OURS = "find /etc /opt /usr/local /var/lib /var/cache /var/log /scratch -xdev " + " -o ".join(
+    f"-iname '*{word}*'" for word in ("dicom", "orthanc", "wlmscpfs", "wlbroker", "labbooking")
+)
+
+
+@dataclass
+class Site:
+    net: hosts.Net
+    database: live.BookingDatabase
+    pacs: hosts.Host
+    worklist: hosts.Host
+    clients: dict[str, hosts.Client] = field(default_factory=dict)
+
+    def play(self, playbook: str, *options: str) -> live.Played:
+        return hosts.play(self.net, [self.pacs, self.worklist], INVENTORY, playbook, *SECRETS, *options)
+
+    def today(self) -> str:
+        return live.today(SITE["site_timezone"])
+
+    def sync(self) -> None:
+        self.worklist.run("runuser -u dicom-worklist -- dicom-worklist sync -c /etc/dicom-worklist/config.yml")
+
+    def seen(self, scanner: str) -> list[str]:
+        """Ask from the scanner's own machine; return the PatientIDs that its console shows."""
+        status, said = self.clients[scanner].run(
+            "findscu", "-v", "-W", "-aet", scanner, "-aec", "WLBROKER", "-k", "PatientID",
+            "-k", f"ScheduledProcedureStepSequence[0].ScheduledStationAETitle={scanner}", WORKLIST, "1234",
+        )  # fmt: skip
+        assert status == 0, said
+        assert "Final Find Response (Success)" in said, said
+        return sorted(line.split("[")[1].split("]")[0] for line in said.splitlines() if "(0010,0020) LO [" in line)
+
+    def stored(self) -> int:
+        """Return how many images the PACS has, as an administrator's browser is told."""
+        status, said = self.clients["administrator"].run(
+            "curl", "-s", "--max-time", "10", "-u", f"admin:{LOGIN}", f"http://{PACS}:8042/statistics"
+        )
+        assert status == 0, said
+        return int(json.loads(said)["CountInstances"])
+
+    def store(self, scanner: str, folder: Path, count: int = 3) -> None:
+        for number in range(count):
+            image = live.synthetic_image(folder / f"{number}.dcm", number)
+            self.clients[scanner].put("/tmp/image.dcm", image.read_bytes())
+            status, said = self.clients[scanner].run(
+                "storescu", "-aet", scanner, "-aec", "ORTHANC", PACS, "4042", "/tmp/image.dcm"
+            )
+            assert status == 0, said
+
+    def open_doors(self) -> set[tuple[str, int]]:
+        """Return who can connect to which port, of those that matter."""
+        ports = ((WORKLIST, 1234), (PACS, 4042), (PACS, 8042))
+        return {(who, port) for who, client in self.clients.items() for at, port in ports if client.connects(at, port)}
+
+    def started(self) -> dict[str, str]:
+        """Return when each container was started."""
+        return {
+            name: host.run(f"docker inspect -f '{{{{.State.StartedAt}}}}' {name}").strip()
+            for host, name in ((self.pacs, "orthanc"), (self.worklist, "wlmscpfs"))
+        }
+
+
+ALLOWED = {(scanner, port) for scanner in SCANNERS for port in (1234, 4042)} | {("administrator", 8042)}
+
+
+def calendar(net: hosts.Net) -> live.BookingDatabase:
+    """A MariaDB that lets the sync's user in by TLS only, on its own machine."""
+    certificate = net.folder / "calendar.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=calendar.dccn.example",
+         "-addext", "subjectAltName=DNS:calendar.dccn.example", "-keyout", certificate, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return live.BookingDatabase(
+        "test-calendar", 13308, "--ssl-cert=/tls/calendar.pem", "--ssl-key=/tls/calendar.pem", files=net.folder
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    net = hosts.Net(tmp_path_factory.mktemp("hosts"))
+    names = {"calendar.dccn.example": CALENDAR}
+    database = None
+    try:
+        with ThreadPoolExecutor() as pool:
+            started = pool.submit(calendar, net)
+            pacs = pool.submit(hosts.Host, net, "pacs.dccn.example", 13, PACS)
+            worklist = pool.submit(hosts.Host, net, "worklist.dccn.example", 12, WORKLIST, names)
+            database = started.result()
+            site = Site(net, database, pacs.result(), worklist.result())
+        net.network.connect(database.container, ipv4_address=CALENDAR)
+        site.worklist.put("/usr/local/share/ca-certificates/calendar.crt", (net.folder / "calendar.pem").read_bytes())
+        site.worklist.run("update-ca-certificates")
+        for name, address in {**SCANNERS, "administrator": ADMINISTRATOR, "stranger": STRANGER}.items():
+            site.clients[name] = hosts.Client(net, address)
+        database.clear()
+        database.do("ALTER USER dicomdf REQUIRE SSL")
+        database.book(1, "7-1", f"{site.today()} 09:00:00")
+        yield site
+    finally:
+        if database is not None:
+            database.remove()
+        net.remove_all()
+
+
+def test_check_mode_on_empty_hosts_passes_and_makes_nothing(site: Site) -> None:
+    played = site.play("site.yml", "--check", "--diff")
+    assert played.status == 0, played.output
+    for host in (site.pacs, site.worklist):
+        assert played.changes_on(host.name) > 5, played.output
+        assert "docker" not in host.run("ls /usr/bin /etc /opt")
+        assert host.run(OURS, check=False) == ""
+
+
+def test_the_first_run_deploys_and_verifies_over_ssh(site: Site) -> None:
+    played = site.play("site.yml")
+    assert played.status == 0, played.output
+
+
+def test_the_second_run_changes_nothing(site: Site) -> None:
+    played = site.play("site.yml", *UNVERIFIED)
+    assert (played.status, played.changed) == (0, 0), played.output
+
+
+def test_scanners_find_their_bookings_and_store(site: Site, tmp_path: Path) -> None:
+    assert site.seen("PRISMA") == ["3010000.01_sub-007"]
+    assert site.seen("PRISMAFIT") == []
+    site.store("PRISMA", tmp_path)
+    assert site.stored() == 3
+
+
+def test_nobody_else_can_connect(site: Site) -> None:
+    assert site.open_doors() == ALLOWED
+
+
+def test_a_neighbour_can_not_go_around_the_published_ports(site: Site) -> None:
+    """A machine of the same network may route to the containers' own addresses."""
+    stranger = site.clients["stranger"]
+    for host, name, at, port in ((site.pacs, "orthanc", PACS, 4042), (site.worklist, "wlmscpfs", WORKLIST, 1234)):
+        inner = host.run(
+            f"docker inspect -f '{{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}}{{{{end}}}}' {name}"
+        )
+        stranger.run("ip", "route", "replace", inner.strip(), "via", at)
+        assert not stranger.connects(inner.strip(), port)
+        host.run("nft list tables | grep -o 'inet dicom_.*' | while read -r t; do nft delete table $t; done")
+        assert stranger.connects(inner.strip(), port)  # else the test would prove nothing
+        host.run("systemctl restart dicom-worklist-doors")
+        assert not stranger.connects(inner.strip(), port)
+
+
+def test_check_mode_predicts_what_a_change_then_changes(site: Site) -> None:
+    """One more scanner: Orthanc reads its list at its start, the broker its addresses."""
+    before = site.started()
+    more = {"ae_title": "TERRA", "lab": "TERRA", "modality": "MR", "address": "192.0.2.14"}
+    variables = ["-e", json.dumps({"site_scanners": [*SITE["site_scanners"], more]})]
+    predicted = site.play("site.yml", "--check", *UNVERIFIED, *variables)
+    assert predicted.status == 0, predicted.output
+    assert site.started() == before
+    played = site.play("site.yml", *UNVERIFIED, *variables)
+    assert played.status == 0, played.output
+    assert predicted.changes == played.changes
+    assert {host for _, host in played.changes} == {site.pacs.name, site.worklist.name}
+    terra = site.clients["TERRA"] = hosts.Client(site.net, more["address"])
+    assert site.seen("TERRA") == []
+    assert terra.connects(PACS, 4042)
+
+
+def test_a_scanner_that_is_taken_away_is_kept_out(site: Site) -> None:
+    played = site.play("site.yml", *UNVERIFIED)
+    assert played.status == 0, played.output
+    assert site.open_doors() == ALLOWED
+
+
+def test_a_variable_restarts_only_what_depends_on_it(site: Site) -> None:
+    before = site.started()
+    played = site.play("site.yml", *UNVERIFIED, "-e", "worklist_sync_days_ahead=2", "-e", "wlmscpfs_log_level=warn")
+    assert played.status == 0, played.output
+    after = site.started()
+    assert after["orthanc"] == before["orthanc"]
+    assert after["wlmscpfs"] != before["wlmscpfs"]
+
+
+@pytest.mark.parametrize("event", ["restart of Docker", "reboot"])
+def test_everything_is_back_after_a(site: Site, event: str) -> None:
+    """A booking made meanwhile is on the console within the cron job's minute, without a hand."""
+    number = {"restart of Docker": 20, "reboot": 30}[event]
+    site.database.book(number, f"{number}-1", f"{site.today()} 10:00:00")
+    for host in (site.pacs, site.worklist):
+        host.run("systemctl restart docker") if event == "restart of Docker" else host.reboot()
+
+    def back() -> None:
+        assert f"3010000.01_sub-{number:03}" in site.seen("PRISMA")
+        assert site.stored() == 3
+
+    live.wait_until(back, 150)
+    assert site.open_doors() == ALLOWED
+
+
+def test_an_image_is_rebuilt_and_the_data_stays(site: Site) -> None:
+    before = site.pacs.run("docker inspect -f '{{.Image}}' orthanc")
+    site.pacs.run("docker rm -f orthanc && docker image rm -f $(docker image ls -q 'dicom-worklist/orthanc')")
+    played = site.play("site.yml", "--limit", site.pacs.name)
+    assert played.status == 0, played.output
+    assert site.pacs.run("docker inspect -f '{{.Image}}' orthanc") != before
+    assert site.stored() == 3
+
+
+def test_one_variable_opens_the_doors_and_shuts_them(site: Site) -> None:
+    assert site.play("site.yml", *UNVERIFIED, "-e", "site_firewall=false").status == 0
+    assert {("stranger", 4042), ("stranger", 8042)} <= site.open_doors()
+    assert site.play("site.yml", *UNVERIFIED).status == 0
+    assert site.open_doors() == ALLOWED
+
+
+def test_teardown_leaves_nothing_but_the_data(site: Site) -> None:
+    played = site.play("teardown.yml")
+    assert played.status == 0, played.output
+    left = {host.name: host.run(OURS, check=False).split() for host in (site.pacs, site.worklist)}
+    assert all(path.startswith("/scratch/data_dicom/") for paths in left.values() for path in paths), left
+    assert any("orthanc" in path for path in left[site.pacs.name])
+    for host in (site.pacs, site.worklist):
+        assert host.run("docker ps -aq; docker volume ls -q; nft list tables | grep dicom", check=False) == ""
+        assert host.run("docker network ls -q --filter type=custom") == ""
+    assert site.play("teardown.yml", "-e", "site_teardown_data=true").status == 0
+    for host in (site.pacs, site.worklist):
+        assert host.run(OURS, check=False) == ""
+        assert host.run("getent passwd orthanc wlmscpfs dicom-worklist", check=False) == ""
