@@ -1,8 +1,11 @@
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+from rich.console import Console
+from rich.table import Table
 
 import live
 from kit import Calendar, Configure, changed, settings, write_yaml
@@ -62,3 +65,20 @@ def site(deployment: live.Deployment) -> live.Site:
     """The deployed test site."""
     assert deployment.first.status == 0, deployment.first.output
     return live.Site()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was shown on which fresh host."""
+    outcomes = ("passed", "failed", "skipped")
+    rows = [
+        (host, report.location[2].removeprefix("test_").replace("_", " "), outcome)
+        for outcome in outcomes
+        for report in terminalreporter.stats.get(outcome, [])
+        for key, host in getattr(report, "user_properties", [])
+        if key == "host"
+    ]
+    if rows:
+        table = Table("host", "property", "", title="What was shown on fresh hosts", title_justify="left")
+        for row in sorted(rows, key=lambda row: row[0]):
+            table.add_row(*row)
+        Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -89,7 +89,7 @@ class Host:
         container = net.engine.containers.create(
             tag,
             name=f"{net.name}-{name}",
-            hostname=name.split(".")[0],
+            hostname=name.split(".", maxsplit=1)[0],
             labels={"test-net": net.name},
             # what is there for systemd where the engine itself runs on an old control-group hierarchy
             command=["/lib/systemd/systemd"]
@@ -143,6 +143,11 @@ class Host:
             self.run("systemctl is-active ssh")
 
         live.wait_until(up, 60)
+
+    @property
+    def distribution(self) -> str:
+        """Debian and its version, as the machine itself says."""
+        return f"Debian {self.run('cat /etc/debian_version').strip()}"
 
     def reboot(self) -> None:
         """Stop the machine as its power button does, and start it."""

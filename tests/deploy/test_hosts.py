@@ -6,12 +6,11 @@ addresses are those of the machines' network.
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import docker
 import pytest
 import yaml
 
@@ -94,14 +93,18 @@ ALLOWED = {(scanner, port) for scanner in SCANNERS for port in (1234, 4042)} | {
 
 def calendar(net: hosts.Net) -> live.BookingDatabase:
     """A MariaDB that lets the sync's user in by TLS only, on its own machine."""
-    certificate = net.folder / "calendar.pem"
+    folder = net.folder / "tls"
+    folder.mkdir()
+    certificate = folder / "calendar.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=calendar.dccn.example",
          "-addext", "subjectAltName=DNS:calendar.dccn.example", "-keyout", certificate, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
+    folder.chmod(0o755)  # the database's own user reads it
+    certificate.chmod(0o644)
     return live.BookingDatabase(
-        "test-calendar", 13308, "--ssl-cert=/tls/calendar.pem", "--ssl-key=/tls/calendar.pem", files=net.folder
+        "test-calendar", 13308, "--ssl-cert=/tls/calendar.pem", "--ssl-key=/tls/calendar.pem", files=folder
     )
 
 
@@ -118,7 +121,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             database = started.result()
             site = Site(net, database, pacs.result(), worklist.result())
         net.network.connect(database.container, ipv4_address=CALENDAR)
-        site.worklist.put("/usr/local/share/ca-certificates/calendar.crt", (net.folder / "calendar.pem").read_bytes())
+        site.worklist.put(
+            "/usr/local/share/ca-certificates/calendar.crt", (net.folder / "tls/calendar.pem").read_bytes()
+        )
         site.worklist.run("update-ca-certificates")
         for name, address in {**SCANNERS, "administrator": ADMINISTRATOR, "stranger": STRANGER}.items():
             site.clients[name] = hosts.Client(net, address)
@@ -130,6 +135,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         if database is not None:
             database.remove()
         net.remove_all()
+
+
+@pytest.fixture(autouse=True)
+def named(site: Site, record_property: Callable[[str, object], None]) -> None:
+    """Name the hosts in the summary."""
+    for host in (site.pacs, site.worklist):
+        record_property("host", f"{host.name} ({host.distribution})")
 
 
 def test_check_mode_on_empty_hosts_passes_and_makes_nothing(site: Site) -> None:
@@ -250,7 +262,40 @@ def test_teardown_leaves_nothing_but_the_data(site: Site) -> None:
     for host in (site.pacs, site.worklist):
         assert host.run("docker ps -aq; docker volume ls -q; nft list tables | grep dicom", check=False) == ""
         assert host.run("docker network ls -q --filter type=custom") == ""
+    # the images and the engine stay for the next test
     assert site.play("teardown.yml", "-e", "site_teardown_data=true").status == 0
     for host in (site.pacs, site.worklist):
         assert host.run(OURS, check=False) == ""
         assert host.run("getent passwd orthanc wlmscpfs dicom-worklist", check=False) == ""
+
+
+def test_the_newest_release_is_upgraded_and_nothing_is_lost(site: Site, tmp_path: Path) -> None:
+    """It holds images and entries, and is as its own playbook left it."""
+    newest = subprocess.run(
+        ["git", "describe", "--tags", "--abbrev=0"], cwd=live.PROJECT, text=True, capture_output=True, check=False
+    )
+    if newest.returncode:
+        pytest.skip("no release is tagged in this clone")
+    release = tmp_path / "release"
+    release.mkdir()
+    tree = subprocess.run(["git", "archive", newest.stdout.strip()], cwd=live.PROJECT, capture_output=True, check=True)
+    subprocess.run(["tar", "-x"], cwd=release, input=tree.stdout, check=True)
+
+    def play(*options: str) -> live.Played:
+        both = [site.pacs, site.worklist]
+        return hosts.play(site.net, both, release / "inventories/dccn", "site.yml", *SECRETS, *options, cwd=release)
+
+    deployed = play(*UNVERIFIED)
+    assert deployed.status == 0, deployed.output
+    site.store("PRISMA", tmp_path, count=4)
+    studies = site.pacs.run("find /scratch/data_dicom/orthanc -type f -size -1M | sort")
+    entries = site.worklist.run("cd /scratch/data_dicom/wlbroker && find . -name '*.wl' | sort | xargs sha256sum")
+    assert entries
+    upgraded = site.play("site.yml")
+    assert upgraded.status == 0, upgraded.output
+    assert site.stored() == 4
+    assert set(studies.split()) <= set(site.pacs.run("find /scratch/data_dicom/orthanc -type f").split())
+    assert "3010000.01_sub-007" in site.seen("PRISMA")
+    again = site.play("site.yml", *UNVERIFIED)
+    assert (again.status, again.changed) == (0, 0), again.output
+    assert site.open_doors() == ALLOWED
