@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live unit lint bench lock
+.PHONY: help setup demo down test live hosts fresh unit lint bench lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,10 +25,17 @@ down: $(VENV)/controller ## take the demo away again, its images and bookings to
 
 test: $(VENV)/test ## every test, and every check: the one process that deploys, the other that doesn't
 	$(PLAY) -i tests/inventory tests/prepare.yml
-	$(MAKE) --jobs 2 --no-print-directory live lint unit
+	$(MAKE) --jobs 2 --no-print-directory live fresh lint unit
 
 live: $(VENV)/test
-	$(BIN)/pytest tests/integration tests/deploy
+	$(BIN)/pytest tests/integration tests/deploy/test_[!h]*.py
+
+hosts: $(VENV)/test ## a site of several fresh machines: its life, its doors; a summary of what was shown where
+	$(PLAY) -i tests/inventory tests/prepare.yml
+	$(MAKE) --no-print-directory fresh
+
+fresh: $(VENV)/test
+	$(BIN)/pytest tests/deploy/test_hosts.py
 
 unit: $(VENV)/test
 	$(BIN)/pytest --quiet tests/unit tests/module

@@ -18,7 +18,7 @@ import live
 #: Debian's releases by their number.
 RELEASES = {12: "bookworm", 13: "trixie"}
 #: The network of documentation (RFC 5737), because it is that of inventories/dccn.
-SUBNET = "192.0.2.0/24"
+SUBNET = "198.51.100.0/24"
 BECOME_PASSWORD = "the-operator's-own"
 #: Bits of a capability mask (capabilities(7)) that engines of 2020 don't know.
 NEWER_CAPABILITIES = {"PERFMON", "BPF", "CHECKPOINT_RESTORE"}

@@ -20,14 +20,16 @@ import live
 INVENTORY = live.PROJECT / "inventories/dccn"
 SITE = yaml.safe_load((INVENTORY / "group_vars/all/main.yml").read_text())
 SCANNERS = {scanner["ae_title"]: scanner["address"] for scanner in SITE["site_scanners"]}
-PACS, WORKLIST, CALENDAR = "192.0.2.2", "192.0.2.3", "192.0.2.4"
-ADMINISTRATOR, STRANGER = "192.0.2.65", "192.0.2.99"
+PACS, WORKLIST, CALENDAR = "198.51.100.2", "198.51.100.3", "198.51.100.4"
+ADMINISTRATOR, STRANGER = "198.51.100.65", "198.51.100.99"
 LOGIN = "the-password-of-orthanc"
 SECRETS = ["-e", json.dumps({"vault_orthanc_admin_password": LOGIN, "vault_booking_db_password": live.PASSWORD})]
 UNVERIFIED = ("--skip-tags", "verify")
 #: What a deployment of ours may leave in a machine's folders, found by name.
-OURS = "find /etc /opt /usr/local /var/lib /var/cache /var/log /scratch -xdev " + " -o ".join(
-    f"-iname '*{word}*'" for word in ("dicom", "orthanc", "wlmscpfs", "wlbroker", "labbooking")
+OURS = (
+    "find /etc /opt /usr/local /var/lib /var/cache /var/log /scratch -xdev -path /var/lib/docker -prune -o \\( "
+    + " -o ".join(f"-iname '*{word}*'" for word in ("dicom", "orthanc", "wlmscpfs", "wlbroker", "labbooking"))
+    + " \\) -print 2>/dev/null"
 )
 
 
@@ -192,7 +194,7 @@ def test_a_neighbour_can_not_go_around_the_published_ports(site: Site) -> None:
 def test_check_mode_predicts_what_a_change_then_changes(site: Site) -> None:
     """One more scanner: Orthanc reads its list at its start, the broker its addresses."""
     before = site.started()
-    more = {"ae_title": "TERRA", "lab": "TERRA", "modality": "MR", "address": "192.0.2.14"}
+    more = {"ae_title": "TERRA", "lab": "TERRA", "modality": "MR", "address": "198.51.100.14"}
     variables = ["-e", json.dumps({"site_scanners": [*SITE["site_scanners"], more]})]
     predicted = site.play("site.yml", "--check", *UNVERIFIED, *variables)
     assert predicted.status == 0, predicted.output
