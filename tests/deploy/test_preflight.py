@@ -1,0 +1,176 @@
+"""Bad inputs, through the roles' own preflight: each is refused with the value, the rule and the remedy."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+import live
+
+PRISMA = {"ae_title": "PRISMA", "lab": "PRISMA", "modality": "MR"}
+SKYRA = {"ae_title": "SKYRA", "lab": "SKYRA", "modality": "MR"}
+
+
+class Case(NamedTuple):
+    role: str
+    variables: dict[str, Any]
+    said: tuple[str, ...]
+
+
+def scanners(*changes: dict[str, Any]) -> dict[str, Any]:
+    return {"site_scanners": [PRISMA | change for change in changes]}
+
+
+#: What is wrong → where, how, and what of it the message has to say.
+CASES = {
+    "an AE title that is too long": Case(
+        "orthanc", scanners({"ae_title": "PRISMA-AND-17-CHA"}), ("PRISMA-AND-17-CHA", "1 to 16", "site_scanners")
+    ),
+    "an AE title with a backslash": Case(
+        "wlmscpfs", scanners({"ae_title": "PRI\\SMA"}), ("PRI\\SMA", "no backslash", "site_scanners")
+    ),
+    "an AE title that is there twice": Case(
+        "orthanc", scanners({}, {}), ("PRISMA", "twice", "Give each in site_scanners its own")
+    ),
+    "a name where an address has to be": Case(
+        "wlmscpfs", scanners({"address": "prisma.example"}), ("prisma.example", "wlmscpfs_allowed_addresses", "IPv4")
+    ),
+    "a port beyond the range": Case("orthanc", {"orthanc_dicom_port": 70000}, ("70000", "1 to 65535", "Choose")),
+    "a port that isn't a number": Case("wlmscpfs", {"wlmscpfs_port": "dicom"}, ("wlmscpfs_port", "dicom")),
+    "Ansible's own port": Case("orthanc", {"orthanc_http_port": 22}, ("orthanc_http_port", "22", "Ansible")),
+    "two services on one port": Case(
+        "orthanc", {"orthanc_http_port": 14043, "orthanc_dicom_port": 14043},
+        ("14043", "orthanc_http_port", "a port of its own"),
+    ),
+    "a port that another program has": Case(
+        "wlmscpfs", {"wlmscpfs_port": "@taken"}, ("wlmscpfs_port", "taken", "ss -tlnp")
+    ),
+    "an address that the host hasn't": Case(
+        "wlmscpfs", {"wlmscpfs_address": "203.0.113.9"}, ("203.0.113.9", "not an address", "ip address")
+    ),
+    "a web front end for every network": Case(
+        "orthanc", {"orthanc_http_address": "0.0.0.0"}, ("0.0.0.0", "site_admin_networks")
+    ),
+    "too little space": Case(
+        "orthanc", {"orthanc_minimum_free": 10**6}, ("GB free", "1000000", "orthanc_minimum_free", "Make room")
+    ),
+    "a variable of the wrong type": Case("wlmscpfs", {"wlmscpfs_dimse_timeout": "long"}, ("wlmscpfs_dimse_timeout",)),
+    "a choice that there isn't": Case(
+        "wlmscpfs", {"wlmscpfs_log_level": "debug"}, ("wlmscpfs_log_level", "fatal, error, warn", "debug")
+    ),
+    "a variable that no role has": Case("orthanc", {"orthanc_dicom_prot": 4042}, ("orthanc_dicom_prot", "README")),
+    "a variable that was renamed": Case(
+        "worklist_sync", {"worklist_sync_log_file": "/tmp/log"}, ("worklist_sync_log_file", "worklist_sync_log_dir")
+    ),
+    "a site-wide variable that there isn't": Case("docker_host", {"site_scaner": 1}, ("site_scaner", "site_scanners")),
+    "an unsupported distribution": Case(
+        "docker_host", {"ansible_facts": {"distribution": "Ubuntu", "distribution_major_version": "24",
+                                          "distribution_version": "24.04"}},
+        ("Ubuntu 24.04", "Debian 12 or newer"),
+    ),
+    "a pattern that is none": Case("worklist_sync", scanners({"lab": "PRISMA("}), ("PRISMA(", "regular expression")),
+    "a lab that two scanners would have": Case(
+        "worklist_sync",
+        {"site_scanners": [PRISMA, PRISMA | {"ae_title": "PRISMAFIT", "lab": "PRISMAFIT"}]},
+        ("PRISMAFIT", "PRISMA and PRISMAFIT", "site_scanners"),
+    ),
+    "an example lab that no scanner has": Case(
+        "worklist_sync", {"worklist_sync_example_labs": ["TERRA 7T"]}, ("TERRA 7T", "no scanner's")
+    ),
+    "a time zone that there isn't": Case(
+        "worklist_sync", {"site_timezone": "Europe/Nijmegen"}, ("Europe/Nijmegen", "IANA", "site_timezone")
+    ),
+    "a kind of source that there isn't": Case(
+        "worklist_sync", {"worklist_sync_source": {"type": "excel"}}, ("excel", "mysql", "worklist_sync_source")
+    ),
+    "an empty password of the booking database": Case(
+        "worklist_sync", {"worklist_sync_source_password": "", "worklist_sync_config_dir": "/nowhere"},
+        ("worklist_sync_source_password", "ansible-vault")
+    ),
+    "a secret that the vault hasn't": Case(
+        "worklist_sync", {"worklist_sync_source_password": "{{ vault_that_is_not }}"},
+        ("worklist_sync_source_password", "ansible-vault"),
+    ),
+    "a login's secret that the vault hasn't": Case(
+        "orthanc", {"orthanc_admin_password": "{{ vault_that_is_not }}"}, ("orthanc_admin_password", "ansible-vault")
+    ),
+    "Orthanc's well-known login": Case(
+        "orthanc", {"orthanc_admin_user": "orthanc", "orthanc_admin_password": "orthanc"}, ("well-known", "Change")
+    ),
+}  # fmt: skip
+
+
+def play(title: str, case: Case, answer: Path) -> dict[str, Any]:
+    """Return a play that keeps what the role's preflight says of these variables."""
+    refused = {
+        "ansible.builtin.copy": {
+            "content": "{{ ansible_failed_result | to_json }}",
+            "dest": str(answer),
+            "mode": "0600",
+        }
+    }
+    preflight = {"ansible.builtin.include_role": {"name": case.role, "tasks_from": "preflight.yml"}}
+    facts = case.variables.get("ansible_facts")
+    variables = {name: value for name, value in case.variables.items() if name != "ansible_facts"}
+    other = [{"ansible.builtin.set_fact": {"ansible_facts": facts}}] if facts else []
+    return {
+        "name": title,
+        "hosts": "localhost",
+        "vars": variables,
+        "tasks": [{"block": [*other, preflight], "rescue": [refused]}],
+    }
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """All cases in one run of Ansible; a file with the answer to each."""
+    folder = tmp_path_factory.mktemp("preflight")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        plays = []
+        for title, case in CASES.items():
+            taken = {name: listener.getsockname()[1] for name, value in case.variables.items() if value == "@taken"}
+            plays.append(play(title, case._replace(variables=case.variables | taken), folder / title))
+        (folder / "play.yml").write_text(yaml.safe_dump(plays))
+        line: list[str | Path] = [live.BIN / "ansible-playbook", "-i", live.INVENTORY, folder / "play.yml"]
+        done = subprocess.run(line, cwd=live.PROJECT, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "changed=0" not in done.stdout  # the answers were written
+        yield folder
+
+
+@pytest.mark.parametrize("title", CASES)
+def test_what_is_wrong_is_refused_with_a_remedy(answers: Path, title: str) -> None:
+    assert (answers / title).exists(), "it was accepted"
+    result = json.loads((answers / title).read_text())
+    said = " ".join([result["msg"], *(item.get("msg", "") for item in result.get("results", []))])
+    assert not [fragment for fragment in CASES[title].said if fragment not in said], said
+
+
+@pytest.mark.parametrize("inventory", ["tests/inventory", "inventories/demo"])
+def test_a_good_inventory_passes(inventory: str) -> None:
+    environment = os.environ | {"ANSIBLE_NOCOLOR": "1"}
+    line: list[str | Path] = [
+        live.BIN / "ansible-playbook",
+        "-i",
+        inventory,
+        "playbooks/site.yml",
+        "--tags",
+        "preflight",
+    ]
+    done = subprocess.run(line, cwd=live.PROJECT, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "changed=0" in done.stdout
+
+
+def test_a_wrong_input_of_one_role_stops_every_role(tmp_path: Path) -> None:
+    """The last role's input is wrong, and the first one has not begun."""
+    played = live.play("site.yml", "-e", "site_timezone=Europe/Nijmegen")
+    assert played.status != 0
+    assert played.changed == 0
+    assert "PLAY [Provision the Docker hosts]" not in played.output
