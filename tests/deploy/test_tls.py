@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, ModalityWorklistInformationModelFind, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 import live
 
@@ -162,7 +162,7 @@ def test_a_scanner_finds_its_entry_over_tls(site: SecureSite, tmp_path: Path) ->
     )  # fmt: skip
     entry.file_meta = FileMetaDataset()
     entry.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    entry.file_meta.MediaStorageSOPClassUID = ModalityWorklistInformationModelFind
+    entry.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.31")  # a worklist query
     entry.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     entry.save_as(Path(V["wlmscpfs_data_dir"]) / "WLBROKER/tls.wl", enforce_file_format=True)
     keys = ["-W", "-X", "-od", str(tmp_path), "-k", "PatientName", "-k", "PatientID"]
