@@ -104,8 +104,8 @@ class Deployment:
 
 def traces() -> list[str]:
     """Return what of the site is on this machine."""
-    names = {VARIABLES[f"{role}_container_name"] for role in ("orthanc", "wlmscpfs")}
-    containers = [c.name for c in docker.from_env().containers.list(all=True) if c.name in names]
+    names = tuple(VARIABLES[f"{role}_container_name"] for role in ("orthanc", "wlmscpfs"))  # their proxies' begin so
+    containers = [c.name for c in docker.from_env().containers.list(all=True) if c.name.startswith(names)]
     users = [u.pw_name for u in pwd.getpwall() if u.pw_name in {VARIABLES[f"{role}_user"] for role in ROLES}]
     cron = Path("/etc/cron.d") / VARIABLES["worklist_sync_cron_name"]
     files = [str(path) for path in (*ROOT.rglob("*"), cron) if path.exists()]
