@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live hosts fresh unit lint bench lock
+.PHONY: help setup demo down test live hosts fresh unit lint docs bench lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,6 +46,10 @@ lint: $(VENV)/test ## every check that runs nothing
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline
+	$(BIN)/python roles/readme.py --check
+
+docs: $(VENV)/controller ## the tables of variables in the roles' READMEs, after a variable changed
+	$(BIN)/python roles/readme.py
 
 bench: $(VENV)/test ## speed, against the stock things, side by side
 	$(PLAY) -i tests/inventory tests/prepare.yml

@@ -1,0 +1,78 @@
+"""Writes the table of each role's variables into its README; with --check, fails if one isn't current."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROLES = Path(__file__).parent
+BEGIN, END = "<!-- variables: `make docs` writes this table -->\n", "<!-- end of variables -->\n"
+LONGEST = 60
+
+
+def code(text: str) -> str:
+    """Return a text as code in a table's cell."""
+    return "`" + text.replace("|", r"\|") + "`"
+
+
+def default(value: object) -> str:
+    """Return a default; what Ansible computes is shown if it is short."""
+    if value is None:
+        return "none"
+    if isinstance(value, str) and "{{" in value:
+        text = " ".join(value.split())
+        if text.count("{{") == 1:
+            text = re.sub(r"^{{ (.*) }}$", r"\1", text)
+        return code(text) if len(text) <= LONGEST else "computed"
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=sys.maxsize, allow_unicode=True)
+    text = text.removesuffix("...\n").strip()
+    return code(text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " …")
+
+
+def described(option: dict[str, Any]) -> str:
+    """Return what an option is, its choices, and on lines of their own its sub-options."""
+    told = option["description"]
+    text = " ".join([told] if isinstance(told, str) else told)
+    text = re.sub(r"\bC\((.+?)\)", r"`\1`", text).replace("|", r"\|")
+    if "choices" in option:
+        text += f" One of {', '.join(map(code, map(str, option['choices'])))}."
+    for name, inner in option.get("options", {}).items():
+        needed = " (required)" if inner.get("required") else ""
+        given = f" (default {default(inner['default'])})" if "default" in inner else ""
+        text += f"<br>{code(name)}{needed}{given}: {described(inner)}"
+    return text
+
+
+def table(role: Path) -> str:
+    """Return a role's variables as a table of Markdown."""
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
+    options = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    rows = ["| variable | type | default | what it is |", "| --- | --- | --- | --- |"]
+    for name, option in options.items():
+        kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
+        kind += ", secret" if option.get("no_log") else ""
+        given = "required" if option.get("required") and not defaults[name] else default(defaults[name])
+        rows.append(f"| {code(name)} | {kind} | {given} | {described(option)} |")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> str | None:
+    """Write, or check, every README."""
+    old = []
+    for readme in sorted(ROLES.glob("*/README.md")):
+        text = readme.read_text()
+        before, _, rest = text.partition(BEGIN)
+        if END not in rest:
+            return f"{readme} has no place for the table of variables: give it the lines {BEGIN}{END}"
+        current = before + BEGIN + table(readme.parent) + END + rest.partition(END)[2]
+        if "--check" not in sys.argv:
+            readme.write_text(current)
+        elif text != current:
+            old.append(str(readme.relative_to(ROLES.parent)))
+    return f"not as the roles' variables are: {', '.join(old)}. Run `make docs`." if old else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
