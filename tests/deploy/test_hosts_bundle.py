@@ -15,7 +15,7 @@ import yaml
 import hosts
 import live
 
-ADDRESS = "192.0.2.2"
+ADDRESS = "198.18.7.2"
 BUNDLE = live.PROJECT / "dist/bundle"
 #: What README says is installed beforehand where no mirror answers.
 PACKAGES = "docker.io docker-cli apparmor ca-certificates nftables python3-requests cron logrotate python3-venv".split()
@@ -52,7 +52,7 @@ def bundle() -> list[live.Played]:
 @pytest.fixture(scope="module")
 def offline(bundle: list[live.Played], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offline]:
     folder = tmp_path_factory.mktemp("offline")
-    net = hosts.Net(folder, "test-offline", "192.0.2.0/24")
+    net = hosts.Net(folder, "test-offline", "198.18.7.0/24")
     try:
         host = hosts.Host(net, "offline", 13, ADDRESS)
         host.run(f"apt-get update -q && apt-get install -qy --no-install-recommends {' '.join(PACKAGES)}")
