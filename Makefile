@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live hosts fresh unit lint docs bench lock
+.PHONY: help setup demo down test live hosts fresh unit lint docs bench lock bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,9 @@ demo: $(VENV)/controller ## a whole site on this machine, with bookings for toda
 down: $(VENV)/controller ## take the demo away again, its images and bookings too
 	$(PLAY) -i inventories/demo playbooks/teardown.yml -e site_teardown_data=true
 
+bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without internet
+	$(PLAY) -i inventories/demo playbooks/bundle.yml
+
 test: $(VENV)/test ## every test, and every check: the one process that deploys, the other that doesn't
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(MAKE) --jobs 2 --no-print-directory live fresh lint unit
@@ -35,7 +38,7 @@ hosts: $(VENV)/test ## a site of several fresh machines: its life, its doors; a 
 	$(MAKE) --no-print-directory fresh
 
 fresh: $(VENV)/test
-	$(BIN)/pytest tests/deploy/test_hosts.py
+	$(BIN)/pytest tests/deploy/test_hosts*.py
 
 unit: $(VENV)/test
 	$(BIN)/pytest --quiet tests/unit tests/module
