@@ -1,0 +1,360 @@
+"""No password where somebody could read it: looked for everywhere, by a search that finds what is planted."""
+
+import base64
+import itertools
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import docker
+import pytest
+import requests
+import yaml
+from docker.models.containers import Container
+from docker.models.images import Image
+
+import live
+
+V = live.VARIABLES
+ENGINE = docker.from_env()
+#: The files that keep a password, which only their readers can read.
+KEPT = {
+    Path(V["orthanc_config_dir"]) / "admin.password",
+    Path(V["orthanc_config_dir"]) / "orthanc.json",
+    Path(V["orthanc_config_dir"]) / "health.curlrc",
+    Path(V["worklist_sync_config_dir"]) / "booking-db.password",
+}
+#: Where else a deployment could leave something.
+FOLDERS = [live.ROOT, *map(Path, ("/etc", "/tmp", "/var/tmp", "/var/log")), Path.home() / ".ansible"]
+
+
+def new_secret() -> str:
+    """Return a password with characters that are special to somebody, and nobody's before."""
+    return f'%41"\\/{secrets.token_hex(12)}%"\\'
+
+
+def needles(secret: str) -> set[bytes]:
+    """Return how a password looks wherever it is.
+
+    Its letters and digits are themselves in JSON, in YAML, in an address and for a shell, whatever becomes of the
+    rest; in base64, such as of user:password, there are three ways, by where they begin.
+    """
+    core = max(re.findall(r"[\w-]+", secret), key=len).encode()
+    encoded = (
+        base64.b64encode(bytes(shift) + core)[-(-shift * 8 // 6) : (shift + len(core)) * 8 // 6] for shift in range(3)
+    )
+    return {core, *encoded}
+
+
+class Processes:
+    """Every command line and environment of every process, while it runs; it ends by itself."""
+
+    def __init__(self, seconds: float = 300) -> None:
+        self.seen: set[bytes] = set()
+        self._last: dict[str, bytes] = {}
+        self._over, self._deadline = threading.Event(), time.monotonic() + seconds
+        self._thread = threading.Thread(target=self._look_again, daemon=True)
+
+    def _look_again(self) -> None:
+        while not self._over.wait(0.02) and time.monotonic() < self._deadline:
+            for process in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - names
+                with suppress(OSError):  # it has ended
+                    line = self._read(f"/proc/{process}/cmdline")
+                    if self._last.get(process) != line:
+                        self._last[process] = line
+                        self.seen |= {line, self._read(f"/proc/{process}/environ")}
+
+    @staticmethod
+    def _read(path: str) -> bytes:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            return os.read(file, 1 << 20)
+        finally:
+            os.close(file)
+
+    def __enter__(self) -> "Processes":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+Places = Iterator[tuple[str, Iterable[bytes]]]
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    with suppress(OSError), path.open("rb") as file:  # it has gone
+        while piece := file.read(1 << 20):
+            yield piece
+
+
+def files(since: float, folders: Iterable[Path] = FOLDERS) -> Places:
+    """The files that were written since then, wherever they are."""
+    for folder in folders:
+        for where, _, names in os.walk(folder):
+            for path in (os.path.join(where, name) for name in names):  # noqa: PTH118 - there are many
+                with suppress(OSError):  # it has gone
+                    status = os.lstat(path)
+                    if stat.S_ISREG(status.st_mode) and status.st_ctime >= since - 1:
+                        yield path, pieces(Path(path))
+
+
+def of_docker(containers: Iterable[Container]) -> Places:
+    """What Docker tells of containers, what they said, and all that is in their images."""
+    images = {}
+    for container in containers:
+        container.reload()
+        images[container.image.id] = container.image
+        yield f"docker inspect {container.name}", [json.dumps(container.attrs).encode()]
+        yield f"docker logs {container.name}", [container.logs()]
+    for image in images.values():
+        yield f"docker inspect of the image {image.tags}", [json.dumps([image.attrs, image.history()]).encode()]
+        yield f"a layer of the image {image.tags}", image.save(named=False)
+
+
+def search(wanted: Iterable[str], *places: Places) -> set[str]:
+    """Return where any of these passwords is."""
+    forms = {form for secret in wanted for form in needles(secret)}
+    longest = max(map(len, forms))
+    found = set()
+    for place, content in itertools.chain(*places):
+        before = b""
+        for piece in content:
+            before = before[-longest:] + piece
+            if any(form in before for form in forms):
+                found.add(place)
+                break
+    return found
+
+
+def leaks(found: set[str]) -> set[str]:
+    """Leave out the files where a password has to be, unless others can read them."""
+    return {place for place in found if Path(place) not in KEPT or Path(place).stat().st_mode & 0o7777 & ~0o640}
+
+
+def site_containers() -> list[Container]:
+    return [
+        container
+        for network in {V["orthanc_network"], V["wlmscpfs_network"]}
+        for container in ENGINE.networks.get(network).containers
+    ]
+
+
+@dataclass
+class Rotation:
+    """The site with passwords that were never used before: previewed, then done."""
+
+    old_login: str
+    login: str
+    booking: str
+    since: float
+    preview: live.Played
+    done: live.Played
+    started: dict[str, str]
+    processes: set[bytes]
+
+
+def started() -> dict[str, str]:
+    """Return when each container of the site was started."""
+    return {container.name: container.attrs["State"]["StartedAt"] for container in site_containers()}
+
+
+@pytest.fixture(scope="module")
+def rotation(
+    deployment: live.Deployment, booking_database: live.BookingDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rotation]:
+    """New passwords in a vault, and a run: with everything that Ansible can tell, and with diffs."""
+    folder = tmp_path_factory.mktemp("vault")
+    old, login, booking = live.Site().login[1], new_secret(), new_secret()
+    key, vault = folder / "vault.password", folder / "vault.yml"
+    key.write_text(secrets.token_hex())
+    variables = {"orthanc_admin_password": login, "worklist_sync_source_password": booking}
+    encrypt: list[str | Path] = [live.BIN / "ansible-vault", "encrypt", "--vault-password-file", key, "--output", vault]
+    subprocess.run(encrypt, input=yaml.safe_dump(variables), text=True, check=True, capture_output=True, timeout=60)
+    options = [
+        "-vvv",
+        "--diff",
+        "--tags",
+        "orthanc,worklist_sync",
+        "--vault-password-file",
+        str(key),
+        "-e",
+        f"@{vault}",
+    ]
+    since, before = time.time(), started()
+    with Processes() as processes:
+        preview = live.play("site.yml", *options, "--check", *live.UNVERIFIED)
+        booking_database.do("ALTER USER dicomdf IDENTIFIED BY %s", booking)
+        done = live.play("site.yml", *options)
+    yield Rotation(old, login, booking, since, preview, done, before, processes.seen)
+    # as the inventory has it, for the tests that follow
+    booking_database.do("ALTER USER dicomdf IDENTIFIED BY %s", live.PASSWORD)
+    (Path(V["worklist_sync_config_dir"]) / "booking-db.password").write_text(f"{live.PASSWORD}\n")
+
+
+def test_the_deployment_showed_no_password(deployment: live.Deployment, site: live.Site) -> None:
+    """Neither the one that was given nor the one that was generated."""
+    shown = [deployment.preview.output, deployment.first.output, deployment.second.output]
+    assert search(
+        [live.PASSWORD, site.login[1]], iter([("output", [text.encode() for text in shown])]),
+        of_docker(site_containers()),
+    ) == set()  # fmt: skip
+
+
+def test_rotating_a_password_is_a_variable_and_a_run(rotation: Rotation, site: live.Site) -> None:
+    assert rotation.preview.status == 0, rotation.preview.output
+    assert rotation.done.status == 0, rotation.done.output
+    assert {task for task, _ in rotation.done.changes} == {
+        "orthanc : Keep the given password",
+        "orthanc : Write Orthanc's configuration",
+        "orthanc : Write the health check's login",
+        "docker_host : See whether the container is older than its configuration",
+        "orthanc : Restart Orthanc",
+        "worklist_sync : Write the password of the booking database",
+    }
+    assert rotation.preview.changes == rotation.done.changes
+    now = started()
+    assert {name for name in now if now[name] != rotation.started[name]} == {V["orthanc_container_name"]}
+    for password, status in ((rotation.old_login, 401), (rotation.login, 200)):
+        answer = requests.get(f"{site.orthanc_url}/system", auth=("admin", password), timeout=10)
+        assert answer.status_code == status
+    assert site.run("check", "-c", str(site.config), "--only", "source").returncode == 0
+
+
+def test_no_password_is_anywhere_but_where_it_is_read(rotation: Rotation, site: live.Site) -> None:
+    told: list[tuple[str, Iterable[bytes]]] = [
+        ("what Ansible said", [rotation.preview.output.encode(), rotation.done.output.encode()]),
+        ("a process", rotation.processes),
+    ]
+    if shutil.which("journalctl"):
+        journal = ["journalctl", "--no-pager", "--since", f"@{int(rotation.since)}"]
+        told.append(("the journal", [subprocess.run(journal, capture_output=True, check=False).stdout]))
+    found = search([rotation.login, rotation.booking], iter(told), of_docker(site_containers()), files(rotation.since))
+    assert leaks(found) == set()
+    assert found == set(map(str, KEPT))  # so the search isn't blind
+
+
+@pytest.fixture
+def secret() -> str:
+    return new_secret()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    """An image with next to nothing in it."""
+    image = image_of(tmp_path_factory.mktemp("small"), "nothing")
+    yield image
+    ENGINE.images.remove(image.id, force=True)
+
+
+def image_of(folder: Path, content: str, label: str = "") -> Image:
+    (folder / "file").write_text(content)
+    (folder / "Dockerfile").write_text(f"FROM scratch\nCOPY file /\nLABEL planted={json.dumps(label)}\n")
+    image, _ = ENGINE.images.build(path=str(folder), rm=True)
+    return image
+
+
+@contextmanager
+def container_of(image: Image, *command: str, **options: Any) -> Iterator[Container]:
+    container = ENGINE.containers.create(image, list(command) or ["/file"], **options)
+    try:
+        yield container
+    finally:
+        container.remove(force=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda secret: {"environment": {"PASSWORD": secret}},
+        lambda secret: {"labels": {"login": base64.b64encode(f"admin:{secret}".encode()).decode()}},
+        lambda secret: {"healthcheck": {"test": ["CMD", "curl", f"http://{quote(secret)}@localhost"]}},
+    ],
+    ids=["environment", "label", "health check"],
+)
+def test_a_secret_that_docker_inspect_shows_is_found(
+    small: Image, secret: str, options: Callable[[str], dict[str, Any]]
+) -> None:
+    with container_of(small, **options(secret)) as container:
+        assert leaks(search([secret], of_docker([container]))) == {f"docker inspect {container.name}"}
+
+
+def test_a_secret_in_what_a_container_said_is_found(site: live.Site, secret: str) -> None:
+    half = len(secret) // 2
+    with container_of(site_containers()[0].image, "printf", "%s%s", secret[:half], secret[half:], entrypoint="") as it:
+        it.start()
+        it.wait()
+        assert leaks(search([secret], of_docker([it]))) == {f"docker logs {it.name}"}
+
+
+def test_a_secret_in_an_image_is_found(tmp_path: Path, secret: str) -> None:
+    image = image_of(tmp_path, "x" * (1 << 21) + secret)
+    try:
+        with container_of(image) as container:
+            assert leaks(search([secret], of_docker([container]))) == {"a layer of the image []"}
+    finally:
+        ENGINE.images.remove(image.id, force=True)
+
+
+def test_a_secret_of_a_process_is_found(secret: str) -> None:
+    short = [sys.executable, "-c", "import time; time.sleep(0.3)"]
+    with Processes() as processes:
+        subprocess.run([*short, secret], check=True)
+    assert search([secret], iter([("a process", processes.seen)]))
+    with Processes() as processes:
+        subprocess.run(short, env={"PASSWORD": secret}, check=True)
+    assert search([secret], iter([("a process", processes.seen)]))
+
+
+@pytest.mark.parametrize("no_log", [False, True])
+def test_a_secret_that_ansible_tells_is_found(tmp_path: Path, secret: str, no_log: bool) -> None:
+    """A task that writes it, with and without what keeps it quiet."""
+    task = {
+        "ansible.builtin.copy": {"content": secret, "dest": str(tmp_path / "file"), "mode": "0600"},
+        "no_log": no_log,
+    }
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+    told = live.play(str(playbook), "-vvv", "--diff")
+    assert told.changed == 1, told.output
+    assert bool(search([secret], iter([("what Ansible said", [told.output.encode()])]))) is not no_log
+
+
+def test_a_secret_in_a_file_is_found(site: live.Site, secret: str) -> None:
+    """Whoever can read it, where no password has to be."""
+    since = time.time()
+    planted = [folder / f"test-planted-{secrets.token_hex(4)}" for folder in FOLDERS]
+    try:
+        for path in planted:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(yaml.safe_dump({"password": secret}))
+            path.chmod(0o600)
+        assert leaks(search([secret], files(since))) == set(map(str, planted))
+    finally:
+        for path in planted:
+            path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("path", sorted(KEPT), ids=lambda path: path.name)
+def test_a_file_of_passwords_that_others_can_read_is_found(rotation: Rotation, path: Path) -> None:
+    mode = path.stat().st_mode
+    try:
+        path.chmod(0o644)
+        assert leaks(search([rotation.login, rotation.booking], files(rotation.since, [path.parent]))) == {str(path)}
+    finally:
+        path.chmod(mode)
