@@ -65,7 +65,15 @@ class Site:
     def stored(self) -> int:
         """Return how many images the PACS has, as an administrator's browser is told."""
         status, said = self.clients["administrator"].run(
-            "curl", "-s", "--max-time", "10", "-u", f"admin:{LOGIN}", f"http://{PACS}:8042/statistics"
+            "curl",
+            "-s",
+            "--max-time",
+            "10",
+            "--cacert",
+            "/tmp/pacs.crt",
+            "-u",
+            f"admin:{LOGIN}",
+            f"https://{PACS}:8042/statistics",
         )
         assert status == 0, said
         return int(json.loads(said)["CountInstances"])
@@ -170,6 +178,8 @@ def test_the_second_run_changes_nothing(site: Site) -> None:
 
 
 def test_scanners_find_their_bookings_and_store(site: Site, tmp_path: Path) -> None:
+    certificate = site.pacs.run("cat /etc/orthanc-pacs/tls/generated.crt")
+    site.clients["administrator"].put("/tmp/pacs.crt", certificate.encode())
     assert site.seen("PRISMA") == ["3010000.01_sub-007"]
     assert site.seen("PRISMAFIT") == []
     site.store("PRISMA", tmp_path)
