@@ -35,9 +35,32 @@ CASES = {
     "an AE title with a backslash": Case(
         "wlmscpfs", scanners({"ae_title": "PRI\\SMA"}), ("PRI\\SMA", "no backslash", "site_scanners")
     ),
-    "an AE title that is there twice": Case(
-        "orthanc", scanners({}, {}), ("PRISMA", "twice", "Give each in site_scanners its own")
+    "an AE title with a line's end": Case(
+        "orthanc", scanners({"ae_title": "PRISMA\n"}), ("PRISMA", "no control characters", "site_scanners")
     ),
+    "an AE title of Orthanc's that is none": Case(
+        "orthanc",
+        {"orthanc_ae_title": "ORTHANC-WITH-17-C"},
+        ("ORTHANC-WITH-17-C", "1 to 16", "Correct orthanc_ae_title"),
+    ),
+    "an AE title that is there twice": Case(
+        "orthanc",
+        scanners({}, {}, {"ae_title": "SKYRA"}),
+        ('The AE title "PRISMA" is there twice', "Give each in site_scanners its own"),
+    ),
+    "a scanner with Orthanc's AE title": Case(
+        "orthanc", {"orthanc_ae_title": "PRISMA"}, ("PRISMA", "twice", "orthanc_ae_title")
+    ),
+    "numbers that are no address": Case(
+        "wlmscpfs", scanners({"address": "198.51.100.256"}), ("198.51.100.256", "IPv4")
+    ),
+    "a network that is too small": Case(
+        "orthanc", {"site_admin_networks": ["198.51.100.0/33"]}, ("198.51.100.0/33", "orthanc_http_allowed_addresses")
+    ),
+    "a path that isn't whole": Case(
+        "orthanc", {"orthanc_data_dir": "images"}, ('orthanc_data_dir is "images"', "whole path", "Correct it")
+    ),
+    "a folder without a name": Case("wlmscpfs", {"wlmscpfs_data_dir": ""}, ("wlmscpfs_data_dir", "whole path")),
     "a name where an address has to be": Case(
         "wlmscpfs", scanners({"address": "prisma.example"}), ("prisma.example", "wlmscpfs_allowed_addresses", "IPv4")
     ),
@@ -64,11 +87,15 @@ CASES = {
     "a choice that there isn't": Case(
         "wlmscpfs", {"wlmscpfs_log_level": "debug"}, ("wlmscpfs_log_level", "fatal, error, warn", "debug")
     ),
-    "a variable that no role has": Case("orthanc", {"orthanc_dicom_prot": 4042}, ("orthanc_dicom_prot", "README")),
+    "a variable that no role has": Case(
+        "orthanc", {"orthanc_dicom_prot": 4042}, ("orthanc_dicom_prot", "Is orthanc_dicom_port meant?", "README")
+    ),
     "a variable that was renamed": Case(
         "worklist_sync", {"worklist_sync_log_file": "/tmp/log"}, ("worklist_sync_log_file", "worklist_sync_log_dir")
     ),
-    "a site-wide variable that there isn't": Case("docker_host", {"site_scaner": 1}, ("site_scaner", "site_scanners")),
+    "a site-wide variable that there isn't": Case(
+        "docker_host", {"site_scaner": 1}, ("site_scaner", "Is site_scanners meant?")
+    ),
     "an unsupported distribution": Case(
         "docker_host", {"ansible_facts": {"distribution": "Ubuntu", "distribution_major_version": "24",
                                           "distribution_version": "24.04"}},
@@ -99,6 +126,20 @@ CASES = {
     ),
     "a login's secret that the vault hasn't": Case(
         "orthanc", {"orthanc_admin_password": "{{ vault_that_is_not }}"}, ("orthanc_admin_password", "ansible-vault")
+    ),
+    "a key that the vault hasn't": Case(
+        "wlmscpfs", {"wlmscpfs_tls_key": "{{ vault_that_is_not }}"}, ("wlmscpfs_tls_key", "ansible-vault edit")
+    ),
+    "a part of the source that the vault hasn't": Case(
+        "worklist_sync",
+        {"worklist_sync_source": {"type": "mysql", "host": "{{ vault_that_is_not }}"}},
+        ("worklist_sync_source can't be read", "ansible-vault edit"),
+    ),
+    "a site without a time zone": Case(
+        "worklist_sync", {"site_timezone": "{{ not_given }}"}, ("worklist_sync_timezone can't be read", "Define")
+    ),
+    "a source that is a word": Case(
+        "worklist_sync", {"worklist_sync_source": "mysql"}, ("worklist_sync_source", "a type")
     ),
     "Orthanc's well-known login": Case(
         "orthanc", {"orthanc_admin_user": "orthanc", "orthanc_admin_password": "orthanc"}, ("well-known", "Change")
@@ -152,8 +193,25 @@ def test_what_is_wrong_is_refused_with_a_remedy(answers: Path, title: str) -> No
     assert not [fragment for fragment in CASES[title].said if fragment not in said], said
 
 
-@pytest.mark.parametrize("inventory", ["tests/inventory", "inventories/demo"])
-def test_a_good_inventory_passes(inventory: str) -> None:
+#: What only the machines of the example have: addresses, ssh, the vault; and its own places, not those of a site here.
+ELSEWHERE = {
+    "ansible_connection": "local",
+    "vault_orthanc_admin_password": "s3cret",
+    "vault_booking_db_password": "s3cret",
+    "orthanc_dicom_address": "127.0.0.1",
+    "orthanc_http_address": "127.0.0.1",
+    "wlmscpfs_address": "127.0.0.1",
+    "orthanc_dicom_port": 24042,
+    "orthanc_http_port": 28042,
+    "wlmscpfs_port": 21234,
+    "worklist_sync_config_dir": "/nowhere",
+}
+
+
+@pytest.mark.parametrize(
+    ("inventory", "more"), [("tests/inventory", {}), ("inventories/demo", {}), ("inventories/dccn", ELSEWHERE)]
+)
+def test_a_good_inventory_passes(inventory: str, more: dict[str, Any]) -> None:
     environment = os.environ | {"ANSIBLE_NOCOLOR": "1"}
     line: list[str | Path] = [
         live.BIN / "ansible-playbook",
@@ -162,10 +220,13 @@ def test_a_good_inventory_passes(inventory: str) -> None:
         "playbooks/site.yml",
         "--tags",
         "preflight",
+        "-e",
+        json.dumps(more),
     ]
     done = subprocess.run(line, cwd=live.PROJECT, env=environment, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "changed=0" in done.stdout
+    assert "s3cret" not in done.stdout + done.stderr
 
 
 def test_a_wrong_input_of_one_role_stops_every_role(tmp_path: Path) -> None:
