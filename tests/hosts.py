@@ -105,7 +105,10 @@ class Host:
         net.network.disconnect(container)
         self.container = net.start(container, address)
         self.put("/home/operator/.ssh/authorized_keys", net.key.with_suffix(".pub").read_bytes())
-        self.run(f"""echo "operator:{BECOME_PASSWORD}" | chpasswd; chown -R operator: /home/operator""")
+        # a hash that is quick to check, as sudo does for every task
+        line = ["openssl", "passwd", "-5", BECOME_PASSWORD]
+        hashed = subprocess.run(line, text=True, capture_output=True, check=True).stdout.strip()
+        self.run(f"usermod --password '{hashed}' operator; chown -R operator: /home/operator")
         self.as_this_machine()
         self.wait()
 
