@@ -115,6 +115,12 @@ def test_a_bundle_that_was_cut_short_or_is_of_another_checkout_is_refused(offlin
     played = offline.play("site.yml", "--check", bundle=other)
     assert played.status != 0
     assert 'Run "make bundle" again' in " ".join(played.output.replace('\\"', '"').split()), played.output
+    manifest.write_text(text)
+    lost = min((other / "wheels").glob("3.11/*.whl"))
+    lost.unlink()
+    played = offline.play("site.yml", "--check", "--tags", "worklist_sync", bundle=other)
+    assert played.status != 0
+    assert f"that the manifest describes: 3.11/{lost.name}." in " ".join(played.output.split()), played.output
 
 
 def test_a_host_without_a_way_out_is_previewed_deployed_and_verified(offline: Offline) -> None:
