@@ -16,34 +16,30 @@ import hosts
 import live
 
 ADDRESS = "198.18.7.2"
+RELEASE = 12
 BUNDLE = live.PROJECT / "dist/bundle"
-#: What README says is installed beforehand where no mirror answers.
-PACKAGES = "docker.io docker-cli apparmor ca-certificates nftables python3-requests cron logrotate python3-venv".split()
-VARIABLES = {
-    "site_name": "Offline",
-    "site_timezone": "Europe/Amsterdam",
-    "site_scanners": [{"ae_title": "PRISMA", "lab": "PRISMA", "modality": "MR"}],
-    "site_firewall": False,
-    "orthanc_memory": "1g",
-    "worklist_sync_source": {"type": "sqlite", "path": "/var/lib/dicom-worklist/bookings.sqlite"},
-    "worklist_sync_source_seed": str(live.PROJECT / "inventories/demo/bookings.sql"),
-}
+#: What README says is installed beforehand where no mirror answers (docker-cli is Debian 13's), and the demo's sqlite3.
+PACKAGES = "docker.io apparmor ca-certificates nftables python3-requests cron logrotate python3-venv sqlite3".split()
+INVENTORY = live.PROJECT / "inventories/demo"
 
 
 @dataclass
 class Offline:
     net: hosts.Net
     host: hosts.Host
-    inventory: Path
+    reached: Path
 
     def play(self, playbook: str, *options: str, bundle: Path = BUNDLE) -> live.Played:
-        extra = ["-e", f"site_bundle_dir={bundle}"]
-        return hosts.play(self.net, [self.host], self.inventory, playbook, *extra, *options)
+        extra: list[str] = ["-i", str(self.reached), "-e", f"site_bundle_dir={bundle}"]
+        return hosts.play(self.net, [self.host], INVENTORY, playbook, *extra, *options)
 
 
 @pytest.fixture(scope="module")
 def bundle() -> list[live.Played]:
-    """The bundle, made twice."""
+    """The bundle, made where another checkout's is, and once more."""
+    wheels = BUNDLE / "wheels"
+    wheels.mkdir(parents=True, exist_ok=True)
+    (wheels / "manifest.yml").write_text("source: of another checkout\n")
     played = [live.play("bundle.yml") for _ in range(2)]
     assert played[0].status == 0, played[0].output
     return played
@@ -54,13 +50,14 @@ def offline(bundle: list[live.Played], tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("offline")
     net = hosts.Net(folder, "test-offline", "198.18.7.0/24")
     try:
-        host = hosts.Host(net, "offline", 13, ADDRESS)
+        host = hosts.Host(net, "demo", RELEASE, ADDRESS)
         host.run(f"apt-get update -q && apt-get install -qy --no-install-recommends {' '.join(PACKAGES)}")
         host.cut()
-        groups = {name: {"hosts": {"offline": None}} for name in ("pacs", "worklist")}
-        inventory = folder / "inventory.yml"
-        inventory.write_text(yaml.safe_dump(groups | {"all": {"vars": VARIABLES | {"ansible_user": "operator"}}}))
-        yield Offline(net, host, inventory)
+        # nothing of the demo's inventory is overridden but that it isn't this machine
+        reached = folder / "reached.yml"
+        way = {"ansible_connection": "ssh", "ansible_user": "operator"}
+        reached.write_text(yaml.safe_dump({"all": {"hosts": {"demo": way}}}))
+        yield Offline(net, host, reached)
     finally:
         net.remove_all()
 
@@ -68,7 +65,7 @@ def offline(bundle: list[live.Played], tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(autouse=True)
 def named(offline: Offline, record_property: Callable[[str, object], None]) -> None:
     """Name the host in the summary."""
-    record_property("host", f"offline ({offline.host.distribution})")
+    record_property("host", f"demo ({offline.host.distribution}), no route out")
 
 
 def test_a_bundle_is_made_once(bundle: list[live.Played]) -> None:
@@ -89,8 +86,19 @@ def test_an_image_says_what_it_is_made_of(bundle: list[live.Played]) -> None:
         assert labels["dicom-worklist.base.id"] == engine.images.get(base).id
 
 
+def no_way_out(host: hosts.Host) -> None:
+    """A connection to outside fails at once, and neither apt, pip nor the engine gets anything."""
+    assert "unreachable" in host.run("</dev/tcp/203.0.113.1/443", check=False)
+    for line in (
+        "apt-get download --quiet sl",
+        "python3 -m venv /tmp/venv && /tmp/venv/bin/pip download --retries 0 --no-deps --dest /tmp/venv pyyaml",
+        "docker pull debian:trixie-slim",
+    ):
+        assert host.run(f"timeout 60 bash -c '{line}' >&2 || echo failed", check=False).endswith("failed\n"), line
+
+
 def test_the_host_has_no_way_out(offline: Offline) -> None:
-    assert "unreachable" in offline.host.run("ip route get 203.0.113.1 2>&1", check=False)
+    no_way_out(offline.host)
 
 
 def test_a_bundle_that_was_cut_short_or_is_of_another_checkout_is_refused(offline: Offline, tmp_path: Path) -> None:
@@ -107,6 +115,12 @@ def test_a_bundle_that_was_cut_short_or_is_of_another_checkout_is_refused(offlin
     played = offline.play("site.yml", "--check", bundle=other)
     assert played.status != 0
     assert 'Run "make bundle" again' in " ".join(played.output.replace('\\"', '"').split()), played.output
+    manifest.write_text(text)
+    lost = min((other / "wheels").glob("3.11/*.whl"))
+    lost.unlink()
+    played = offline.play("site.yml", "--check", "--tags", "worklist_sync", bundle=other)
+    assert played.status != 0
+    assert f"that the manifest describes: 3.11/{lost.name}." in " ".join(played.output.split()), played.output
 
 
 def test_a_host_without_a_way_out_is_previewed_deployed_and_verified(offline: Offline) -> None:
@@ -126,10 +140,10 @@ def test_a_second_run_changes_nothing(offline: Offline) -> None:
 
 
 def test_a_package_that_is_missing_is_named_with_the_remedy(offline: Offline) -> None:
-    wanted = json.dumps({"worklist_sync_packages": ["cron", "sqlite3"]})
+    wanted = json.dumps({"worklist_sync_packages": ["cron", "tree"]})
     played = offline.play("site.yml", "--tags", "worklist_sync", "-e", wanted)
     assert played.status != 0
-    assert "apt-get install --no-install-recommends sqlite3" in " ".join(played.output.split()), played.output
+    assert "apt-get install --no-install-recommends tree" in " ".join(played.output.split()), played.output
 
 
 @pytest.mark.parametrize(
