@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live hosts fresh unit lint docs bench lock bundle
+.PHONY: help setup demo down test live offline hosts unit lint docs bench lock bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,19 +26,19 @@ down: $(VENV)/controller ## take the demo away again, its images and bookings to
 bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without internet
 	$(PLAY) -i inventories/demo playbooks/bundle.yml
 
-test: $(VENV)/test ## every test, and every check: the one process that deploys, the other that doesn't
+test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in two processes at a time
 	$(PLAY) -i tests/inventory tests/prepare.yml
-	$(MAKE) --jobs 2 --no-print-directory live fresh lint unit
+	$(MAKE) --jobs 2 --no-print-directory live lint unit offline
 
 live: $(VENV)/test
 	$(BIN)/pytest tests/integration tests/deploy/test_[!h]*.py
 
-hosts: $(VENV)/test ## a site of several fresh machines: its life, its doors; a summary of what was shown where
-	$(PLAY) -i tests/inventory tests/prepare.yml
-	$(MAKE) --no-print-directory fresh
+offline: $(VENV)/test
+	$(BIN)/pytest tests/deploy/test_hosts_bundle.py
 
-fresh: $(VENV)/test
-	$(BIN)/pytest tests/deploy/test_hosts*.py
+hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and a table of what was shown where; about 40 minutes
+	$(PLAY) -i tests/inventory tests/prepare.yml
+	$(BIN)/pytest tests/deploy
 
 unit: $(VENV)/test
 	$(BIN)/pytest --quiet tests/unit tests/module

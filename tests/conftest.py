@@ -68,17 +68,16 @@ def site(deployment: live.Deployment) -> live.Site:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was shown on which fresh host."""
-    outcomes = ("passed", "failed", "skipped")
+    """Say what was shown on which host: one that a test names, or this machine."""
+    here = f"this machine (Debian {Path('/etc/debian_version').read_text().strip()})"
     rows = [
-        (host, report.location[2].removeprefix("test_").replace("_", " "), outcome)
-        for outcome in outcomes
+        (dict(report.user_properties).get("host", here), report.location[2].removeprefix("test_"), outcome)
+        for outcome in ("passed", "failed", "error", "skipped")
         for report in terminalreporter.stats.get(outcome, [])
-        for key, host in getattr(report, "user_properties", [])
-        if key == "host"
+        if report.nodeid.startswith("tests/deploy/")
     ]
     if rows:
-        table = Table("host", "property", "", title="What was shown on fresh hosts", title_justify="left")
-        for row in sorted(rows, key=lambda row: row[0]):
-            table.add_row(*row)
-        Console(width=None if sys.stdout.isatty() else 140).print(table)
+        table = Table("host", "property", "", title="What was shown where", title_justify="left")
+        for host, shown, outcome in sorted(rows, key=lambda row: str(row[0])):
+            table.add_row(str(host), shown.replace("_", " "), outcome)
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
