@@ -1,0 +1,41 @@
+"""Check who may connect. In (JSON): {"lists": [{"variable", "addresses", "scanners": whether it is theirs}],
+"scanners": [{"ae_title", "address"}]}. The exit status and the message say what is wrong.
+"""
+
+import json
+import sys
+from ipaddress import IPv4Network, ip_network
+
+
+def network(variable: str, text: str) -> IPv4Network:
+    """Return the address or the network."""
+    try:
+        return IPv4Network(text)
+    except ValueError as error:
+        wider = f" Did you mean {ip_network(text, strict=False)}?" if "host bits" in str(error) else ""
+        sys.exit(
+            f'"{text}" in {variable} is not an IPv4 address or network (192.0.2.7, 192.0.2.0/24).{wider} Names don\'t '
+            'work: nobody looks them up for each connection. Correct it, or "address" in site_scanners.'
+        )
+
+
+asked = json.load(sys.stdin)
+known = {scanner["ae_title"]: str(scanner["address"]) for scanner in asked["scanners"] if "address" in scanner}
+unknown = [scanner["ae_title"] for scanner in asked["scanners"] if "address" not in scanner]
+for allowed in asked["lists"]:
+    variable, addresses = allowed["variable"], [str(address) for address in allowed["addresses"]]
+    networks = [network(variable, address) for address in addresses]
+    if not networks or not allowed.get("scanners"):
+        continue
+    if unknown and set(addresses) == set(known.values()):
+        sys.exit(
+            f"Only {', '.join(addresses)} would be answered, because some scanners have an address in site_scanners and "
+            f"{', '.join(unknown)} has none. Give every scanner an address, or none, or say yourself who may connect, in "
+            f"{variable} ([] is everyone)."
+        )
+    for ae_title, address in known.items():
+        if not any(network("site_scanners", address).subnet_of(wide) for wide in networks):
+            sys.exit(
+                f"The scanner {ae_title} at {address} would be kept out: {variable} is {', '.join(addresses)}. Add its "
+                f"address there, or take {variable} out of the inventory, so that it follows site_scanners."
+            )
