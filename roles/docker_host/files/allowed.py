@@ -1,5 +1,7 @@
-"""Check who may connect. In (JSON): {"lists": [{"variable", "addresses", "scanners": whether it is theirs}],
-"scanners": [{"ae_title", "address"}]}. The exit status and the message say what is wrong.
+"""Check who may connect; the message and the exit status say what is wrong.
+
+In (JSON): {"lists": [{"variable", "addresses", "scanners": whether all have to be in it}],
+"scanners": [{"ae_title", "address"}]}.
 """
 
 import json
@@ -29,9 +31,9 @@ for allowed in asked["lists"]:
         continue
     if unknown and set(addresses) == set(known.values()):
         sys.exit(
-            f"Only {', '.join(addresses)} would be answered, because some scanners have an address in site_scanners and "
-            f"{', '.join(unknown)} has none. Give every scanner an address, or none, or say yourself who may connect, in "
-            f"{variable} ([] is everyone)."
+            f"Only {', '.join(addresses)} would be answered, because some scanners have an address in site_scanners "
+            f"and {', '.join(unknown)} has none. Give every scanner an address, or none, or say yourself who may "
+            f"connect, in {variable} ([] is everyone)."
         )
     for ae_title, address in known.items():
         if not any(network("site_scanners", address).subnet_of(wide) for wide in networks):
