@@ -247,7 +247,8 @@ def test_everything_is_back_after_a(site: Site, event: str) -> None:
     number = {"restart of Docker": 20, "reboot": 30}[event]
     site.database.book(number, f"{number}-1", f"{site.today()} 10:00:00")
     for host in (site.pacs, site.worklist):
-        host.run("systemctl restart docker") if event == "restart of Docker" else host.reboot()
+        # the machine's own rules are made anew, and Docker's and ours with them
+        host.run("systemctl restart nftables docker") if event == "restart of Docker" else host.reboot()
 
     def back() -> None:
         assert f"3010000.01_sub-{number:03}" in site.seen("PRISMA")

@@ -64,6 +64,20 @@ CASES = {
     "a name where an address has to be": Case(
         "wlmscpfs", scanners({"address": "prisma.example"}), ("prisma.example", "wlmscpfs_allowed_addresses", "IPv4")
     ),
+    "a scanner that a list keeps out": Case(
+        "wlmscpfs", scanners({"address": "192.0.2.7"}) | {"wlmscpfs_allowed_addresses": ["203.0.113.0/24"]},
+        ("PRISMA", "192.0.2.7", "kept out", "wlmscpfs_allowed_addresses"),
+    ),
+    "one scanner with an address, one without": Case(
+        "orthanc", scanners({"address": "192.0.2.7"}, {"ae_title": "SKYRA"}),
+        ("SKYRA has none", "192.0.2.7", "orthanc_dicom_allowed_addresses"),
+    ),
+    "a network with an address's last number": Case(
+        "wlmscpfs", {"wlmscpfs_allowed_addresses": ["192.0.2.7/24"]}, ("192.0.2.7/24", "192.0.2.0/24")
+    ),
+    "a password that YAML takes for a number": Case(
+        "orthanc", {"orthanc_admin_password": 12345678}, ("orthanc_admin_password", "quotes")
+    ),
     "a port beyond the range": Case("orthanc", {"orthanc_dicom_port": 70000}, ("70000", "1 to 65535", "Choose")),
     "a port that isn't a number": Case("wlmscpfs", {"wlmscpfs_port": "dicom"}, ("wlmscpfs_port", "dicom")),
     "Ansible's own port": Case("orthanc", {"orthanc_http_port": 22}, ("orthanc_http_port", "22", "Ansible")),
