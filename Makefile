@@ -28,7 +28,8 @@ bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without
 
 test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in two processes at a time
 	$(PLAY) -i tests/inventory tests/prepare.yml
-	$(MAKE) --jobs 2 --no-print-directory live lint unit offline
+	$(MAKE) --jobs 2 --no-print-directory live lint unit
+	$(MAKE) --no-print-directory offline
 
 live: $(VENV)/test
 	$(BIN)/pytest tests/integration tests/deploy/test_[!h]*.py

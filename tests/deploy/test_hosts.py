@@ -209,6 +209,15 @@ def test_a_neighbour_can_not_go_around_the_published_ports(site: Site) -> None:
     assert [stranger.connects(*way) for way in ways] == [False, False]
 
 
+def test_a_wrong_input_of_one_host_stops_every_host(site: Site) -> None:
+    wrong = "{{ 'long' if inventory_hostname == 'worklist.dccn.example' else 20 }}"
+    played = site.play("site.yml", "-e", json.dumps({"docker_host_pull_timeout": wrong}))
+    assert played.status != 0
+    assert "docker_host_pull_timeout" in played.output
+    assert played.changed == 0
+    assert "PLAY [Check the inputs of the PACS]" not in played.output
+
+
 def test_check_mode_predicts_what_a_change_then_changes(site: Site) -> None:
     """One more scanner: Orthanc reads its list at its start, the broker its addresses."""
     before = site.started()
@@ -268,8 +277,13 @@ def test_an_image_is_rebuilt_and_the_data_stays(site: Site) -> None:
 
 
 def test_one_variable_opens_the_doors_and_shuts_them(site: Site) -> None:
-    assert site.play("site.yml", *SERVICES, "-e", "site_firewall=false").status == 0
+    off = ["-e", "site_firewall=false"]
+    predicted, played = site.play("site.yml", *SERVICES, "--check", *off), site.play("site.yml", *SERVICES, *off)
+    assert (predicted.status, played.status) == (0, 0), predicted.output + played.output
+    assert predicted.changes == played.changes
     assert {("stranger", 4042), ("stranger", 8042)} <= site.open_doors()
+    echo = ("echoscu", "-aec", "WLBROKER", WORKLIST, "1234")
+    assert site.clients["stranger"].run(*echo)[0] == 0
     assert site.play("site.yml", *SERVICES).status == 0
     assert site.open_doors() == ALLOWED
 
@@ -306,7 +320,10 @@ def test_the_newest_release_is_upgraded_and_nothing_is_lost(site: Site, tmp_path
         both = [site.pacs, site.worklist]
         return hosts.play(site.net, both, release / "inventories/dccn", "site.yml", *SECRETS, *options, cwd=release)
 
-    deployed = play(*UNVERIFIED)
+    # what that release needs besides, and where these machines are
+    site.worklist.run("apt-get update -q && apt-get install -qy --no-install-recommends python3-packaging")
+    there = {"orthanc_dicom_address": PACS, "orthanc_http_address": "127.0.0.1", "wlmscpfs_address": WORKLIST}
+    deployed = play(*UNVERIFIED, "-e", json.dumps(there | {"site_scanners": SITE["site_scanners"]}))
     assert deployed.status == 0, deployed.output
     site.store("PRISMA", tmp_path, count=4)
     studies = site.pacs.run("find /scratch/data_dicom/orthanc -type f -size -1M | sort")

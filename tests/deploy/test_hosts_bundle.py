@@ -17,7 +17,8 @@ import live
 
 ADDRESS = "198.18.7.2"
 RELEASE = 12
-BUNDLE = live.PROJECT / "dist/bundle"
+#: Not the operator's own in dist/bundle.
+BUNDLE = live.PROJECT / "dist/test-bundle"
 #: What README says is installed beforehand where no mirror answers (docker-cli is Debian 13's), and the demo's sqlite3.
 PACKAGES = "docker.io apparmor ca-certificates nftables python3-requests cron logrotate python3-venv sqlite3".split()
 INVENTORY = live.PROJECT / "inventories/demo"
@@ -40,7 +41,7 @@ def bundle() -> list[live.Played]:
     wheels = BUNDLE / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
     (wheels / "manifest.yml").write_text("source: of another checkout\n")
-    played = [live.play("bundle.yml") for _ in range(2)]
+    played = [live.play("bundle.yml", "-e", f"bundle_dir={BUNDLE}") for _ in range(2)]
     assert played[0].status == 0, played[0].output
     return played
 

@@ -5,6 +5,7 @@ In (JSON): {"lists": [{"variable", "addresses", "scanners": whether all have to 
 """
 
 import json
+import re
 import sys
 from ipaddress import IPv4Network, ip_network
 
@@ -12,6 +13,8 @@ from ipaddress import IPv4Network, ip_network
 def network(variable: str, text: str) -> IPv4Network:
     """Return the address or the network."""
     try:
+        if not re.fullmatch(r"[0-9.]+(/[0-9]{1,2})?", text):
+            raise ValueError(text)  # nftables knows no other form
         return IPv4Network(text)
     except ValueError as error:
         wider = f" Did you mean {ip_network(text, strict=False)}?" if "host bits" in str(error) else ""
