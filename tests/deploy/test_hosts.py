@@ -193,20 +193,25 @@ def test_nobody_else_can_connect(site: Site) -> None:
 def test_a_neighbour_can_not_go_around_the_published_ports(site: Site) -> None:
     """A machine of the same network may route to the containers' own addresses."""
     stranger, inner = site.clients["stranger"], "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    containers = ((site.pacs, "orthanc", 4042), (site.worklist, "wlmscpfs", 1234))
-    ways = [(host.run(f"docker inspect -f '{inner}' {name}").strip(), port) for host, name, port in containers]
-    for (host, _, _), (address, _) in zip(containers, ways, strict=True):
-        stranger.run("ip", "route", "replace", address, "via", host.address)
-    assert [stranger.connects(*way) for way in ways] == [False, False]
+
+    def around() -> list[bool]:
+        reached = []
+        for host, name, port in ((site.pacs, "orthanc", 4042), (site.worklist, "wlmscpfs", 1234)):
+            address = host.run(f"docker inspect -f '{inner}' {name}").strip()
+            stranger.run("ip", "route", "replace", address, "via", host.address)  # it may be the same on both hosts
+            reached.append(stranger.connects(address, port))
+        return reached
+
+    assert around() == [False, False]
     for host in (site.pacs, site.worklist):
         host.run("nft list tables | grep -o 'inet dicom_.*' | while read -r t; do nft delete table $t; done")
-    assert [stranger.connects(*way) for way in ways] == [True, True]  # else the test would prove nothing
+    assert around() == [True, True]  # else the test would prove nothing
     verified = site.play("verify.yml", "--tags", "orthanc")
     assert verified.status != 0
     assert "Everybody can connect to port 4042" in verified.output
     for host in (site.pacs, site.worklist):
         host.run("systemctl restart dicom-worklist-doors")
-    assert [stranger.connects(*way) for way in ways] == [False, False]
+    assert around() == [False, False]
 
 
 def test_a_wrong_input_of_one_host_stops_every_host(site: Site) -> None:
@@ -269,7 +274,9 @@ def test_everything_is_back_after_a(site: Site, event: str) -> None:
 
 def test_an_image_is_rebuilt_and_the_data_stays(site: Site) -> None:
     before = site.pacs.run("docker inspect -f '{{.Image}}' orthanc")
-    site.pacs.run("docker rm -f orthanc && docker image rm -f $(docker image ls -q 'dicom-worklist/orthanc')")
+    site.pacs.run(
+        "docker rm -f orthanc orthanc-https && docker image rm -f $(docker image ls -q 'dicom-worklist/orthanc')"
+    )
     played = site.play("site.yml", "--limit", site.pacs.name, *SERVICES)
     assert played.status == 0, played.output
     assert site.pacs.run("docker inspect -f '{{.Image}}' orthanc") != before
@@ -292,7 +299,7 @@ def test_teardown_leaves_nothing_but_the_data(site: Site) -> None:
     played = site.play("teardown.yml")
     assert played.status == 0, played.output
     left = {host.name: host.run(OURS, check=False).split() for host in (site.pacs, site.worklist)}
-    assert all(path.startswith("/scratch/data_dicom/") for paths in left.values() for path in paths), left
+    assert all(path.startswith("/scratch/data_dicom") for paths in left.values() for path in paths), left
     assert any("orthanc" in path for path in left[site.pacs.name])
     for host in (site.pacs, site.worklist):
         assert host.run("docker ps -aq; docker volume ls -q; nft list tables | grep dicom", check=False) == ""
@@ -300,7 +307,7 @@ def test_teardown_leaves_nothing_but_the_data(site: Site) -> None:
     # the images and the engine stay for the next test
     assert site.play("teardown.yml", "-e", "site_teardown_data=true").status == 0
     for host in (site.pacs, site.worklist):
-        assert host.run(OURS, check=False) == ""
+        assert host.run(OURS, check=False).split() in ([], ["/scratch/data_dicom"])  # others may share it
         assert host.run("getent passwd orthanc wlmscpfs dicom-worklist", check=False) == ""
 
 
