@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live offline hosts unit lint docs bench lock bundle
+.PHONY: help setup demo down test live hosts unit lint docs bench lock bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,13 +29,9 @@ bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without
 test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in two processes at a time
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(MAKE) --jobs 2 --no-print-directory live lint unit
-	$(MAKE) --no-print-directory offline
 
 live: $(VENV)/test
 	$(BIN)/pytest tests/integration tests/deploy/test_[!h]*.py
-
-offline: $(VENV)/test
-	$(BIN)/pytest tests/deploy/test_hosts_bundle.py
 
 hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and a table of what was shown where; about 40 minutes
 	$(PLAY) -i tests/inventory tests/prepare.yml
