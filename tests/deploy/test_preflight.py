@@ -94,8 +94,11 @@ CASES = {
     "a web front end for every network": Case(
         "orthanc", {"orthanc_http_address": "0.0.0.0"}, ("0.0.0.0", "site_admin_networks")
     ),
-    "too little space": Case(
-        "orthanc", {"orthanc_minimum_free": 10**6}, ("GB free", "1000000", "orthanc_minimum_free", "Make room")
+    "too little space": Case(  # at a first deployment: what is there already goes on
+        "orthanc",
+        {"orthanc_minimum_free": 10**6, "orthanc_container_name": "first", "orthanc_https_container_name": "first-https",
+         "orthanc_dicom_port": 14098, "orthanc_http_port": 14099},
+        ("GB free", "1000000", "orthanc_minimum_free", "Make room"),
     ),
     "a variable of the wrong type": Case("wlmscpfs", {"wlmscpfs_dimse_timeout": "long"}, ("wlmscpfs_dimse_timeout",)),
     "a choice that there isn't": Case(
