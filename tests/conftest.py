@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import live
@@ -71,13 +72,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was shown on which host: one that a test names, or this machine."""
     here = f"this machine (Debian {Path('/etc/debian_version').read_text().strip()})"
     rows = [
-        (dict(report.user_properties).get("host", here), report.location[2].removeprefix("test_"), outcome)
+        (host, report.location[2].removeprefix("test_").replace("_", " "), outcome)
         for outcome in ("passed", "failed", "error", "skipped")
         for report in terminalreporter.stats.get(outcome, [])
         if report.nodeid.startswith("tests/deploy/")
+        for host in [str(value) for name, value in report.user_properties if name == "host"] or [here]
     ]
     if rows:
         table = Table("host", "property", "", title="What was shown where", title_justify="left")
-        for host, shown, outcome in sorted(rows, key=lambda row: str(row[0])):
-            table.add_row(str(host), shown.replace("_", " "), outcome)
+        for row in sorted(rows, key=lambda row: row[0]):
+            table.add_row(*map(escape, row))
         Console(width=None if sys.stdout.isatty() else 160).print(table)
