@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live hosts unit lint docs bench lock bundle
+.PHONY: help setup demo down test live preflight hosts unit lint docs bench lock bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,10 +28,13 @@ bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without
 
 test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in two processes at a time
 	$(PLAY) -i tests/inventory tests/prepare.yml
-	$(MAKE) --jobs 2 --no-print-directory live lint unit
+	$(MAKE) --jobs 2 --no-print-directory live lint unit preflight
 
 live: $(VENV)/test
-	$(BIN)/pytest tests/integration tests/deploy/test_[!h]*.py
+	$(BIN)/pytest tests/integration tests/deploy/test_containers.py tests/deploy/test_site.py
+
+preflight: $(VENV)/test
+	$(BIN)/pytest --quiet tests/deploy/test_preflight.py
 
 hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and a table of what was shown where; about 40 minutes
 	$(PLAY) -i tests/inventory tests/prepare.yml

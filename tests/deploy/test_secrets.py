@@ -196,6 +196,7 @@ def rotation(
         "-e",
         f"@{vault}",
     ]
+    live.Site().sync(live.today(V["site_timezone"]))  # so that nothing but the passwords changes
     since, before = time.time(), started()
     with Processes() as processes:
         preview = live.play("site.yml", *options, "--check", *live.UNVERIFIED)

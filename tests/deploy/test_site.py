@@ -38,12 +38,6 @@ def test_the_second_run_changes_nothing(deployment: live.Deployment) -> None:
     assert deployment.second.changed == 0, deployment.second.output
 
 
-def test_check_mode_on_the_deployed_site_predicts_no_change(site: live.Site) -> None:
-    site.sync(live.today(V["site_timezone"]))
-    played = live.play("site.yml", "--check", "--diff", *live.UNVERIFIED)
-    assert (played.status, played.changed) == (0, 0), played.output
-
-
 def test_secrets_are_files_that_only_their_readers_read(site: live.Site) -> None:
     expected = {
         Path(V["worklist_sync_config_dir"]) / "config.yml": ("root", 0o640),
