@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live preflight hosts unit lint docs bench lock bundle
+.PHONY: help setup demo down test live preflight hosts faults unit lint docs bench lock bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,7 +31,7 @@ test: $(VENV)/test ## every test but the long ones of make hosts, and every chec
 	$(MAKE) --jobs 2 --no-print-directory live lint unit preflight
 
 live: $(VENV)/test
-	$(BIN)/pytest tests/integration tests/deploy/test_containers.py tests/deploy/test_site.py
+	$(BIN)/pytest tests/integration tests/faults tests/deploy/test_containers.py tests/deploy/test_site.py
 
 preflight: $(VENV)/test
 	$(BIN)/pytest --quiet tests/deploy/test_preflight.py
@@ -39,6 +39,10 @@ preflight: $(VENV)/test
 hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and a table of what was shown where; about 40 minutes
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/deploy
+
+faults: $(VENV)/test ## every fault, as often as the README says, and a table of what came of it; about an hour
+	$(PLAY) -i tests/inventory tests/prepare.yml
+	$(BIN)/pytest tests/faults --long
 
 unit: $(VENV)/test
 	$(BIN)/pytest --quiet tests/unit tests/module
@@ -56,7 +60,7 @@ docs: $(VENV)/controller ## the tables of variables in the roles' READMEs, after
 
 bench: $(VENV)/test ## speed, against the stock things, side by side
 	$(PLAY) -i tests/inventory tests/prepare.yml
-	$(BIN)/python tests/bench.py
+	cd tests && ../$(BIN)/python -m bench
 
 lock: $(VENV)/test ## pin the newest versions of what pyproject.toml asks for
 	$(BIN)/uv pip compile $(LOCK) -o requirements/host.txt pyproject.toml

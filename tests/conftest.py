@@ -15,6 +15,10 @@ hypothesis_settings.register_profile("here", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("here")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="try each fault as often as `make faults` does")
+
+
 @pytest.fixture
 def calendar(tmp_path: Path) -> Calendar:
     return Calendar(tmp_path / "calendar.sqlite")

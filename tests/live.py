@@ -274,6 +274,13 @@ def texts(entry: Dataset) -> dict[str, Any]:
     }
 
 
+def address(container: Container) -> str:
+    """Return a container's own address: where a scanner's packets go, without Docker's proxy for loopback."""
+    container.reload()
+    (network,) = container.attrs["NetworkSettings"]["Networks"].values()
+    return str(network["IPAddress"])
+
+
 def wait_for_http(address: str) -> None:
     """Wait until something answers there."""
     wait_until(lambda: requests.get(address, timeout=5))  # a ConnectionError of requests is an OSError

@@ -10,9 +10,9 @@ from pydicom import config as pydicom_config
 from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_data_element, write_file_meta_info
+from pydicom.filewriter import write_data_element
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
@@ -53,7 +53,7 @@ def encode(entry: Entry) -> bytes:
     root["SpecificCharacterSet"] = _element("SpecificCharacterSet", entry.charset, entry.charset)
     file = _explicit_little_endian()
     file.write(bytes(PREAMBLE) + b"DICM")
-    write_file_meta_info(file, _file_meta(entry.values["StudyInstanceUID"]))
+    file.write(_file_meta(entry.values["StudyInstanceUID"]))
     file.write(_in_order(root))
     return sealed(file.getvalue(), entry)
 
@@ -117,16 +117,18 @@ def _in_order(elements: Mapping[str, bytes]) -> bytes:
     return b"".join(elements[keyword] for keyword in sorted(elements, key=_tag))
 
 
-def _file_meta(study: str) -> FileMetaDataset:
+def _file_meta(study: str) -> bytes:
     """Return the file meta information (PS3.10 7.1) of the entry of a study."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = MODALITY_WORKLIST_FIND
-    meta.MediaStorageSOPInstanceUID = UID(uid(None, study, "entry"))
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    return meta
+    texts = {
+        "FileMetaInformationVersion": "\0\1",
+        "MediaStorageSOPClassUID": MODALITY_WORKLIST_FIND,
+        "MediaStorageSOPInstanceUID": uid(None, study, "entry"),
+        "TransferSyntaxUID": ExplicitVRLittleEndian,
+        "ImplementationClassUID": IMPLEMENTATION_CLASS_UID,
+        "ImplementationVersionName": IMPLEMENTATION_VERSION_NAME,
+    }
+    content = _in_order({keyword: _element(keyword, text, "ISO_IR 6") for keyword, text in texts.items()})
+    return _element("FileMetaInformationGroupLength", str(len(content)), "ISO_IR 6") + content
 
 
 def _explicit_little_endian() -> DicomBytesIO:
@@ -135,9 +137,11 @@ def _explicit_little_endian() -> DicomBytesIO:
     return buffer
 
 
-def _value(keyword: str, text: str) -> str | int | float:
+def _value(keyword: str, text: str) -> str | int | float | bytes:
     vr = vr_of(keyword)
     try:
+        if vr == "OB":
+            return text.encode("latin-1")
         if vr in NUMBERS:
             number = NUMBERS[vr](text)
             validate_value(vr, number, pydicom_config.RAISE)

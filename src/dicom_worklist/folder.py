@@ -21,6 +21,8 @@ from dicom_worklist.errors import FolderError
 LOCKFILE = "lockfile"
 #: How often a lock that another holds is tried again, in seconds.
 LOCK_INTERVAL = 0.002
+#: How many files are synced at a time.
+SYNCS = 8
 _NAME = re.compile(r"booking-(?P<item>.+)-(?P<place>[^-]+)\.wl")
 
 #: Goes over a sequence and may show how far it has come; the text says what is being done.
@@ -128,6 +130,8 @@ def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Track) ->
         for folder, changes in changed.items():
             for name in track(list(changes.after), f"Writing to {folder.name}"):
                 _write(_temporary(folder, name), changes.after[name])
+        if changed:
+            _sync_all([_temporary(path, name) for path, changes in changed.items() for name in changes.after])
         with ExitStack() as locks:
             for folder in changed:
                 locks.enter_context(_locked(folder, fcntl.LOCK_EX, lock_timeout))
@@ -201,6 +205,7 @@ def _put_back(folder: Path, changes: Changes) -> None:
         if _content(folder / name) != content:
             _temporary(folder, name).unlink(missing_ok=True)
             _write(_temporary(folder, name), content)
+            _sync(_temporary(folder, name))
             _temporary(folder, name).replace(folder / name)
     for name in changes.published:
         (folder / name).unlink(missing_ok=True)
@@ -222,12 +227,19 @@ def _write(path: Path, content: bytes) -> None:
     with os.fdopen(handle, "wb") as file:
         os.fchmod(handle, 0o640)  # whatever the umask: the broker reads it as the group, others don't
         file.write(content)
-        file.flush()
-        os.fsync(handle)
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync_all(paths: Sequence[Path]) -> None:
+    """Have all of these on the disk; side by side, as the disk then takes them together."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a run with nothing to write needs none
+
+    with ThreadPoolExecutor(SYNCS) as pool:
+        for _ in pool.map(_sync, paths):
+            pass
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fsync(handle)
     finally:

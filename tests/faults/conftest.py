@@ -1,0 +1,46 @@
+import sys
+from collections.abc import Callable, Generator
+
+import pytest
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tally import Tally
+
+
+@pytest.fixture
+def often(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Returns how often to try: the first number in `make test`, the second one in `make faults`."""
+    return lambda short, long: long if request.config.getoption("--long") else short
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """The test's line in the table of `make faults`; the test fails if it isn't clean in the end."""
+    tally = Tally(request.node.name.removeprefix("test_").replace("_", " "))
+    request.node.user_properties.append(("tally", tally))
+    return tally
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    result = yield
+    tally = pyfuncitem.funcargs.get("tally")
+    assert not isinstance(tally, Tally) or tally.clean, tally
+    return result
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print each fault, how often it was tried, and what came of it."""
+    table = Table("fault", title="What was tried", title_justify="left")
+    for heading in ("tried", "lost", "wrong", "failed"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for tally in (value for name, value in report.user_properties if name == "tally" and report.when == "call"):
+                counts = (f"{count:,}" for count in (tally.tried, tally.lost, tally.wrong, tally.failed))
+                table.add_row(escape(tally.fault), *counts, escape(tally.limit) if outcome == "passed" else "FAILED")
+    if table.rows:
+        Console(width=None if sys.stdout.isatty() else 160).print(table)

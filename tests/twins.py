@@ -1,0 +1,110 @@
+"""Private twins of the site's containers: the same image, command, user and limits, with folders and a port of their
+own, so that a fault that is tried on one hurts nobody else."""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+import live
+
+
+@contextmanager
+def twin(name: str, sources: Mapping[str, Path], ports: Mapping[str, int], **host: Any) -> Iterator[Container]:
+    """Run a copy of the container `name`; it is gone afterwards.
+
+    `sources` are the folders and files of the host, by their places in the container; what the original mounts
+    elsewhere the twin hasn't. `ports` are loopback's, by the container's (`1234/tcp`); `host` changes its HostConfig.
+    """
+    engine = docker.from_env()
+    attributes = engine.containers.get(name).attrs
+    mounts = {mount["Target"]: mount for mount in attributes["HostConfig"]["Mounts"]}
+    config = attributes["Config"] | {"Image": attributes["Image"], "Hostname": "", "Labels": {}}
+    config["HostConfig"] = attributes["HostConfig"] | {
+        "NetworkMode": "bridge",
+        "PortBindings": {inner: [{"HostIp": "127.0.0.1", "HostPort": str(port)}] for inner, port in ports.items()},
+        "Mounts": [
+            mounts.get(place, {"Type": "bind", "Target": place}) | {"Source": str(source)}
+            for place, source in sources.items()
+        ],
+        **host,
+    }
+    container = engine.containers.get(engine.api.create_container_from_config(config)["Id"])
+    try:
+        container.start()
+        yield container
+    finally:
+        container.remove(force=True, v=True)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A twin of wlmscpfs, and the folder that it reads."""
+
+    container: Container
+    folder: Path
+    port: int
+
+
+@contextmanager
+def broker(root: Path, **host: Any) -> Iterator[Broker]:
+    """Run a twin of wlmscpfs with one worklist, WLBROKER, below `root`; owners and modes are the site's."""
+    name = live.VARIABLES["wlmscpfs_container_name"]
+    original = Path(live.VARIABLES["wlmscpfs_data_dir"]) / "WLBROKER"
+    folder = root / "WLBROKER"
+    folder.mkdir(parents=True)
+    (folder / "lockfile").touch()
+    for path, like in ((folder, original), (folder / "lockfile", original / "lockfile")):
+        status = like.stat()
+        os.chown(path, status.st_uid, status.st_gid)
+        shutil.copymode(like, path)
+    port = free_port()
+    place = "/worklists/WLBROKER"
+    with twin(name, {place: folder, f"{place}/lockfile": folder / "lockfile"}, {"1234/tcp": port}, **host) as container:
+        live.wait_until(lambda: live.pynetdicom_find(port, ScheduledStationAETitle="NOBODY"))
+        yield Broker(container, folder, port)
+
+
+@dataclass(frozen=True)
+class Pacs:
+    """A twin of Orthanc: its data, its ports and its login."""
+
+    container: Container
+    data: Path
+    dicom_port: int
+    url: str
+    login: tuple[str, str]
+
+
+@contextmanager
+def pacs(data: Path, **host: Any) -> Iterator[Pacs]:
+    """Run a twin of Orthanc that keeps its images in the folder `data`; its owner and mode are the site's."""
+    config = Path(live.VARIABLES["orthanc_config_dir"])
+    status = Path(live.VARIABLES["orthanc_data_dir"]).stat()
+    data.mkdir(exist_ok=True)
+    os.chown(data, status.st_uid, status.st_gid)
+    data.chmod(status.st_mode & 0o7777)
+    dicom, web = free_port(), free_port()
+    sources = {
+        "/srv/orthanc": data,
+        "/etc/orthanc-pacs/orthanc.json": config / "orthanc.json",
+        "/etc/orthanc-pacs/health.curlrc": config / "health.curlrc",
+    }
+    with twin(
+        live.VARIABLES["orthanc_container_name"], sources, {"4042/tcp": dicom, "8042/tcp": web}, **host
+    ) as container:
+        live.wait_for_http(f"http://127.0.0.1:{web}/system")
+        yield Pacs(container, data, dicom, f"http://127.0.0.1:{web}", live.Site().login)
