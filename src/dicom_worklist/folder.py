@@ -80,23 +80,47 @@ def one_writer(folder: Path, timeout: float) -> Iterator[None]:
         os.close(handle)
 
 
-def read_ours(folder: Path) -> dict[str, bytes | None]:
-    """Return name → content of our files; None for a name that isn't a regular file.
+class Ours(Mapping[str, bytes | None]):
+    """Name → content of our files in a folder, each read when it is asked for; None for what isn't a regular file.
 
     Raises:
         FolderError: the folder can't be read.
     """
-    try:
-        return {name: _content(folder / name) for name in _names(folder) if parse_file_name(name)}
-    except OSError as error:
-        raise _failure(folder, "read", error) from error
+
+    def __init__(self, folder: Path) -> None:
+        """List the folder."""
+        self._folder = folder
+        try:
+            self._names = dict.fromkeys(name for name in _names(folder) if parse_file_name(name))
+        except OSError as error:
+            raise _failure(folder, "read", error) from error
+
+    def __getitem__(self, name: str) -> bytes | None:
+        """Read a file."""
+        return _content(self._folder / name) if name in self._names else self._names[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether there is such a file; it isn't read."""
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        """Go over the names, in their order."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._names)
 
 
-def compare(present: Mapping[str, bytes | None], wanted: Mapping[str, bytes]) -> Changes:
-    """Return what makes our files equal to `wanted` (name → content)."""
+def compare(present: Mapping[str, bytes | None], wanted: Mapping[str, bytes | None]) -> Changes:
+    """Return what makes our files equal to `wanted`: name → content, or None for one that stays as it is."""
     changes = Changes()
-    for name in sorted(present.keys() | wanted.keys()):
-        old, new = present.get(name), wanted.get(name)
+    for name in sorted({*present, *wanted}):
+        new = wanted.get(name)
+        if new is None and name in wanted:
+            changes.unchanged.append(name)
+            continue
+        old = present.get(name)
         if new is None:
             changes.removed.append(name)
         elif name not in present:
@@ -130,8 +154,8 @@ def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Track) ->
         for folder, changes in changed.items():
             for name in track(list(changes.after), f"Writing to {folder.name}"):
                 _write(_temporary(folder, name), changes.after[name])
-        if changed:
-            _sync_all([_temporary(path, name) for path, changes in changed.items() for name in changes.after])
+        for folder, changes in changed.items():
+            _sync_all(folder, list(changes.after))
         with ExitStack() as locks:
             for folder in changed:
                 locks.enter_context(_locked(folder, fcntl.LOCK_EX, lock_timeout))
@@ -229,12 +253,16 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _sync_all(paths: Sequence[Path]) -> None:
-    """Have all of these on the disk; side by side, as the disk then takes them together."""
+def _sync_all(folder: Path, names: Sequence[str]) -> None:
+    """Have all of these temporaries on the disk; side by side, as the disk then takes many at once."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a run with nothing to write needs none
 
+    def sync(names: Sequence[str]) -> None:
+        for name in names:
+            _sync(_temporary(folder, name))
+
     with ThreadPoolExecutor(SYNCS) as pool:
-        for _ in pool.map(_sync, paths):
+        for _ in pool.map(sync, [names[at::SYNCS] for at in range(min(SYNCS, len(names)))]):
             pass
 
 

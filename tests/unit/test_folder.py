@@ -33,7 +33,7 @@ def silent(items: Sequence[str], description: str) -> Iterable[str]:
 def publish(folder: Path, wanted: dict[str, bytes], timeout: float = 5) -> folders.Changes:
     """Make our files equal to `wanted`, as a run does."""
     with folders.one_writer(folder, timeout):
-        changes = folders.compare(folders.read_ours(folder), wanted)
+        changes = folders.compare(folders.Ours(folder), wanted)
         folders.apply({folder: changes}, timeout, silent)
     return changes
 
@@ -257,7 +257,7 @@ def test_a_lockfile_that_is_a_link_is_refused(there: bool, folder: Path, tmp_pat
 def test_what_is_no_file_is_not_read(make: Callable[[Path], None], folder: Path) -> None:
     make(folder / NAMES[0])
     make(folder / "other.wl")
-    assert folders.read_ours(folder) == {NAMES[0]: None}
+    assert folders.Ours(folder) == {NAMES[0]: None}
     assert folders.read(folder, lock_timeout=1) == {}
 
 
@@ -271,7 +271,7 @@ def test_reading_gives_what_a_query_sees(folder: Path) -> None:
 # --- failures ---
 
 
-@pytest.mark.parametrize("call", [folders.read_ours, lambda folder: publish(folder, {}, 1)], ids=["read", "publish"])
+@pytest.mark.parametrize("call", [folders.Ours, lambda folder: publish(folder, {}, 1)], ids=["read", "publish"])
 def test_a_missing_folder_is_named(call: Callable[[Path], object], tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"absent can't be .*No such file.*worklist.root"):
         call(tmp_path / "absent")
@@ -350,7 +350,7 @@ from dicom_worklist import folder as folders
 path, content = Path(sys.argv[1]), sys.argv[2].encode()
 with folders.one_writer(path, 10):
     wanted = {folders.file_name(str(item), "PRISMA"): content for item in range(int(sys.argv[3]))}
-    changes = folders.compare(folders.read_ours(path), wanted)
+    changes = folders.compare(folders.Ours(path), wanted)
     folders.apply({path: changes}, 10, lambda items, _: items)
 """
 
@@ -451,7 +451,7 @@ def interrupted(self, target):
     return replace(self, target)
 Path.replace = interrupted
 with folders.one_writer(path, 5):
-    changes = folders.compare(folders.read_ours(path), {"booking-1-A.wl": b"new", "booking-2-A.wl": b"new"})
+    changes = folders.compare(folders.Ours(path), {"booking-1-A.wl": b"new", "booking-2-A.wl": b"new"})
     folders.apply({path: changes}, 5, lambda items, _: items)
 """
 
