@@ -82,10 +82,13 @@ class Played:
         return found
 
 
-def play(playbook: str, *options: str) -> Played:
-    """Run one of the project's playbooks on the test site, from the project's root as an operator does."""
+def play(playbook: str, *options: str, **variables: str) -> Played:
+    """Run one of the project's playbooks on the test site, from the project's root as an operator does.
+
+    `variables` are the environment's.
+    """
     line: list[str | Path] = [BIN / "ansible-playbook", "-i", INVENTORY, PROJECT / "playbooks" / playbook, *options]
-    environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"} | variables
     done = subprocess.run(
         line, cwd=PROJECT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
