@@ -251,6 +251,12 @@ def findscu(port: int, folder: Path, called: str = "WLBROKER", **keys: str) -> F
     return found
 
 
+def storescu(ae_title: str, image: Path) -> int:
+    """Store in the site's PACS as a scanner of this AE title; return the client's exit status."""
+    line = ["storescu", "-aet", ae_title, "-aec", "ORTHANC", "127.0.0.1", str(Site.orthanc_port), str(image)]
+    return subprocess.run(line, check=False, capture_output=True, timeout=60).returncode
+
+
 def pynetdicom_find(port: int, called: str = "WLBROKER", **keys: str) -> Found:
     """Ask with pynetdicom."""
     ae = AE(ae_title="PRISMA")
