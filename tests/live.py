@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pwd
+import random
 import re
 import subprocess
 import sys
@@ -292,7 +293,7 @@ def today(timezone: str) -> str:
 
 
 def synthetic_image(path: Path, number: int = 1, size: int = 64) -> Path:
-    """Write a square MR image of nobody."""
+    """Write a square MR image of nobody: noise, another one for each number."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -304,7 +305,7 @@ def synthetic_image(path: Path, number: int = 1, size: int = 64) -> Path:
     dataset.Rows = dataset.Columns = size
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelData = bytes(size * size * 2)
+    dataset.PixelData = random.Random(number).randbytes(size * size * 2)
     dataset.save_as(path, enforce_file_format=True)
     return path
 
