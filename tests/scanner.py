@@ -68,6 +68,19 @@ def held(pacs: twins.Pacs) -> Held:
     return found
 
 
+def remove(pacs: twins.Pacs, name: str) -> bool:
+    """Remove an image by its SOPInstanceUID, as somebody does in the web front end; return whether it could be."""
+    (found,) = requests.post(f"{pacs.url}/tools/lookup", name, auth=pacs.login, timeout=30).json()
+    return requests.delete(f"{pacs.url}{found['Path']}", auth=pacs.login, timeout=30).ok
+
+
+def admit(pacs: twins.Pacs, title: str) -> None:
+    """Let another scanner store, until the PACS starts again."""
+    modality = {"AET": title, "Host": "127.0.0.1", "Port": 104}
+    answer = requests.put(f"{pacs.url}/modalities/{title}", json=modality, auth=pacs.login, timeout=30)
+    answer.raise_for_status()
+
+
 def get(session: requests.Session, address: str) -> requests.Response:
     answer = session.get(address, timeout=30)
     answer.raise_for_status()

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 
 import live
 import scanner
@@ -41,8 +40,8 @@ def test_killed_while_it_stores(tmp_path: Path, tally: Tally, often: Callable[[i
     chance = random.Random(4)
     everything: scanner.Held = {}
     with twins.pacs(tmp_path / "data", RestartPolicy={"Name": "no"}) as pacs:
-        for run in range(often(3, 50)):
-            images = scanner.make(tmp_path / str(run), 30)
+        for run in range(often(2, 50)):
+            images = scanner.make(tmp_path / str(run), 20)
             acknowledged, first, last = [], threading.Event(), chance.randrange(1, len(images) - 5)
 
             def note(image: Path) -> None:
@@ -72,3 +71,70 @@ def test_killed_while_it_stores(tmp_path: Path, tally: Tally, often: Callable[[i
     tally.fault += f" ({len(everything):,} images)"
     if left:
         tally.limit = f"{left} files that were written but not acknowledged stay, unused"
+
+
+@contextmanager
+def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
+    """A disk of its own; it is gone afterwards."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_the_disk_is_full(tmp_path: Path, tally: Tally, often: Callable[[int, int], int]) -> None:
+    """Images are refused, what is there stays and can be read; as soon as there is room images are taken again."""
+    size = 6
+    with small_disk(tmp_path / "data", size) as disk, twins.pacs(disk) as pacs:
+        taken: scanner.Held = {}
+        unremoved = 0
+        for run in range(often(2, 20)):
+            images = scanner.make(tmp_path / str(run), 5, size=256)
+            refused: list[Path] = []
+            while not refused:
+                answers = scanner.store(pacs.dicom_port, images)
+                refused = [image for image, status in answers.items() if status]
+                tally.wrong += {answers[image] for image in refused} not in ({0xA700}, set())  # out of resources
+                taken |= scanner.sent(answers.keys() - refused)
+                images = refused or scanner.make(tmp_path / f"{run}-{len(taken)}", 5, size=256)
+            tally.tried += 1
+            lost, wrong = scanner.differences(taken, found := scanner.held(pacs))
+            tally.lost += lost
+            tally.wrong += wrong + len(found.keys() - taken.keys())
+            if scanner.remove(pacs, oldest := next(iter(taken))):  # somebody tries to make room
+                del taken[oldest]
+            else:
+                unremoved += 1
+            size += 2
+            subprocess.run(["mount", "-o", f"remount,size={size}m", disk], check=True)
+            tally.failed += set(scanner.store(pacs.dicom_port, refused).values()) != {0}
+            taken |= scanner.sent(refused)
+        lost, wrong = scanner.differences(taken, found := scanner.held(pacs))
+        tally.lost += lost
+        tally.wrong += wrong + len(found.keys() - taken.keys())
+        left = files(pacs) - len(found)
+    tally.limit = f"{left} begun files of refused images stay; {unremoved} times no image could be removed, without room"
+
+
+def test_ten_scanners_store_at_once(tmp_path: Path, tally: Tally, often: Callable[[int, int], int]) -> None:
+    titles = [f"SCANNER{number}" for number in range(SCANNERS)]
+    with twins.pacs(tmp_path / "data") as pacs:
+        for title in titles:
+            scanner.admit(pacs, title)
+        for run in range(often(1, 10)):
+            series = {title: scanner.make(tmp_path / str(run) / title, often(10, 100)) for title in titles}
+            line: list[str | Path] = ["storescu", "-aec", "ORTHANC", "+sd", live.address(pacs.container), "4042"]
+            senders = [
+                subprocess.Popen([*line, "-aet", title, images[0].parent], stderr=subprocess.DEVNULL)
+                for title, images in series.items()
+            ]
+            tally.failed += sum(sender.wait(300) != 0 for sender in senders)
+            tally.tried += len(senders)
+            lost, wrong = scanner.differences(
+                scanner.sent(image for images in series.values() for image in images), scanner.held(pacs)
+            )
+            tally.lost += lost
+            tally.wrong += wrong
+        tally.fault += f" ({len(scanner.held(pacs)):,} images)"
