@@ -35,7 +35,10 @@ def sent(images: Iterable[Path]) -> Held:
 
 
 def store(
-    port: int, images: Iterable[Path], acknowledged: Callable[[Path], object] = lambda image: None, title: str = "PRISMA"
+    port: int,
+    images: Iterable[Path],
+    acknowledged: Callable[[Path], object] = lambda image: None,
+    title: str = "PRISMA",
 ) -> dict[Path, int]:
     """Store until the PACS goes; return the status of each answer, and say of each success so at once."""
     ae, answers = AE(ae_title=title), dict[Path, int]()

@@ -115,7 +115,9 @@ def test_the_disk_is_full(tmp_path: Path, tally: Tally, often: Callable[[int, in
         tally.lost += lost
         tally.wrong += wrong + len(found.keys() - taken.keys())
         left = files(pacs) - len(found)
-    tally.limit = f"{left} begun files of refused images stay; {unremoved} times no image could be removed, without room"
+    tally.limit = (
+        f"{left} begun files of refused images stay; {unremoved} times no image could be removed, without room"
+    )
 
 
 def test_ten_scanners_store_at_once(tmp_path: Path, tally: Tally, often: Callable[[int, int], int]) -> None:
