@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pwd
+import random
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from docker.models.containers import Container
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
@@ -300,12 +301,13 @@ def today(timezone: str) -> str:
     return datetime.now(ZoneInfo(timezone)).date().isoformat()
 
 
-def synthetic_image(path: Path, number: int = 1, size: int = 64) -> Path:
-    """Write a square MR image of nobody."""
+def synthetic_image(path: Path, number: int = 1, size: int = 64, frames: int = 1) -> Path:
+    """Write a square MR image of nobody, or an enhanced one of several frames: noise, another for each number."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = MRImageStorage
+    kind = MRImageStorage if frames == 1 else EnhancedMRImageStorage
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = kind
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
     dataset.StudyInstanceUID = dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[str(path.parent)])
     dataset.PatientID, dataset.PatientName, dataset.Modality = "phantom", "phantom", "MR"
@@ -313,7 +315,9 @@ def synthetic_image(path: Path, number: int = 1, size: int = 64) -> Path:
     dataset.Rows = dataset.Columns = size
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelData = bytes(size * size * 2)
+    if frames > 1:
+        dataset.NumberOfFrames = frames
+    dataset.PixelData = random.Random(number).randbytes(size * size * 2 * frames)
     dataset.save_as(path, enforce_file_format=True)
     return path
 
