@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
@@ -116,13 +115,11 @@ def broken(pdus: list[bytes], chance: random.Random) -> bytes:
     return b"".join(pdus)
 
 
-def test_malformed_and_cut_off_messages(
-    broker: twins.Broker, tally: Tally, often: Callable[[int, int], int]
-) -> None:
+def test_malformed_and_cut_off_messages(broker: twins.Broker, tally: Tally, often: Callable[[int, int], int]) -> None:
     chance = random.Random(4)
     captures = [wire.query(broker.port), wire.recorded(ECHO, broker.port)]
     cuts = [b"".join(pdus)[:length] for pdus in captures for length in range(sum(map(len, pdus)))]
-    count = often(200, 10_000)
+    count = often(100, 10_000)
     messages = chance.sample(cuts, min(len(cuts), count // 4))
     messages += [broken(captures[number % 2], chance) for number in range(count - len(messages))]
     host = live.address(broker.container)
@@ -154,9 +151,7 @@ def test_malformed_and_cut_off_messages(
 
 
 @pytest.mark.parametrize("state", SILENT)
-def test_silent_clients(
-    broker: twins.Broker, tally: Tally, often: Callable[[int, int], int], state: str
-) -> None:
+def test_silent_clients(broker: twins.Broker, tally: Tally, often: Callable[[int, int], int], state: str) -> None:
     request, query, *_ = wire.query(broker.port)
     chance = random.Random(state)
     tally.fault = f"{SILENT_CLIENTS} silent clients, {state}"
@@ -198,7 +193,7 @@ def test_more_silent_clients_than_places(broker: twins.Broker, tally: Tally) -> 
 
 
 def test_killed_the_broker_is_back(broker: twins.Broker, tally: Tally, often: Callable[[int, int], int]) -> None:
-    for run in range(often(2, 20)):
+    for run in range(often(2, 10)):
         if run > 1:
             time.sleep(11)  # after ten seconds Docker forgets that it had to wait longer each time
         os.kill(processes(broker)[0], signal.SIGKILL)
