@@ -52,7 +52,7 @@ def file_name(item: str, place: str) -> str:
 def parse_file_name(name: str) -> tuple[str, str] | None:
     """Return what `file_name` was given; None for a name that it doesn't make."""
     match = _NAME.fullmatch(name)
-    if match is None:
+    if match is None or not name.isascii():
         return None
     item, place = unquote(match["item"]), unquote(match["place"])
     return (item, place) if file_name(item, place) == name else None
