@@ -10,7 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
@@ -142,7 +142,8 @@ def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Track) ->
     finally:
         for folder, changes in changed.items():
             for name in changes.after:
-                _temporary(folder, name).unlink(missing_ok=True)
+                with suppress(OSError):  # most are in place by now; the next run removes what is left
+                    _temporary(folder, name).unlink()
 
 
 def read(folder: Path, *, lock_timeout: float) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """The folder that the broker reads: one set, put in place as one, and nothing of others touched."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -295,6 +296,22 @@ def test_a_disk_that_fails_leaves_the_set_as_it_was(call: str, folder: Path, mon
             publish(folder, dict.fromkeys(NAMES[1:], b"after"))
     assert worklist_files(folder) == dict.fromkeys(NAMES[:4], b"before")
     assert not list(folder.glob(".*"))
+
+
+def test_a_disk_that_turns_read_only_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refused(path: str | Path, *arguments: int) -> int:
+        if ".tmp" in str(path):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return real(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refused)
+        patch.setattr(os, "unlink", refused)  # Linux says so even of a file that isn't there
+        with pytest.raises(FolderError, match="Read-only file system"):
+            publish(folder, {NAMES[0]: b"ours"})
+    assert worklist_files(folder) == {}
 
 
 def test_a_folder_that_can_not_be_written_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
