@@ -23,6 +23,8 @@ LOCKFILE = "lockfile"
 LOCK_INTERVAL = 0.002
 #: How many files are synced at a time.
 SYNCS = 8
+#: No entry has as many bytes.
+LARGEST = 1 << 24
 _NAME = re.compile(r"booking-(?P<item>.+)-(?P<place>[^-]+)\.wl")
 
 #: Goes over a sequence and may show how far it has come; the text says what is being done.
@@ -81,7 +83,7 @@ def one_writer(folder: Path, timeout: float) -> Iterator[None]:
 
 
 def read_ours(folder: Path) -> dict[str, bytes | None]:
-    """Return name → content of our files; None for a name that isn't a regular file.
+    """Return name → content of our files; None for a name that isn't a regular file, or one too large.
 
     Raises:
         FolderError: the folder can't be read.
@@ -252,12 +254,13 @@ def _names(folder: Path) -> list[str]:
 
 
 def _content(path: Path) -> bytes | None:
-    """Return a regular file's content; None for anything else, such as a link that was planted."""
+    """Return a regular file's content; None for what can be no entry, such as a link that was planted."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    if not S_ISREG(os.fstat(handle).st_mode):
+    status = os.fstat(handle)
+    if not S_ISREG(status.st_mode) or status.st_size > LARGEST:
         os.close(handle)
         return None
     with os.fdopen(handle, "rb") as file:

@@ -262,6 +262,14 @@ def test_what_is_no_file_is_not_read(make: Callable[[Path], None], folder: Path)
     assert folders.read(folder, lock_timeout=1) == {}
 
 
+def test_a_file_too_large_to_be_an_entry_is_not_read(folder: Path) -> None:
+    for name in (NAMES[0], "other.wl"):
+        (folder / name).touch()
+        os.truncate(folder / name, 1 << 40)
+    assert folders.read_ours(folder) == {NAMES[0]: None}
+    assert folders.read(folder, lock_timeout=1) == {}
+
+
 def test_reading_gives_what_a_query_sees(folder: Path) -> None:
     publish(folder, {NAMES[0]: b"1"})
     (folder / "other.wl").write_bytes(b"theirs")
