@@ -313,7 +313,9 @@ def _wait(take: Callable[[], None], timeout: float, holder: str) -> None:
 
 
 def _failure(path: Path, what: str, error: OSError) -> FolderError:
+    name = Path(error.filename2 or error.filename or path).name
+    at = "" if name == path.name else f" ({name})"
     return FolderError(
-        f"{path} can't be {what}: {error.strerror}. Check worklist.root, that the folder and its lockfile are "
+        f"{path} can't be {what}: {error.strerror}{at}. Check worklist.root, that the folder and its lockfile are "
         "there and belong to the broker's group (site.yml makes them), and the space on its disk"
     )
