@@ -23,6 +23,8 @@ LOCKFILE = "lockfile"
 LOCK_INTERVAL = 0.002
 #: How many files are synced at a time.
 SYNCS = 8
+#: The signals that end a run.
+ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 #: No entry has as many bytes.
 LARGEST = 1 << 24
 _NAME = re.compile(r"booking-(?P<item>.+)-(?P<place>[^-]+)\.wl")
@@ -195,7 +197,7 @@ def _commit(changed: Mapping[Path, Changes]) -> None:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Keep a signal that ends the run waiting; what happens meanwhile is short."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -236,7 +238,8 @@ def _sync_all(paths: Sequence[Path]) -> None:
     """Have all of these on the disk; side by side, as the disk then takes them together."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a run with nothing to write needs none
 
-    with ThreadPoolExecutor(SYNCS) as pool:
+    # a thread takes until after its end to be gone, and would take a signal that `_uninterrupted` keeps waiting
+    with ThreadPoolExecutor(SYNCS, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, ENDING)) as pool:
         for _ in pool.map(_sync, paths):
             pass
 

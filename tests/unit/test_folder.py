@@ -466,6 +466,21 @@ def test_a_folder_that_can_be_published_to_is_told(folder: Path) -> None:
     assert everything(folder) == before
 
 
+def test_no_thread_takes_a_signal_that_is_kept_waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that still ends when the set is put in place would let the signal end the run."""
+    real, masks = folders._sync, []
+
+    def sync(path: Path) -> None:
+        if path.suffix == ".tmp":
+            masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        real(path)
+
+    monkeypatch.setattr(folders, "_sync", sync)
+    publish(folder, dict.fromkeys(NAMES, b"new"))
+    assert len(masks) == len(NAMES)
+    assert all({signal.SIGINT, signal.SIGTERM, signal.SIGHUP} <= mask for mask in masks)
+
+
 _INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
