@@ -14,6 +14,7 @@ class Proxy:
     """Lets `limit` bytes of a connection's answers pass, then sends `instead`, and then closes, resets or stays silent.
 
     Each may be changed between two connections. `passed` is what the answers of the last connection were, in bytes.
+    `plain` hides from the client that MySQL offers TLS.
     """
 
     upstream: int
@@ -21,6 +22,7 @@ class Proxy:
     limit: int | None = None
     instead: bytes = b""
     then: str = "close"
+    plain: bool = False
     passed: int = 0
     _open: list[socket.socket] = field(default_factory=list)
 
@@ -54,9 +56,12 @@ class Proxy:
         limit, self.passed = self.limit, 0
         with suppress(OSError):
             while limit is None or self.passed < limit:
-                data = server.recv(65536 if limit is None else min(65536, limit - self.passed))
+                data = server.recv(65536)
                 if not data:
                     break
+                if self.plain and not self.passed:
+                    data = _without_tls(data)
+                data = data[: None if limit is None else limit - self.passed]
                 self.passed += len(data)
                 client.sendall(data)
             else:
@@ -109,6 +114,12 @@ def garbage(chance: random.Random) -> bytes:
             _packet(chance.randint(1, 4), b"\xfb/etc/passwd"),
         ]
     )
+
+
+def _without_tls(greeting: bytes) -> bytes:
+    """Clear CLIENT_SSL, 0x0800, in a server's greeting: version, 0, thread (4), salt (8), 0, capabilities (2)."""
+    at = greeting.index(0, 5) + 15
+    return greeting[:at] + bytes([greeting[at] & ~0x08]) + greeting[at + 1 :]
 
 
 def _packet(sequence: int, payload: bytes) -> bytes:

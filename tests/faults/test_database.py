@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pymysql
 import pytest
 
 import live
@@ -32,6 +31,7 @@ TABLES = ("calendar_items_new", "projects", "calendars", "users")
 class Worklist:
     """A worklist that holds what the booking database says."""
 
+    database: live.BookingDatabase
     folder: Path
     configure: Configure
     source: dict[str, Any]
@@ -40,7 +40,7 @@ class Worklist:
     def configured(self, **source: object) -> Path:
         return self.configure({"source": self.source | source, "scanners.0.charset": "ISO_IR 192"})
 
-    def fails(self, tally: Tally, *words: str, seconds: float = 10, **source: object) -> None:
+    def fails(self, tally: Tally, *words: str, seconds: float = 10, **source: Any) -> None:
         """Run the command on a source that fails, and judge what it says and leaves."""
         began = time.monotonic()
         done = command("sync", "-c", self.configured(**source), "--day", str(DAY))
@@ -87,7 +87,7 @@ def worklist(
         "type": "mysql", "host": "127.0.0.1", "port": booking_database.port, "database": "fcdc", "user": "dicomdf",
         "password_file": str(tmp_path / "password"), "connect_timeout": 1, "read_timeout": 1,
     }  # fmt: skip
-    worklist = Worklist(folder, configure, source, {})
+    worklist = Worklist(booking_database, folder, configure, source, {})
     sync.run(config.load(worklist.configured()), DAY)
     worklist.held.update(worklist_files(folder))
     assert len(worklist.held) == SIZE
@@ -105,13 +105,13 @@ def altered(database: live.BookingDatabase, there: str, back: str) -> Iterator[N
 
 
 def test_a_database_that_refuses_is_named_with_the_remedy(
-    worklist: Worklist, booking_database: live.BookingDatabase, tmp_path: Path, tally: Tally, often: Callable[[int, int], int]
+    worklist: Worklist, tmp_path: Path, tally: Tally, often: Callable[[int, int], int]
 ) -> None:
     (tmp_path / "wrong").write_text("not-the-password\n")
     wrong = {"password_file": str(tmp_path / "wrong")}
     account = ("dicomdf", "grant that user SELECT on fcdc")
     query = ("source.query",)
-    sources: list[tuple[dict[str, object], tuple[str, ...]]] = [
+    sources: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ({"port": 1}, ("Connection refused", "Check that the server runs")),
         (wrong, ("refuses the user 'dicomdf'", f"Put the right password into {tmp_path / 'wrong'}")),
         ({"password_file": str(tmp_path / "absent")}, (f"read from {tmp_path / 'absent'}: No such file", "Write it")),
@@ -132,17 +132,17 @@ def test_a_database_that_refuses_is_named_with_the_remedy(
     for source, words in sources[::every]:
         worklist.fails(tally, *words, **source)
     for there, back, words in alterations[:-1:every]:
-        with altered(booking_database, there, back):
+        with altered(worklist.database, there, back):
             worklist.fails(tally, *words)
     assert worklist.ends(tally, config.load(worklist.configured()))
 
 
 def test_a_database_that_answers_too_late_is_given_up_in_time(
-    worklist: Worklist, booking_database: live.BookingDatabase, tally: Tally, often: Callable[[int, int], int]
+    worklist: Worklist, tally: Tally, often: Callable[[int, int], int]
 ) -> None:
     with nobody_answers() as port:
         worklist.fails(tally, "timed out", "is reached from this host", seconds=3, port=port)
-    with proxy(booking_database.port) as between:
+    with proxy(worklist.database.port) as between:
         between.then = "silence"
         between.limit = 0
         worklist.fails(tally, "timed out", "Check that the server runs", seconds=3, port=between.port)
@@ -154,62 +154,61 @@ def test_a_database_that_answers_too_late_is_given_up_in_time(
 
 
 def cuts(total: int, tries: int) -> list[int]:
-    """Return so many places in an answer, or all of them."""
+    """Return about so many places in an answer of `total` bytes, or all of them."""
     return list(range(0, total, max(1, total // tries)))
 
 
-def through(between: Proxy, worklist: Worklist, tally: Tally) -> config.Config:
-    """Return a configuration whose database is behind the proxy, once it was seen to work."""
-    settings = config.load(worklist.configured(port=between.port))
-    assert worklist.ends(tally, settings)
-    return settings
+def faulty(worklist: Worklist, tally: Tally, tries: Callable[[int], int], fault: Callable[[Proxy, int], None]) -> None:
+    """Let the database's answers fail at so many places, without TLS and with it."""
+    with proxy(worklist.database.port) as between:
+        settings = config.load(worklist.configured(port=between.port))
+        for between.plain in (True, False):
+            between.limit, between.instead, between.then = None, b"", "close"
+            assert worklist.ends(tally, settings)
+            for turn, place in enumerate(cuts(between.passed, tries(between.passed))):
+                between.limit = place
+                fault(between, turn)
+                began = time.monotonic()
+                tally.wrong += worklist.ends(tally, settings)
+                tally.failed += time.monotonic() - began > 2
 
 
 def test_an_answer_that_is_cut_off_anywhere_changes_nothing(
-    worklist: Worklist, booking_database: live.BookingDatabase, tally: Tally, often: Callable[[int, int], int]
+    worklist: Worklist, tally: Tally, often: Callable[[int, int], int]
 ) -> None:
-    with proxy(booking_database.port) as between:
-        settings = through(between, worklist, tally)
-        total = between.passed
-        for turn, between.limit in enumerate(cuts(total, often(20, total))):
-            between.then = ("close", "reset")[turn % 2]
-            tally.wrong += worklist.ends(tally, settings)
+    def cut(between: Proxy, turn: int) -> None:
+        between.then = ("close", "reset")[turn % 2]
+
+    faulty(worklist, tally, lambda total: often(10, total), cut)
 
 
 def test_an_answer_that_stops_anywhere_changes_nothing(
-    worklist: Worklist, booking_database: live.BookingDatabase, tally: Tally, often: Callable[[int, int], int]
+    worklist: Worklist, tally: Tally, often: Callable[[int, int], int]
 ) -> None:
-    with proxy(booking_database.port) as between:
-        settings = through(between, worklist, tally)
-        total, between.then = between.passed, "silence"
-        for between.limit in cuts(total - 1, often(2, 50))[1:]:
-            began = time.monotonic()
-            tally.wrong += worklist.ends(tally, settings)
-            tally.failed += time.monotonic() - began > 2
+    def stop(between: Proxy, turn: int) -> None:
+        between.then = "silence"
+
+    faulty(worklist, tally, lambda total: often(1, 40), stop)
 
 
 def test_garbage_instead_of_an_answer_changes_nothing(
-    worklist: Worklist, booking_database: live.BookingDatabase, tally: Tally, often: Callable[[int, int], int]
+    worklist: Worklist, tally: Tally, often: Callable[[int, int], int]
 ) -> None:
     chance = random.Random(4)
-    with proxy(booking_database.port) as between:
-        settings = through(between, worklist, tally)
-        for between.limit in cuts(between.passed, often(20, between.passed)):
-            between.instead = garbage(chance)
-            try:
-                tally.wrong += worklist.ends(tally, settings)
-            except Exception as error:
-                tally.failed += 1
-                print(between.limit, between.instead, repr(error))
+
+    def talk(between: Proxy, turn: int) -> None:
+        between.instead = garbage(chance)
+
+    faulty(worklist, tally, lambda total: often(10, total), talk)
 
 
 def test_tables_that_are_locked_are_not_waited_for_and_nobody_is_left_waiting(
-    worklist: Worklist, booking_database: live.BookingDatabase, tally: Tally, often: Callable[[int, int], int]
+    worklist: Worklist, tally: Tally, often: Callable[[int, int], int]
 ) -> None:
     def waiting() -> int:
-        return len(booking_database.do("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'dicomdf'"))
+        return len(worklist.database.do("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'dicomdf'"))
 
-    with closing(booking_database.connection()) as other, other.cursor() as cursor:
+    with closing(worklist.database.connection()) as other, other.cursor() as cursor:
         cursor.execute("LOCK TABLES calendar_items_new WRITE, projects WRITE, users WRITE, calendars WRITE")
         for _ in range(often(1, 20)):
             worklist.fails(tally, "timed out", seconds=3)
@@ -220,11 +219,11 @@ def test_tables_that_are_locked_are_not_waited_for_and_nobody_is_left_waiting(
 
 
 def test_a_calendar_of_100_000_rows_is_read_within_the_minute(
-    worklist: Worklist, booking_database: live.BookingDatabase, tally: Tally, often: Callable[[int, int], int]
+    worklist: Worklist, tally: Tally, often: Callable[[int, int], int]
 ) -> None:
     """All are of the same day; one in a hundred is for a scanner, the others are the MEG's."""
     rows = often(10_000, 100_000)
-    booking_database.do(BOOK.format(first=1001, last=1000 + rows, lab="IF(seq %% 100, 4, 2)"), DAY)
+    worklist.database.do(BOOK.format(first=1001, last=1000 + rows, lab="IF(seq %% 100, 4, 2)"), DAY)
     path = worklist.configured(read_timeout=30)
     began = time.monotonic()
     done = command("sync", "-c", path, "--day", str(DAY))
@@ -236,11 +235,9 @@ def test_a_calendar_of_100_000_rows_is_read_within_the_minute(
     tally.fault += f" ({time.monotonic() - began:.1f} s)"
 
 
-def test_an_empty_table_is_a_calendar_without_bookings(
-    worklist: Worklist, booking_database: live.BookingDatabase, tally: Tally
-) -> None:
+def test_an_empty_table_is_a_calendar_without_bookings(worklist: Worklist, tally: Tally) -> None:
     for table in TABLES:
-        booking_database.do(f"DELETE FROM {table}")
+        worklist.database.do(f"DELETE FROM {table}")
     done = command("sync", "-c", worklist.configured(), "--day", str(DAY))
     tally.tried += 1
     tally.failed += done.returncode != 0
@@ -249,10 +246,10 @@ def test_an_empty_table_is_a_calendar_without_bookings(
 
 
 def test_texts_are_the_same_in_every_collation(
-    worklist: Worklist, booking_database: live.BookingDatabase, tally: Tally, often: Callable[[int, int], int]
+    worklist: Worklist, tally: Tally, often: Callable[[int, int], int]
 ) -> None:
     sets = ("utf8mb4", "utf8mb3", "latin1", "latin2", "cp1250", "ucs2", "utf16")
-    known = booking_database.do(
+    known = worklist.database.do(
         "SELECT CHARACTER_SET_NAME, FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY "
         "WHERE CHARACTER_SET_NAME IN %s ORDER BY FULL_COLLATION_NAME",
         sets,
@@ -263,10 +260,10 @@ def test_texts_are_the_same_in_every_collation(
     assert str(said.RequestingPhysician) == f"{LAST}^{FIRST}"
     assert said.RequestedProcedureDescription == TITLE
     try:
-        for charset, collation in known[:: often(len(known) // 6, 1)]:
+        for charset, collation in known[:: often(len(known) // 3, 1)]:
             for table in TABLES:
-                booking_database.do(f"ALTER TABLE {table} CONVERT TO CHARACTER SET {charset} COLLATE {collation}")
+                worklist.database.do(f"ALTER TABLE {table} CONVERT TO CHARACTER SET {charset} COLLATE {collation}")
             tally.failed += not worklist.ends(tally, settings)
     finally:
         for table in TABLES:
-            booking_database.do(f"ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4")
+            worklist.database.do(f"ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4")
