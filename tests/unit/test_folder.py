@@ -84,7 +84,8 @@ def test_an_ordinary_file_name_is_the_contract_s() -> None:
     "name",
     ["other.wl", "booking-1.wl", "booking--PRISMA.wl", "booking-1-.wl", "xbooking-1-PRISMA.wl", "booking-1-PRISMA.wl2",
      "booking-1-PRISMA.WL", "Booking-1-PRISMA.wl", "booking-%31-PRISMA.wl", "booking-a b-PRISMA.wl",
-     "booking-%2f-PRISMA.wl", "booking-ä-PRISMA.wl", "booking-%FF-PRISMA.wl", "booking-\udcff-PRISMA.wl", "booking-1-PRISMA.wl\n", "lockfile"],
+     "booking-%2f-PRISMA.wl", "booking-ä-PRISMA.wl", "booking-%FF-PRISMA.wl", "booking-\udcff-PRISMA.wl",
+     "booking-1-PRISMA.wl\n", "lockfile"],
 )  # fmt: skip
 def test_a_name_that_we_never_make_is_not_ours(name: str) -> None:
     assert parse_file_name(name) is None

@@ -80,9 +80,16 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 cursor.execute("PREPARE bookings FROM %s", (query,))
                 cursor.execute(f"EXECUTE bookings{using}")
                 return as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self)
+        except SourceError:
+            raise
         # RuntimeError: an authentication method that this host lacks a library for
         except (pymysql.MySQLError, OSError, RuntimeError, ValueError) as error:
             raise SourceError(f"{self} can't be read: {self._why(error)}") from error
+        except Exception as error:  # PyMySQL believes what a server says: nonsense can become any error
+            raise SourceError(
+                f"{self} can't be read: what answers makes no sense as MySQL ({error!r}). "
+                "Check source.host, source.port, and the server"
+            ) from error
 
     def _password(self) -> str:
         if self.password_file is None:
@@ -97,7 +104,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def _why(self, error: Exception) -> str:
         code, *rest = error.args or (0,)
-        said = str(rest[0]) if rest else str(error)
+        said = str(rest[0]) if rest and isinstance(code, int) else str(error)
         if code in ACCESS_DENIED:
             return (
                 f"it refuses the user {self.user!r} ({said}). Put the right password into "
