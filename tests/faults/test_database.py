@@ -109,7 +109,7 @@ def test_a_database_that_refuses_is_named_with_the_remedy(
 ) -> None:
     (tmp_path / "wrong").write_text("not-the-password\n")
     wrong = {"password_file": str(tmp_path / "wrong")}
-    account = ("dicomdf", "grant that user SELECT on fcdc")
+    account = ("refuses the user 'dicomdf'", "grant it SELECT on fcdc")
     query = ("source.query",)
     sources: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ({"port": 1}, ("Connection refused", "Check that the server runs")),
