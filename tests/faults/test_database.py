@@ -122,16 +122,15 @@ def test_a_database_that_refuses_is_named_with_the_remedy(
     alterations = [
         ("ALTER USER dicomdf ACCOUNT LOCK", "ALTER USER dicomdf ACCOUNT UNLOCK", account),
         ("REVOKE SELECT ON fcdc.* FROM dicomdf", "GRANT SELECT ON fcdc.* TO dicomdf", account),
-        ("ALTER USER dicomdf PASSWORD EXPIRE", "ALTER USER dicomdf PASSWORD EXPIRE NEVER", ("password",)),
+        ("ALTER USER dicomdf PASSWORD EXPIRE", f"ALTER USER dicomdf IDENTIFIED BY '{live.PASSWORD}'", account),
         ("RENAME TABLE users TO people", "RENAME TABLE people TO users", ("users", *query)),
         ("ALTER TABLE users RENAME COLUMN lastName TO surname", "ALTER TABLE users RENAME COLUMN surname TO lastName",
          ("users.lastName", *query)),
-        ("CREATE TABLE projects_new (id VARCHAR(20))", "DROP TABLE projects_new", ()),
     ]  # fmt: skip
     every = often(3, 1)
     for source, words in sources[::every]:
         worklist.fails(tally, *words, **source)
-    for there, back, words in alterations[:-1:every]:
+    for there, back, words in alterations[::every]:
         with altered(worklist.database, there, back):
             worklist.fails(tally, *words)
     assert worklist.ends(tally, config.load(worklist.configured()))

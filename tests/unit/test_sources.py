@@ -248,7 +248,7 @@ def test_an_answer_that_is_no_utf_8_is_not_shown(closed_port: int, monkeypatch: 
     assert "somebody" not in str(caught.value)
 
 
-@pytest.mark.parametrize("code", [1044, 1045, 1142, 1143, 1698, 3118, 4151])
+@pytest.mark.parametrize("code", [1044, 1045, 1142, 1143, 1698, 1820, 1862, 3118, 4151])
 def test_a_user_who_may_not_read_is_named_with_the_remedy(
     code: int, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +256,7 @@ def test_a_user_who_may_not_read_is_named_with_the_remedy(
         raise pymysql.OperationalError(code, "no")
 
     monkeypatch.setattr(pymysql, "connect", refuse)
-    with pytest.raises(SourceError, match=r"refuses the user 'dicomdf' \(no\).* unlock it, or grant it SELECT on fcdc"):
+    with pytest.raises(SourceError, match=r"refuses the user 'dicomdf' \(no\).* unlock that user, or grant it SELECT on fcdc"):
         mysql_source(closed_port).rows(**TODAY)
 
 

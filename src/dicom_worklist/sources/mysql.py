@@ -12,8 +12,9 @@ from dicom_worklist.booking import Row
 from dicom_worklist.errors import SourceError
 from dicom_worklist.sources import _dccn, as_rows, bind
 
-#: To a database, at all, to a table, to a column, without a password, to a locked account (MySQL's, MariaDB's).
-ACCESS_DENIED = {1044, 1045, 1142, 1143, 1698, 3118, 4151}
+#: To a database, at all, to a table, to a column, without a password; with one that has
+#: expired; to an account that is locked (MySQL's, MariaDB's).
+ACCESS_DENIED = {1044, 1045, 1142, 1143, 1698, 1820, 1862, 3118, 4151}
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=3600)]
 
 
@@ -110,7 +111,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             return (
                 f"it refuses the user {self.user!r} ({said}). Put the right password into "
                 f"{self.password_file or 'a file, and its path into source.password_file'}, "
-                f"unlock it, or grant it SELECT on {self.database}"
+                f"unlock that user, or grant it SELECT on {self.database}"
             )
         return (
             f"{said}. Check that the server runs and is reached from this host, "
