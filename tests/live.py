@@ -141,16 +141,18 @@ class BookingDatabase:
         )
         self._wait()
 
-    def do(self, statement: str, *values: object) -> None:
-        """Run a statement as the calendar's own program would."""
-        with (
-            pymysql.connect(
-                host="127.0.0.1", port=self.port, user="tests", password=PASSWORD, database="fcdc", charset="utf8mb4",
-                autocommit=True,
-            ) as connection,
-            connection.cursor() as cursor,
-        ):  # fmt: skip
+    def connection(self) -> "pymysql.connections.Connection[Any]":
+        """Connect as the calendar's own program would."""
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user="tests", password=PASSWORD, database="fcdc", charset="utf8mb4",
+            autocommit=True,
+        )  # fmt: skip
+
+    def do(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run a statement as the calendar's own program would; return the rows that it gives."""
+        with self.connection() as connection, connection.cursor() as cursor:
             cursor.execute(statement, values)
+            return list(cursor.fetchall())
 
     def clear(self) -> None:
         for table in ("calendar_items_new", "projects", "calendars", "users"):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import requests
+from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE
 
@@ -27,7 +28,7 @@ def data_set(file: bytes) -> bytes:
 
 def uid(image: Path) -> str:
     """Return the SOPInstanceUID of one of our images."""
-    return str(live.dcmread(image, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+    return str(dcmread(image, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
 
 
 def sent(images: Iterable[Path]) -> Held:

@@ -10,7 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
@@ -23,6 +23,10 @@ LOCKFILE = "lockfile"
 LOCK_INTERVAL = 0.002
 #: How many files are synced at a time.
 SYNCS = 8
+#: The signals that end a run.
+ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+#: No entry has as many bytes.
+LARGEST = 1 << 24
 _NAME = re.compile(r"booking-(?P<item>.+)-(?P<place>[^-]+)\.wl")
 
 #: Goes over a sequence and may show how far it has come; the text says what is being done.
@@ -52,7 +56,7 @@ def file_name(item: str, place: str) -> str:
 def parse_file_name(name: str) -> tuple[str, str] | None:
     """Return what `file_name` was given; None for a name that it doesn't make."""
     match = _NAME.fullmatch(name)
-    if match is None:
+    if match is None or not name.isascii():
         return None
     item, place = unquote(match["item"]), unquote(match["place"])
     return (item, place) if file_name(item, place) == name else None
@@ -81,7 +85,9 @@ def one_writer(folder: Path, timeout: float) -> Iterator[None]:
 
 
 class Ours(Mapping[str, bytes | None]):
-    """Name → content of our files in a folder, each read when it is asked for; None for what isn't a regular file.
+    """Name → content of our files in a folder, each read when it is asked for.
+
+    The content of what isn't a regular file, or is too large for an entry, is None.
 
     Raises:
         FolderError: the folder can't be read.
@@ -166,7 +172,8 @@ def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Track) ->
     finally:
         for folder, changes in changed.items():
             for name in changes.after:
-                _temporary(folder, name).unlink(missing_ok=True)
+                with suppress(OSError):  # most are in place by now; the next run removes what is left
+                    _temporary(folder, name).unlink()
 
 
 def read(folder: Path, *, lock_timeout: float) -> dict[str, bytes]:
@@ -216,7 +223,7 @@ def _commit(changed: Mapping[Path, Changes]) -> None:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Keep a signal that ends the run waiting; what happens meanwhile is short."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -261,7 +268,8 @@ def _sync_all(folder: Path, names: Sequence[str]) -> None:
         for name in names:
             _sync(_temporary(folder, name))
 
-    with ThreadPoolExecutor(SYNCS) as pool:
+    # a thread takes until after its end to be gone, and would take a signal that `_uninterrupted` keeps waiting
+    with ThreadPoolExecutor(SYNCS, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, ENDING)) as pool:
         for _ in pool.map(sync, [names[at::SYNCS] for at in range(min(SYNCS, len(names)))]):
             pass
 
@@ -279,12 +287,13 @@ def _names(folder: Path) -> list[str]:
 
 
 def _content(path: Path) -> bytes | None:
-    """Return a regular file's content; None for anything else, such as a link that was planted."""
+    """Return a regular file's content; None for what can be no entry, such as a link that was planted."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    if not S_ISREG(os.fstat(handle).st_mode):
+    status = os.fstat(handle)
+    if not S_ISREG(status.st_mode) or status.st_size > LARGEST:
         os.close(handle)
         return None
     with os.fdopen(handle, "rb") as file:
@@ -337,7 +346,9 @@ def _wait(take: Callable[[], None], timeout: float, holder: str) -> None:
 
 
 def _failure(path: Path, what: str, error: OSError) -> FolderError:
+    name = Path(error.filename2 or error.filename or path).name
+    at = "" if name == path.name else f" ({name})"
     return FolderError(
-        f"{path} can't be {what}: {error.strerror}. Check worklist.root, that the folder and its lockfile are "
+        f"{path} can't be {what}: {error.strerror}{at}. Check worklist.root, that the folder and its lockfile are "
         "there and belong to the broker's group (site.yml makes them), and the space on its disk"
     )

@@ -1,5 +1,6 @@
 """The folder that the broker reads: one set, put in place as one, and nothing of others touched."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -83,7 +84,8 @@ def test_an_ordinary_file_name_is_the_contract_s() -> None:
     "name",
     ["other.wl", "booking-1.wl", "booking--PRISMA.wl", "booking-1-.wl", "xbooking-1-PRISMA.wl", "booking-1-PRISMA.wl2",
      "booking-1-PRISMA.WL", "Booking-1-PRISMA.wl", "booking-%31-PRISMA.wl", "booking-a b-PRISMA.wl",
-     "booking-%2f-PRISMA.wl", "booking-ä-PRISMA.wl", "booking-%FF-PRISMA.wl", "booking-1-PRISMA.wl\n", "lockfile"],
+     "booking-%2f-PRISMA.wl", "booking-ä-PRISMA.wl", "booking-%FF-PRISMA.wl", "booking-\udcff-PRISMA.wl",
+     "booking-1-PRISMA.wl\n", "lockfile"],
 )  # fmt: skip
 def test_a_name_that_we_never_make_is_not_ours(name: str) -> None:
     assert parse_file_name(name) is None
@@ -261,6 +263,14 @@ def test_what_is_no_file_is_not_read(make: Callable[[Path], None], folder: Path)
     assert folders.read(folder, lock_timeout=1) == {}
 
 
+def test_a_file_too_large_to_be_an_entry_is_not_read(folder: Path) -> None:
+    for name in (NAMES[0], "other.wl"):
+        (folder / name).touch()
+        os.truncate(folder / name, 1 << 40)
+    assert folders.Ours(folder) == {NAMES[0]: None}
+    assert folders.read(folder, lock_timeout=1) == {}
+
+
 def test_reading_gives_what_a_query_sees(folder: Path) -> None:
     publish(folder, {NAMES[0]: b"1"})
     (folder / "other.wl").write_bytes(b"theirs")
@@ -297,6 +307,22 @@ def test_a_disk_that_fails_leaves_the_set_as_it_was(call: str, folder: Path, mon
     assert not list(folder.glob(".*"))
 
 
+def test_a_disk_that_turns_read_only_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refused(path: str | Path, *arguments: int) -> int:
+        if ".tmp" in str(path):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return real(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refused)
+        patch.setattr(os, "unlink", refused)  # Linux says so even of a file that isn't there
+        with pytest.raises(FolderError, match="Read-only file system"):
+            publish(folder, {NAMES[0]: b"ours"})
+    assert worklist_files(folder) == {}
+
+
 def test_a_folder_that_can_not_be_written_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # root may write everywhere
     with pytest.raises(FolderError, match="WLBROKER can't be written"):
@@ -306,7 +332,7 @@ def test_a_folder_that_can_not_be_written_is_told(folder: Path, monkeypatch: pyt
 def test_what_can_not_be_replaced_leaves_the_set_as_it_was(folder: Path) -> None:
     publish(folder, dict.fromkeys(NAMES[:3], b"before"))
     (folder / NAMES[4]).mkdir()
-    with pytest.raises(FolderError, match="WLBROKER can't be"):
+    with pytest.raises(FolderError, match=r"WLBROKER can't be written: Is a directory \(booking-5-PRISMA.wl\)"):
         publish(folder, dict.fromkeys(NAMES, b"after"))
     assert {name: (folder / name).read_bytes() for name in NAMES[:3]} == dict.fromkeys(NAMES[:3], b"before")
     assert not (folder / NAMES[3]).exists()
@@ -439,6 +465,21 @@ def test_a_folder_that_can_be_published_to_is_told(folder: Path) -> None:
     before = everything(folder)
     folders.check_writable(folder, 1)
     assert everything(folder) == before
+
+
+def test_no_thread_takes_a_signal_that_is_kept_waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that still ends when the set is put in place would let the signal end the run."""
+    real, masks = folders._sync, []
+
+    def sync(path: Path) -> None:
+        if path.suffix == ".tmp":
+            masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        real(path)
+
+    monkeypatch.setattr(folders, "_sync", sync)
+    publish(folder, dict.fromkeys(NAMES, b"new"))
+    assert len(masks) == len(NAMES)
+    assert all({signal.SIGINT, signal.SIGTERM, signal.SIGHUP} <= mask for mask in masks)
 
 
 _INTERRUPTED = """
