@@ -171,7 +171,7 @@ def _wanted(config: Config, report: Report) -> dict[str, dict[str, Entry]]:
         except Rejected as rejected:
             report.rejected.append({"booking_id": printable(booking_id), "reason": str(rejected)})
             continue
-        report.warnings += [f"booking {booking_id}: {warning}" for warning in warnings]
+        report.warnings += [f"booking {printable(booking_id)}: {warning}" for warning in warnings]
         wanted[scanner.worklist][folders.file_name(booking_id, scanner.ae_title)] = entry
     return wanted
 
