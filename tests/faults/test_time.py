@@ -61,8 +61,8 @@ CHANGES = [
     Change("Australia/Lord_Howe", datetime(2026, 4, 4, 15, tzinfo=UTC), 11, 10.5),
     Change("Australia/Lord_Howe", datetime(2026, 10, 3, 15, 30, tzinfo=UTC), 10.5, 11),
 ]
-#: Of the host, whose time zone must not matter, even where it is none.
-HOSTS = "UTC Pacific/Kiritimati Pacific/Pago_Pago America/New_York EST5EDT Nowhere/Such :/dev/null".split()
+#: Of the host, whose time zone must not matter, even where it is none; the first two never have the same day.
+HOSTS = "Pacific/Kiritimati Pacific/Pago_Pago UTC America/New_York EST5EDT Nowhere/Such :/dev/null".split()
 TIMES = "00:00:00 00:00:01 01:30:00 01:59:59 02:00:00 02:15:00 02:30:00 03:00:00 23:59:00 23:59:59".split()
 
 
@@ -144,12 +144,13 @@ def test_midnights_and_changes_of_the_clock(zone: str, site: Site, tally: Tally,
     changes = [change for change in CHANGES if change.zone == zone]
     for change in changes:
         site.book([change.day + timedelta(days=days) for days in (-1, 0, 1)])
-    tries = [(change, moment, host) for change in changes for moment in change.moments() for host in HOSTS]
-    for change, moment, host in random.Random(3).sample(tries, often(1, len(tries))):
+    moments = [(change, moment) for change in changes for moment in change.moments()]
+    for change, moment in random.Random(3).sample(moments, often(1, len(moments))):
         day = change.local(moment).date()
-        tally.tried += 1
-        tally.failed += site.sync(config, moment, host) != day
-        tally.wrong += site.shown() != expected(day)
+        for host in HOSTS[: often(2, len(HOSTS))]:
+            tally.tried += 1
+            tally.failed += site.sync(config, moment, host) != day
+            tally.wrong += site.shown() != expected(day)
 
 
 def test_a_clock_that_is_set_back_and_forth(site: Site, tally: Tally, often: Often) -> None:
