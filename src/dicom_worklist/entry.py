@@ -65,7 +65,7 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
     title = booking.project_title
     if not _fitted(title, "LO", scanner.charset):
         title = booking.project_id
-        warnings.append(f"RequestedProcedureDescription: project {title} has no title, so its id stands there")
+        warnings.append(f"RequestedProcedureDescription: project {title!r} has no title, so its id stands there")
     who = _person_name(booking, warnings)
     procedure = f"ses-mri{booking.session:02}"
     return {

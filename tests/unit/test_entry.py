@@ -298,6 +298,10 @@ def test_a_description_is_made_to_fit_with_a_warning(title: str, expected: str) 
     assert ("RequestedProcedureDescription" in warnings_of(booking)) == (title != expected)
 
 
+def test_a_warning_has_nothing_that_turns_its_line_around() -> None:
+    assert warnings_of(replace(BOOKING, project_id="3010\u2066", project_title="")).isprintable()
+
+
 @pytest.mark.parametrize(
     ("name", "title", "expected"),
     [
