@@ -182,7 +182,7 @@ def _wanted(
         except Rejected as rejected:
             report.rejected.append({"booking_id": printable(booking_id), "reason": str(rejected)})
             continue
-        report.warnings += [f"booking {booking_id}: {warning}" for warning in warnings]
+        report.warnings += [f"booking {printable(booking_id)}: {warning}" for warning in warnings]
         wanted[scanner.worklist][name] = content
     return wanted
 
