@@ -2,6 +2,7 @@
 
 import re
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -52,6 +53,40 @@ def ask(port: int, host: str = "127.0.0.1") -> tuple[list[str], bool]:
     said = done.stdout + done.stderr
     found = sorted(re.findall(r"\(0010,0020\) LO \[(3010000\.01_sub-\d+)\s*\]", said))
     return found, done.returncode == 0 and "Final Find Response (Success)" in said
+
+
+def find(port: int, recorded: list[bytes], query: bytes) -> tuple[list[int], list[bytes]]:
+    """Ask with another query in the place of a recorded one's; return the statuses, and the entries.
+
+    Both are in Explicit VR Little Endian. pynetdicom won't do: it loses an answer now and then.
+    """
+    request, command, original, release = recorded
+    sent = [query[at : at + 8192] for at in range(0, len(query), 8192)]
+    statuses, entries, entry = list[int](), list[bytes](), b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(request + command)
+        for number, part in enumerate(sent, start=1):
+            # the context's id; that it is of a dataset, and whether it is the last part (PS3.8 9.3.5.1 and E.2)
+            value = original[10:11] + bytes([2 * (number == len(sent))]) + part
+            connection.sendall(struct.pack(">BxLL", 4, len(value) + 4, len(value)) + value)
+        read_pdu(connection)  # A-ASSOCIATE-AC
+        while (not statuses or statuses[-1] >= 0xFF00) and (pdu := read_pdu(connection)):
+            at = 6
+            while pdu[0] == 4 and at < len(pdu):
+                end = at + 4 + int.from_bytes(pdu[at : at + 4], "big")
+                control, part = pdu[at + 5], pdu[at + 6 : end]
+                at = end
+                if control & 1:  # a command: its Status (PS3.7 E.1)
+                    (status,) = re.findall(rb"\x00\x00\x00\x09\x02\x00\x00\x00(..)", part, re.DOTALL)
+                    statuses.append(int.from_bytes(status, "little"))
+                else:
+                    entry += part
+                    if control & 2:
+                        entries.append(entry)
+                        entry = b""
+        connection.sendall(release)
+    return statuses, entries
 
 
 def _relay(server: socket.socket, port: int, sent: bytearray) -> None:

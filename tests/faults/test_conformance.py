@@ -1,20 +1,23 @@
 """What CONFORMANCE.md says of the worklist is what wlmscpfs does: each line of its table and its list is tried."""
 
 from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
 
 import pytest
 from pydicom import config as pydicom_config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pynetdicom.association import Association
+from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import ModalityWorklistInformationFind as Worklist  # type: ignore[attr-defined]
 
 import live
 import statement
 import twins
+import wire
 from tally import Tally
 
 #: The values of two entries, by VR, and a value that neither has.
@@ -83,12 +86,12 @@ def value(keyword: str, vr: str, values: Values) -> object:
 class Answer:
     """What a query is answered."""
 
-    def __init__(self, association: Association, query: Dataset) -> None:
-        answers = list(association.send_c_find(query, Worklist))
-        self.entries = sorted((entry for _, entry in answers if entry), key=lambda entry: str(entry.PatientName))
+    def __init__(self, statuses: list[int], entries: list[bytes]) -> None:
+        decoded = [read_dataset(BytesIO(entry), is_implicit_VR=False, is_little_endian=True) for entry in entries]
+        self.entries = sorted(decoded, key=lambda entry: str(entry.PatientName))
         self.found = [str(entry.PatientName) for entry in self.entries]
-        self.pending = {f"{status.Status:04X}" for status, entry in answers if entry}
-        self.status = f"{answers[-1][0].Status:04X}"
+        *pending, status = [f"{status:04X}" for status in statuses]
+        self.pending, self.status = set(pending), status
 
     def values(self, name: str) -> list[object]:
         """Return an attribute of all entries."""
@@ -112,9 +115,14 @@ def ask(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -
             entry.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.{number}")
             entry.save_as(broker.folder / f"{number}.wl", enforce_file_format=True)
             (broker.folder / f"{number}.wl").chmod(0o644)
-        association = statement.associated(broker.port, "WLBROKER", {Worklist: [ExplicitVRLittleEndian]})
-        yield lambda query: Answer(association, query)
-        association.release()
+        recorded = wire.query(broker.port)
+
+        def ask(query: Dataset) -> Answer:
+            content = encode(query, is_implicit_vr=False, is_little_endian=True)
+            assert content
+            return Answer(*wire.find(broker.port, recorded, content))
+
+        yield ask
 
 
 def kinds(ask: Ask, name: str, vr: str) -> set[str]:

@@ -2,7 +2,6 @@
 
 import random
 import re
-import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -94,24 +93,11 @@ def odd(chance: random.Random, depth: int = 0) -> bytes:
     return b"".join(content for _, content in sorted(dict(elements).items()))
 
 
-def answer(broker: twins.Broker, recorded: list[bytes], query: bytes) -> tuple[list[int], set[str]]:
-    """Ask with another query in a recorded one's place; return the statuses, and the patients of all entries."""
-    request, command, original, release = recorded
-    sent = [query[at : at + 8192] for at in range(0, len(query), 8192)]
-    with socket.create_connection(("127.0.0.1", broker.port), timeout=10) as connection:
-        connection.sendall(request + command)
-        for number, part in enumerate(sent, start=1):
-            # the context's id, and that it is of a dataset, and the last part (PS3.8 9.3.5.1 and E.2)
-            value = original[10:11] + bytes([2 * (number == len(sent))]) + part
-            connection.sendall(struct.pack(">BxLL", 4, len(value) + 4, len(value)) + value)
-        said, statuses = b"", list[int]()
-        while (not statuses or statuses[-1] >= 0xFF00) and (pdu := wire.read_pdu(connection)):
-            said += pdu
-            found = re.findall(rb"\x00\x00\x00\x09\x02\x00\x00\x00(..)", pdu, re.DOTALL)  # Status (PS3.7 E.1)
-            statuses += [int.from_bytes(status, "little") for status in found]
-        connection.sendall(release)
-    patients = re.finditer(rb"\x10\x00\x20\x00LO(..)", said, re.DOTALL)  # in Explicit VR Little Endian, with its length
-    return statuses, {said[at.end() :][: int.from_bytes(at[1], "little")].decode().strip() for at in patients}
+def patients(entries: list[bytes]) -> set[str]:
+    """Return the PatientID of all entries, in Explicit VR Little Endian."""
+    said = b"".join(entries)
+    found = re.finditer(rb"\x10\x00\x20\x00LO(..)", said, re.DOTALL)  # and its length
+    return {said[at.end() :][: int.from_bytes(at[1], "little")].decode().strip() for at in found}
 
 
 def test_odd_queries(broker: twins.Broker, tally: Tally, often: Callable[[int, int], int]) -> None:
@@ -120,11 +106,11 @@ def test_odd_queries(broker: twins.Broker, tally: Tally, often: Callable[[int, i
     matched = 0
     for number in range(often(60, 3000)):
         began = time.monotonic()
-        statuses, patients = answer(broker, recorded, odd(chance))
+        statuses, entries = wire.find(broker.port, recorded, odd(chance))
         tally.tried += 1
         tally.failed += time.monotonic() - began > 1
         tally.failed += not statuses or statuses[-1] not in {0, 0xA900}
-        tally.wrong += not patients <= set(PATIENTS)
+        tally.wrong += not patients(entries) <= set(PATIENTS)
         matched += len(statuses) > 1
         if number % 20 == 0:
             began = time.monotonic()
