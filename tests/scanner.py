@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import requests
+from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE
 
@@ -27,7 +28,7 @@ def data_set(file: bytes) -> bytes:
 
 def uid(image: Path) -> str:
     """Return the SOPInstanceUID of one of our images."""
-    return str(live.dcmread(image, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+    return str(dcmread(image, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
 
 
 def sent(images: Iterable[Path]) -> Held:
@@ -41,7 +42,7 @@ def store(
     title: str = "PRISMA",
 ) -> dict[Path, int]:
     """Store until the PACS goes; return the status of each answer, and say of each success so at once."""
-    ae, answers = AE(ae_title=title), dict[Path, int]()
+    ae, answers = AE(ae_title="PRISMA"), dict[Path, int]()
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 20
     ae.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
     association = ae.associate("127.0.0.1", port, ae_title="ORTHANC")

@@ -36,26 +36,34 @@ def files(pacs: twins.Pacs) -> int:
     return sum(path.is_file() for path in pacs.data.glob("*/*/*"))
 
 
+def killed(pacs: twins.Pacs, images: list[Path], last: int, delay: float) -> list[Path]:
+    """Kill the PACS, which stores, some time after it acknowledged so many; return what it acknowledged."""
+    acknowledged: list[Path] = []
+    reached = threading.Event()
+
+    def note(image: Path) -> None:
+        acknowledged.append(image)
+        if len(acknowledged) == last:
+            reached.set()
+
+    pacs.container.reload()
+    sender = threading.Thread(target=scanner.store, args=(pacs.dicom_port, images, note))
+    sender.start()
+    assert reached.wait(60)
+    time.sleep(delay)
+    os.kill(pacs.container.attrs["State"]["Pid"], signal.SIGKILL)
+    sender.join()
+    return acknowledged
+
+
 def test_killed_while_it_stores(tmp_path: Path, tally: Tally, often: Callable[[int, int], int]) -> None:
     chance = random.Random(4)
     everything: scanner.Held = {}
     with twins.pacs(tmp_path / "data", RestartPolicy={"Name": "no"}) as pacs:
         for run in range(often(2, 50)):
             images = scanner.make(tmp_path / str(run), 20)
-            acknowledged, first, last = [], threading.Event(), chance.randrange(1, len(images) - 5)
-
-            def note(image: Path) -> None:
-                acknowledged.append(image)
-                if len(acknowledged) == last:
-                    first.set()
-
-            pacs.container.reload()
-            sender = threading.Thread(target=scanner.store, args=(pacs.dicom_port, images, note))
-            sender.start()
-            assert first.wait(30)
-            time.sleep(chance.uniform(0, 0.02))  # anywhere in the next ones
-            os.kill(pacs.container.attrs["State"]["Pid"], signal.SIGKILL)
-            sender.join()
+            last = chance.randrange(1, len(images) - 5)
+            acknowledged = killed(pacs, images, last, chance.uniform(0, 0.02))  # anywhere in the next ones
             restart(pacs)
             tally.tried += 1
             assert len(acknowledged) < len(images), "it was killed too late"

@@ -141,9 +141,11 @@ def association(pacs: twins.Pacs) -> list[bytes]:
 
 
 def exchange(port: int, sent: bytes, waits: bool = False) -> list[bytes]:
-    """Send bytes, and no more or just nothing for now; return the PDUs that came back until the PACS closed."""
+    """Send bytes, and no more or just nothing for now; return the PDUs that came back.
+
+    To a scanner that calls itself nothing Orthanc says nothing, and doesn't close the connection."""
     answers = []
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=1)) as connection:
         try:
             connection.sendall(sent)
             if not waits:
@@ -251,7 +253,7 @@ def test_strangers(pacs: twins.Pacs, known: scanner.Held, tally: Tally) -> None:
             stranger = request[:place] + title.encode().ljust(16)[:16] + request[place + 16 :]
             answers = exchange(pacs.dicom_port, stranger + b"".join(rest))
             tally.tried += 1
-            tally.wrong += [answer[0] for answer in answers] != [3]
+            tally.wrong += any(answer[0] != 3 for answer in answers)
     tally.wrong += scanner.held(pacs) != known
 
 
