@@ -31,7 +31,7 @@ test: $(VENV)/test ## every test but the long ones of make hosts, and every chec
 	$(MAKE) --jobs 2 --no-print-directory live lint unit preflight
 
 live: $(VENV)/test
-	$(BIN)/pytest tests/integration tests/faults tests/deploy/test_containers.py tests/deploy/test_site.py
+	$(BIN)/pytest tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py site.py site_teardown.py)
 
 preflight: $(VENV)/test
 	$(BIN)/pytest --quiet tests/deploy/test_preflight.py

@@ -83,10 +83,13 @@ class Played:
         return found
 
 
-def play(playbook: str, *options: str) -> Played:
-    """Run one of the project's playbooks on the test site, from the project's root as an operator does."""
+def play(playbook: str, *options: str, **variables: str) -> Played:
+    """Run one of the project's playbooks on the test site, from the project's root as an operator does.
+
+    `variables` are the environment's.
+    """
     line: list[str | Path] = [BIN / "ansible-playbook", "-i", INVENTORY, PROJECT / "playbooks" / playbook, *options]
-    environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"} | variables
     done = subprocess.run(
         line, cwd=PROJECT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
@@ -138,16 +141,18 @@ class BookingDatabase:
         )
         self._wait()
 
-    def do(self, statement: str, *values: object) -> None:
-        """Run a statement as the calendar's own program would."""
-        with (
-            pymysql.connect(
-                host="127.0.0.1", port=self.port, user="tests", password=PASSWORD, database="fcdc", charset="utf8mb4",
-                autocommit=True,
-            ) as connection,
-            connection.cursor() as cursor,
-        ):  # fmt: skip
+    def connection(self) -> "pymysql.connections.Connection[Any]":
+        """Connect as the calendar's own program would."""
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user="tests", password=PASSWORD, database="fcdc", charset="utf8mb4",
+            autocommit=True,
+        )  # fmt: skip
+
+    def do(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run a statement as the calendar's own program would; return the rows that it gives."""
+        with self.connection() as connection, connection.cursor() as cursor:
             cursor.execute(statement, values)
+            return list(cursor.fetchall())
 
     def clear(self) -> None:
         for table in ("calendar_items_new", "projects", "calendars", "users"):
@@ -247,6 +252,12 @@ def findscu(port: int, folder: Path, called: str = "WLBROKER", **keys: str) -> F
     for answer in answers:
         answer.unlink()
     return found
+
+
+def storescu(ae_title: str, image: Path) -> int:
+    """Store in the site's PACS as a scanner of this AE title; return the client's exit status."""
+    line = ["storescu", "-aet", ae_title, "-aec", "ORTHANC", "127.0.0.1", str(Site.orthanc_port), str(image)]
+    return subprocess.run(line, check=False, capture_output=True, timeout=60).returncode
 
 
 def pynetdicom_find(port: int, called: str = "WLBROKER", **keys: str) -> Found:

@@ -60,22 +60,24 @@ class Broker:
 
 
 @contextmanager
-def broker(root: Path, **host: Any) -> Iterator[Broker]:
-    """Run a twin of wlmscpfs with one worklist, WLBROKER, below `root`; owners and modes are the site's."""
-    name = live.VARIABLES["wlmscpfs_container_name"]
+def broker(root: Path, *worklists: str, **host: Any) -> Iterator[Broker]:
+    """Run a twin of wlmscpfs with these worklists below `root`, or with WLBROKER; owners and modes are the site's."""
     original = Path(live.VARIABLES["wlmscpfs_data_dir"]) / "WLBROKER"
-    folder = root / "WLBROKER"
-    folder.mkdir(parents=True)
-    (folder / "lockfile").touch()
-    for path, like in ((folder, original), (folder / "lockfile", original / "lockfile")):
-        status = like.stat()
-        os.chown(path, status.st_uid, status.st_gid)
-        shutil.copymode(like, path)
+    first, *_ = folders = [root / worklist for worklist in worklists or ("WLBROKER",)]
+    sources: dict[str, Path] = {}
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "lockfile").touch()
+        for path, like in ((folder, original), (folder / "lockfile", original / "lockfile")):
+            status = like.stat()
+            os.chown(path, status.st_uid, status.st_gid)
+            shutil.copymode(like, path)
+        place = f"/worklists/{folder.name}"
+        sources |= {place: folder, f"{place}/lockfile": folder / "lockfile"}
     port = free_port()
-    place = "/worklists/WLBROKER"
-    with twin(name, {place: folder, f"{place}/lockfile": folder / "lockfile"}, {"1234/tcp": port}, **host) as container:
-        live.wait_until(lambda: live.pynetdicom_find(port, ScheduledStationAETitle="NOBODY"))
-        yield Broker(container, folder, port)
+    with twin(live.VARIABLES["wlmscpfs_container_name"], sources, {"1234/tcp": port}, **host) as container:
+        live.wait_until(lambda: live.pynetdicom_find(port, first.name, ScheduledStationAETitle="NOBODY"))
+        yield Broker(container, first, port)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What goes over the wire: a client's bytes recorded, to be sent again cut, broken or slowly (PS3.8 9.3)."""
 
+import re
 import socket
 import subprocess
 import threading
@@ -41,6 +42,16 @@ def query(port: int, called: str = "WLBROKER") -> list[bytes]:
     """Return the PDUs of a real `findscu` that asks for the entries of PRISMA."""
     keys = ["-k", "PatientID", "-k", "PatientName", "-k", "ScheduledProcedureStepSequence[0].ScheduledStationAETitle"]
     return recorded(["findscu", "-W", "-aet", "PRISMA", "-aec", called, *keys, "127.0.0.1", "{port}"], port)
+
+
+def ask(port: int, host: str = "127.0.0.1") -> tuple[list[str], bool]:
+    """Ask as the scanner PRISMA does; return the patients, and whether the broker called it a success."""
+    keys = ["-k", "PatientID", "-k", "ScheduledProcedureStepSequence[0].ScheduledStationAETitle=PRISMA"]
+    line = ["findscu", "-v", "-W", "-to", "10", "-td", "30", "-aec", "WLBROKER", *keys, host, str(port)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=90)
+    said = done.stdout + done.stderr
+    found = sorted(re.findall(r"\(0010,0020\) LO \[(3010000\.01_sub-\d+)\s*\]", said))
+    return found, done.returncode == 0 and "Final Find Response (Success)" in said
 
 
 def _relay(server: socket.socket, port: int, sent: bytearray) -> None:

@@ -77,7 +77,7 @@ def read_booking(row: Row) -> Booking:
     booking_id = text(row, "booking_id")
     if not booking_id:
         raise Rejected("booking_id is empty: every booking needs an id of its own")
-    start = datetime.combine(read_date(row), _read_time(row["start_time"]))
+    start = datetime.combine(read_date(row), _read_time(row))
     subject, session = read_subject_session(text(row, "subject_session"), start)
     return Booking(
         booking_id=booking_id,
@@ -142,14 +142,15 @@ def read_date(row: Row) -> date:
         raise Rejected(f"start_date {value!r} is no date: write YYYY-MM-DD") from None
 
 
-def _read_time(value: object) -> time:
+def _read_time(row: Row) -> time:
+    value = row["start_time"]
     if isinstance(value, time):
         return value.replace(tzinfo=None)
     if isinstance(value, timedelta):  # how a MySQL TIME arrives; it may lie outside one day
         if timedelta(0) <= value < timedelta(days=1):
             return (datetime.min + value).time()  # noqa: DTZ901 - only its time is used
-    elif match := re.fullmatch(r"(\d{1,2}):(\d\d)(?::(\d\d)(?:\.0*)?)?", str(value).strip(), re.ASCII):
+    elif match := re.fullmatch(r"(\d{1,2}):(\d\d)(?::(\d\d)(?:\.0*)?)?", text(row, "start_time"), re.ASCII):
         hour, minute, second = (int(part or 0) for part in match.groups())
         if hour < 24 and minute < 60 and second < 60:
             return time(hour, minute, second)
-    raise Rejected(f"start_time {str(value)!r} is no time of a day: write HH:MM:SS")
+    raise Rejected(f"start_time {text(row, 'start_time')!r} is no time of a day: write HH:MM:SS")

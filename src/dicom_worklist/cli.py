@@ -90,7 +90,7 @@ def _print_report(report: sync.Report, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     for verb in ("published", "updated", "removed"):
         for entry in getattr(report, verb):
-            print(f"{would}{verb} booking {entry['booking_id']} on {entry['ae_title']}")
+            print(f"{would}{verb} booking {printable(entry['booking_id'])} on {entry['ae_title']}")
     for rejection in report.rejected:
         print(f"rejected booking {rejection['booking_id']}: {rejection['reason']}")
     for warning in report.warnings:

@@ -63,9 +63,9 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
         raise Rejected(f"PatientName: {name!r} has a {separator[0]!r}, which would split the name")
     _check_text("AccessionNumber", booking.booking_id, "SH", scanner.charset)  # the UID is made of it, too
     title = booking.project_title
-    if not FORBIDDEN.sub("", title).strip():
+    if not _fitted(title, "LO", scanner.charset):
         title = booking.project_id
-        warnings.append(f"RequestedProcedureDescription: project {title} has no title, so its id stands there")
+        warnings.append(f"RequestedProcedureDescription: project {title!r} has no title, so its id stands there")
     who = _person_name(booking, warnings)
     procedure = f"ses-mri{booking.session:02}"
     return {
@@ -130,12 +130,16 @@ def _fitted(text: str, vr: str, charset: str) -> str:
     """Return a description as the VR and the character set allow it."""
     fitted = FORBIDDEN.sub(" ", text).strip()
     if not _encodable(fitted, charset):
-        from anyascii import anyascii  # noqa: PLC0415 - rarely needed
-
         composed = unicodedata.normalize("NFC", fitted)
-        fitted = "".join(c if _encodable(c, charset) else anyascii(c) or "?" for c in composed)
-        fitted = FORBIDDEN.sub(" ", fitted).strip()
+        fitted = "".join(c if _encodable(c, charset) else _spelled(c, vr) for c in composed).strip()
     return fitted[: TEXT_LENGTH[vr]].rstrip()
+
+
+def _spelled(character: str, vr: str) -> str:
+    """Return a character in ASCII; that of a name makes no further parts, such as U+FF3E, which is spelled `^`."""
+    from anyascii import anyascii  # noqa: PLC0415 - rarely needed
+
+    return (FORBIDDEN_IN_NAME if vr == "PN" else FORBIDDEN).sub(" ", anyascii(character)) or "?"
 
 
 def _encodable(text: str, charset: str) -> bool:

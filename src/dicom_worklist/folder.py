@@ -10,7 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
@@ -23,6 +23,10 @@ LOCKFILE = "lockfile"
 LOCK_INTERVAL = 0.002
 #: How many files are synced at a time.
 SYNCS = 8
+#: The signals that end a run.
+ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+#: No entry has as many bytes.
+LARGEST = 1 << 24
 _NAME = re.compile(r"booking-(?P<item>.+)-(?P<place>[^-]+)\.wl")
 
 #: Goes over a sequence and may show how far it has come; the text says what is being done.
@@ -52,7 +56,7 @@ def file_name(item: str, place: str) -> str:
 def parse_file_name(name: str) -> tuple[str, str] | None:
     """Return what `file_name` was given; None for a name that it doesn't make."""
     match = _NAME.fullmatch(name)
-    if match is None:
+    if match is None or not name.isascii():
         return None
     item, place = unquote(match["item"]), unquote(match["place"])
     return (item, place) if file_name(item, place) == name else None
@@ -80,23 +84,49 @@ def one_writer(folder: Path, timeout: float) -> Iterator[None]:
         os.close(handle)
 
 
-def read_ours(folder: Path) -> dict[str, bytes | None]:
-    """Return name → content of our files; None for a name that isn't a regular file.
+class Ours(Mapping[str, bytes | None]):
+    """Name → content of our files in a folder, each read when it is asked for.
+
+    The content of what isn't a regular file, or is too large for an entry, is None.
 
     Raises:
         FolderError: the folder can't be read.
     """
-    try:
-        return {name: _content(folder / name) for name in _names(folder) if parse_file_name(name)}
-    except OSError as error:
-        raise _failure(folder, "read", error) from error
+
+    def __init__(self, folder: Path) -> None:
+        """List the folder."""
+        self._folder = folder
+        try:
+            self._names = dict.fromkeys(name for name in _names(folder) if parse_file_name(name))
+        except OSError as error:
+            raise _failure(folder, "read", error) from error
+
+    def __getitem__(self, name: str) -> bytes | None:
+        """Read a file."""
+        return _content(self._folder / name) if name in self._names else self._names[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether there is such a file; it isn't read."""
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        """Go over the names, in their order."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._names)
 
 
-def compare(present: Mapping[str, bytes | None], wanted: Mapping[str, bytes]) -> Changes:
-    """Return what makes our files equal to `wanted` (name → content)."""
+def compare(present: Mapping[str, bytes | None], wanted: Mapping[str, bytes | None]) -> Changes:
+    """Return what makes our files equal to `wanted`: name → content, or None for one that stays as it is."""
     changes = Changes()
-    for name in sorted(present.keys() | wanted.keys()):
-        old, new = present.get(name), wanted.get(name)
+    for name in sorted({*present, *wanted}):
+        new = wanted.get(name)
+        if new is None and name in wanted:
+            changes.unchanged.append(name)
+            continue
+        old = present.get(name)
         if new is None:
             changes.removed.append(name)
         elif name not in present:
@@ -130,8 +160,8 @@ def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Track) ->
         for folder, changes in changed.items():
             for name in track(list(changes.after), f"Writing to {folder.name}"):
                 _write(_temporary(folder, name), changes.after[name])
-        if changed:
-            _sync_all([_temporary(path, name) for path, changes in changed.items() for name in changes.after])
+        for folder, changes in changed.items():
+            _sync_all(folder, list(changes.after))
         with ExitStack() as locks:
             for folder in changed:
                 locks.enter_context(_locked(folder, fcntl.LOCK_EX, lock_timeout))
@@ -142,7 +172,8 @@ def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Track) ->
     finally:
         for folder, changes in changed.items():
             for name in changes.after:
-                _temporary(folder, name).unlink(missing_ok=True)
+                with suppress(OSError):  # most are in place by now; the next run removes what is left
+                    _temporary(folder, name).unlink()
 
 
 def read(folder: Path, *, lock_timeout: float) -> dict[str, bytes]:
@@ -192,7 +223,7 @@ def _commit(changed: Mapping[Path, Changes]) -> None:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Keep a signal that ends the run waiting; what happens meanwhile is short."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -229,12 +260,17 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _sync_all(paths: Sequence[Path]) -> None:
-    """Have all of these on the disk; side by side, as the disk then takes them together."""
+def _sync_all(folder: Path, names: Sequence[str]) -> None:
+    """Have all of these temporaries on the disk; side by side, as the disk then takes many at once."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a run with nothing to write needs none
 
-    with ThreadPoolExecutor(SYNCS) as pool:
-        for _ in pool.map(_sync, paths):
+    def sync(names: Sequence[str]) -> None:
+        for name in names:
+            _sync(_temporary(folder, name))
+
+    # a thread takes until after its end to be gone, and would take a signal that `_uninterrupted` keeps waiting
+    with ThreadPoolExecutor(SYNCS, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, ENDING)) as pool:
+        for _ in pool.map(sync, [names[at::SYNCS] for at in range(min(SYNCS, len(names)))]):
             pass
 
 
@@ -251,12 +287,13 @@ def _names(folder: Path) -> list[str]:
 
 
 def _content(path: Path) -> bytes | None:
-    """Return a regular file's content; None for anything else, such as a link that was planted."""
+    """Return a regular file's content; None for what can be no entry, such as a link that was planted."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    if not S_ISREG(os.fstat(handle).st_mode):
+    status = os.fstat(handle)
+    if not S_ISREG(status.st_mode) or status.st_size > LARGEST:
         os.close(handle)
         return None
     with os.fdopen(handle, "rb") as file:
@@ -309,7 +346,9 @@ def _wait(take: Callable[[], None], timeout: float, holder: str) -> None:
 
 
 def _failure(path: Path, what: str, error: OSError) -> FolderError:
+    name = Path(error.filename2 or error.filename or path).name
+    at = "" if name == path.name else f" ({name})"
     return FolderError(
-        f"{path} can't be {what}: {error.strerror}. Check worklist.root, that the folder and its lockfile are "
+        f"{path} can't be {what}: {error.strerror}{at}. Check worklist.root, that the folder and its lockfile are "
         "there and belong to the broker's group (site.yml makes them), and the space on its disk"
     )

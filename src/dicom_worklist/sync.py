@@ -16,6 +16,9 @@ from dicom_worklist.entry import Entry, describe
 from dicom_worklist.errors import ConfigError, FolderError, Rejected, SourceError
 from dicom_worklist.seal import is_sealed
 
+#: A row of the calendar, and the scanner that it is for.
+Scheduled = tuple[Row, Scanner]
+
 
 class Published(TypedDict):
     """One entry, and the name of its file in the worklist's folder."""
@@ -93,7 +96,7 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
         for folder in config.folders():
             stack.enter_context(folders.one_writer(folder, timeout))
         try:
-            wanted = _wanted(config, report)
+            scheduled = _scheduled(config, report)
         except SourceError as error:
             if not dry_run:
                 try:
@@ -101,10 +104,11 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
                 except FolderError as also:
                     raise SourceError(f"{error}. Besides, {also}") from error
             raise
+        present = {folder.name: folders.Ours(folder) for folder in config.folders()}
+        wanted = _wanted(config, scheduled, present, report)
         pending: dict[Path, folders.Changes] = {}
         for folder in config.folders():
-            present = folders.read_ours(folder)
-            changes = folders.compare(present, _encoded(wanted[folder.name], present, report))
+            changes = folders.compare(present[folder.name], wanted[folder.name])
             pending[folder] = changes
             report.published += map(_published, changes.published)
             report.updated += map(_published, changes.updated)
@@ -145,7 +149,7 @@ def _expire(config: Config, day: date, track: folders.Track) -> None:
     pending: dict[Path, folders.Changes] = {}
     for folder in config.folders():
         # what is no regular file is none of an entry; a run with a calendar replaces it
-        present = {name: content for name, content in folders.read_ours(folder).items() if content is not None}
+        present = {name: content for name, content in folders.Ours(folder).items() if content is not None}
         kept: dict[str, bytes] = {}
         for name, content in present.items():
             try:
@@ -159,46 +163,48 @@ def _expire(config: Config, day: date, track: folders.Track) -> None:
     folders.apply(pending, config.worklist.lock_timeout, track)
 
 
-def _wanted(config: Config, report: Report) -> dict[str, dict[str, Entry]]:
-    """Return worklist → file name → entry; bookings that have none go into the report."""
-    first_day, last_day = _window(config, report.day)
-    wanted: dict[str, dict[str, Entry]] = {folder.name: {} for folder in config.folders()}
-    rows = config.source.rows(first_day, last_day)
-    for row, scanner in _scheduled(config, rows, first_day, last_day, report):
+def _wanted(
+    config: Config, scheduled: list[Scheduled], present: Mapping[str, Mapping[str, bytes | None]], report: Report
+) -> dict[str, dict[str, bytes | None]]:
+    """Return worklist → file name → content, None for what is there already; bookings that have none are reported.
+
+    It empties `scheduled`: of many bookings not all rows and all entries have to fit the memory at once.
+    """
+    wanted: dict[str, dict[str, bytes | None]] = {worklist: {} for worklist in present}
+    scheduled.reverse()
+    while scheduled:
+        row, scanner = scheduled.pop()
         booking_id = text(row, "booking_id")
         try:
             entry, warnings = describe(read_booking(row), scanner, config.site, config.attributes)
+            name = folders.file_name(booking_id, scanner.ae_title)
+            content = _content(entry, present[scanner.worklist].get(name))
         except Rejected as rejected:
             report.rejected.append({"booking_id": printable(booking_id), "reason": str(rejected)})
             continue
-        report.warnings += [f"booking {booking_id}: {warning}" for warning in warnings]
-        wanted[scanner.worklist][folders.file_name(booking_id, scanner.ae_title)] = entry
+        report.warnings += [f"booking {printable(booking_id)}: {warning}" for warning in warnings]
+        wanted[scanner.worklist][name] = content
     return wanted
 
 
-def _encoded(wanted: dict[str, Entry], present: Mapping[str, bytes | None], report: Report) -> dict[str, bytes]:
-    """Return file name → content; only entries that the folder doesn't hold yet are encoded."""
-    contents: dict[str, bytes] = {}
-    for name, entry in wanted.items():
-        old = present.get(name)
-        if old is not None and is_sealed(old, entry):
-            contents[name] = old
-            continue
-        from dicom_worklist import dataset  # noqa: PLC0415 - a run with nothing to change needs no pydicom
+def _content(entry: Entry, old: bytes | None) -> bytes | None:
+    """Return the entry's file; None if the old one holds it."""
+    if old is not None and is_sealed(old, entry):
+        return None
+    from dicom_worklist import dataset  # noqa: PLC0415 - a run with nothing to change needs no pydicom
 
-        try:
-            contents[name] = dataset.encode(entry)
-        except Rejected as rejected:
-            report.rejected.append({"booking_id": printable(_published(name)["booking_id"]), "reason": str(rejected)})
-    return contents
+    return dataset.encode(entry)
 
 
-def _scheduled(
-    config: Config, rows: list[Row], first_day: date, last_day: date, report: Report
-) -> list[tuple[Row, Scanner]]:
-    """Return the rows that count, of the window, each with its one scanner; others are reported."""
-    scheduled: list[tuple[Row, Scanner]] = []
-    for row in rows:
+def _scheduled(config: Config, report: Report) -> list[Scheduled]:
+    """Return the bookings that count, of the window, each with its one scanner; others are reported.
+
+    Raises:
+        SourceError: they can't be read.
+    """
+    first_day, last_day = _window(config, report.day)
+    scheduled: list[Scheduled] = []
+    for row in config.source.rows(first_day, last_day):
         if not counts(row):
             continue
         lab = text(row, "lab")

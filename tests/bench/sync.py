@@ -18,24 +18,31 @@ DAY = "2026-06-01"
 SIZES = {100: True, 1_000: True, 10_000: False, 100_000: False}
 
 
-def configuration(folder: Path, bookings: int) -> Path:
-    """Write a site with so many bookings in a CSV file; return its configuration."""
-    worklist = folder / "wlbroker/WLBROKER"
-    worklist.mkdir(parents=True)
-    (worklist / "lockfile").touch()
+def configuration(folder: Path, bookings: int, prisma: int | None = None, worklist: str = "WLBROKER") -> Path:
+    """Write a site with so many bookings in a CSV file, and return its configuration.
+
+    The first `prisma` of them, or all, are for PRISMA, whose worklist is `worklist`; the rest are for OTHER.
+    """
+    for name in {"WLBROKER", worklist}:
+        (folder / "wlbroker" / name).mkdir(parents=True, exist_ok=True)
+        (folder / "wlbroker" / name / "lockfile").touch()
     with (folder / "bookings.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for number in range(bookings):
             clock = f"{number // 60 % 24:02}:{number % 60:02}:00"
             project, who = ("3010000.01", "Hören & sehen"), ("Ada", "Lovelace", "CONFIRMED")
-            writer.writerow([number, *project, f"{number}-1", DAY, clock, "PRISMA", *who])
+            lab = "PRISMA" if prisma is None or number < prisma else "OTHER"
+            writer.writerow([number, *project, f"{number}-1", DAY, clock, lab, *who])
     config = folder / "config.yml"
     settings = {
         "site": {"name": "Bench", "timezone": "Europe/Amsterdam"},
         "source": {"type": "csv", "path": str(folder / "bookings.csv")},
-        "scanners": [{"ae_title": "PRISMA", "lab": "PRISMA"}],
-        "worklist": {"root": str(worklist.parent)},
+        "scanners": [
+            {"ae_title": "PRISMA", "lab": "PRISMA", "worklist": worklist},
+            {"ae_title": "OTHER", "lab": "OTHER"},
+        ],
+        "worklist": {"root": str(folder / "wlbroker")},
     }
     config.write_text(yaml.safe_dump(settings))
     return config
@@ -60,6 +67,15 @@ def rows(root: Path) -> Iterator[Row]:
         runs = [measured(line) for _ in range(PAIRS)]
         seconds, memory = statistics.median(run.seconds for run in runs), max(run.memory for run in runs)
         yield Row(f"a run with nothing to change, {bookings:,} bookings", "", f"{seconds:.2f} s, {memory:.0f} MiB")
+
+
+def minute() -> Row:
+    """Measure the minute's run of the deployed site with nothing to do, all that cron starts: seconds of processor."""
+    script = Path(live.VARIABLES["worklist_sync_home"]) / "cron-run"
+    line: list[str | Path] = ["runuser", "-u", live.VARIABLES["worklist_sync_user"], "--", script]
+    measured(line)  # publishes what there is for today
+    processor = statistics.median(measured(line).processor for _ in range(PAIRS))
+    return Row("the minute's run with nothing to do, from cron", "", f"{processor:.2f} s of one processor")
 
 
 def _publish(worklist: Path, line: list[str | Path]) -> float:

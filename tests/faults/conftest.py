@@ -39,7 +39,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     table.add_column("")
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
-            for tally in (value for name, value in report.user_properties if name == "tally" and report.when == "call"):
+            for tally in (
+                value
+                for name, value in getattr(report, "user_properties", [])
+                if name == "tally" and report.when == "call"
+            ):
                 counts = (f"{count:,}" for count in (tally.tried, tally.lost, tally.wrong, tally.failed))
                 table.add_row(escape(tally.fault), *counts, escape(tally.limit) if outcome == "passed" else "FAILED")
     if table.rows:

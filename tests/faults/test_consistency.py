@@ -1,8 +1,6 @@
 """Many scanners ask while the worklist changes under them: each sees one whole set, the old one or the new one."""
 
-import re
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,16 +48,6 @@ def patients(at: int) -> list[str]:
     return sorted(f"3010000.01_sub-{at * 1000 + number + 1:03}" for number in range(SIZE))
 
 
-def ask(port: int) -> tuple[list[str], bool]:
-    """Ask as a scanner does; return the patients, and whether the broker called it a success."""
-    keys = ["-k", "PatientID", "-k", "ScheduledProcedureStepSequence[0].ScheduledStationAETitle=PRISMA"]
-    line = ["findscu", "-v", "-W", "-to", "10", "-td", "30", "-aec", "WLBROKER", *keys, "127.0.0.1", str(port)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=90)
-    said = done.stdout + done.stderr
-    found = sorted(re.findall(r"\(0010,0020\) LO \[(3010000\.01_sub-\d+)\s*\]", said))
-    return found, done.returncode == 0 and "Final Find Response (Success)" in said
-
-
 def test_no_scanner_sees_a_mixture_while_the_worklist_is_swapped(
     broker: twins.Broker, configurations: list[Path], tally: Tally, often: Callable[[int, int], int]
 ) -> None:
@@ -69,7 +57,7 @@ def test_no_scanner_sees_a_mixture_while_the_worklist_is_swapped(
 
     def scanner() -> None:
         while not over.is_set():
-            answers.append(ask(broker.port))
+            answers.append(wire.ask(broker.port))
 
     threads = [threading.Thread(target=scanner) for _ in range(CLIENTS)]
     for thread in threads:
@@ -106,11 +94,11 @@ def test_a_scanner_that_stops_reading_delays_nobody(
                 silent.sendall(rest[0])
             time.sleep(0.5)  # the broker answers until nothing more goes out
             began = time.monotonic()
-            found, succeeded = ask(broker.port)
+            found, succeeded = wire.ask(broker.port)
             tally.tried += 1
             tally.failed += not succeeded or time.monotonic() - began > 5
             tally.wrong += found != patients((run + 1) % 2)
             done = command("sync", "-c", configurations[run % 2], "--day", str(DAY))
             tally.failed += done.returncode != 0
             tally.wrong += len(worklist_files(broker.folder)) != SIZE
-            tally.wrong += ask(broker.port) != (patients(run % 2), True)
+            tally.wrong += wire.ask(broker.port) != (patients(run % 2), True)

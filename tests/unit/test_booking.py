@@ -116,6 +116,7 @@ def test_a_date_is_read_however_a_source_gives_it(day: object) -> None:
         ("09:05", time(9, 5)),
         ("09:05:07.000000", time(9, 5, 7)),
         (" 23:59:59 ", time(23, 59, 59)),
+        (b"09:05:07", time(9, 5, 7)),
     ],
 )
 def test_a_time_is_read_however_a_source_gives_it(value: object, expected: time) -> None:

@@ -380,6 +380,7 @@ def hostile(calendar: Calendar) -> None:
     calendar.book("6", "7-1", time="\x1b[31m")
     calendar.book("7", lab="PRISMA \x1b[31m PRISMAFIT")
     calendar.add_lab("PRISMA \x1b[31m PRISMAFIT")
+    calendar.book("\u202e8", project="3010000.02")  # turns the rest of its line around
 
 
 @pytest.mark.parametrize("arguments", [("sync",), ("sync", "--json"), ("sync", "--dry-run")])
@@ -390,6 +391,7 @@ def test_no_text_of_the_calendar_reaches_the_terminal_as_a_control_code(
     done = command(*arguments, "-c", configure(), "--day", DAY.isoformat())
     assert done.returncode == 3
     assert CONTROL.findall(done.stdout + done.stderr) == []
+    assert all(map(str.isprintable, done.stdout.splitlines()))
     assert not [line for line in done.stdout.splitlines() if line.startswith("rejected booking 99")]
 
 

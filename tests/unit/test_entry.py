@@ -215,10 +215,11 @@ def test_text_people_type_never_rejects_a_booking_that_has_a_title(booking: Book
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # it counts bytes, where PS3.5 counts characters
-@given(HOSTILE, HOSTILE)
-def test_a_person_s_name_has_no_more_parts_than_last_and_first(last: str, first: str) -> None:
+@given(HOSTILE, HOSTILE, SCANNERS)
+@example("Love\uff3elace\uff1d\u2227", "A\uff3cda", charset("ISO_IR 6"))  # spelled ^, =, ^ and a backslash
+def test_a_person_s_name_has_no_more_parts_than_last_and_first(last: str, first: str, scanner: Scanner) -> None:
     assume(len(last) + len(first) < 60)
-    who = entry_of(replace(BOOKING, user_last_name=last, user_first_name=first)).RequestingPhysician
+    who = entry_of(replace(BOOKING, user_last_name=last, user_first_name=first), scanner).RequestingPhysician
     assert str(who or "").count("^") <= 1
     assert "=" not in str(who or "")
 
@@ -297,6 +298,10 @@ def test_a_description_is_made_to_fit_with_a_warning(title: str, expected: str) 
     assert ("RequestedProcedureDescription" in warnings_of(booking)) == (title != expected)
 
 
+def test_a_warning_has_nothing_that_turns_its_line_around() -> None:
+    assert warnings_of(replace(BOOKING, project_id="3010\u2066", project_title="")).isprintable()
+
+
 @pytest.mark.parametrize(
     ("name", "title", "expected"),
     [
@@ -305,6 +310,7 @@ def test_a_description_is_made_to_fit_with_a_warning(title: str, expected: str) 
         ("ISO_IR 100", "Zu\u0308rich", "Zürich"),
         ("ISO_IR 100", "Łódź", "Lódz"),
         ("ISO_IR 6", "Zürich", "Zurich"),
+        ("ISO_IR 6", "\u1361\u1361", "3010000.01"),  # spelled as blanks
         ("ISO_IR 6", "\u201cquoted\u201d \u2013 dash", '"quoted" - dash'),
     ],
 )

@@ -1,5 +1,6 @@
 """The folder that the broker reads: one set, put in place as one, and nothing of others touched."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -33,7 +34,7 @@ def silent(items: Sequence[str], description: str) -> Iterable[str]:
 def publish(folder: Path, wanted: dict[str, bytes], timeout: float = 5) -> folders.Changes:
     """Make our files equal to `wanted`, as a run does."""
     with folders.one_writer(folder, timeout):
-        changes = folders.compare(folders.read_ours(folder), wanted)
+        changes = folders.compare(folders.Ours(folder), wanted)
         folders.apply({folder: changes}, timeout, silent)
     return changes
 
@@ -83,7 +84,8 @@ def test_an_ordinary_file_name_is_the_contract_s() -> None:
     "name",
     ["other.wl", "booking-1.wl", "booking--PRISMA.wl", "booking-1-.wl", "xbooking-1-PRISMA.wl", "booking-1-PRISMA.wl2",
      "booking-1-PRISMA.WL", "Booking-1-PRISMA.wl", "booking-%31-PRISMA.wl", "booking-a b-PRISMA.wl",
-     "booking-%2f-PRISMA.wl", "booking-ä-PRISMA.wl", "booking-%FF-PRISMA.wl", "booking-1-PRISMA.wl\n", "lockfile"],
+     "booking-%2f-PRISMA.wl", "booking-ä-PRISMA.wl", "booking-%FF-PRISMA.wl", "booking-\udcff-PRISMA.wl",
+     "booking-1-PRISMA.wl\n", "lockfile"],
 )  # fmt: skip
 def test_a_name_that_we_never_make_is_not_ours(name: str) -> None:
     assert parse_file_name(name) is None
@@ -257,7 +259,15 @@ def test_a_lockfile_that_is_a_link_is_refused(there: bool, folder: Path, tmp_pat
 def test_what_is_no_file_is_not_read(make: Callable[[Path], None], folder: Path) -> None:
     make(folder / NAMES[0])
     make(folder / "other.wl")
-    assert folders.read_ours(folder) == {NAMES[0]: None}
+    assert folders.Ours(folder) == {NAMES[0]: None}
+    assert folders.read(folder, lock_timeout=1) == {}
+
+
+def test_a_file_too_large_to_be_an_entry_is_not_read(folder: Path) -> None:
+    for name in (NAMES[0], "other.wl"):
+        (folder / name).touch()
+        os.truncate(folder / name, 1 << 40)
+    assert folders.Ours(folder) == {NAMES[0]: None}
     assert folders.read(folder, lock_timeout=1) == {}
 
 
@@ -271,7 +281,7 @@ def test_reading_gives_what_a_query_sees(folder: Path) -> None:
 # --- failures ---
 
 
-@pytest.mark.parametrize("call", [folders.read_ours, lambda folder: publish(folder, {}, 1)], ids=["read", "publish"])
+@pytest.mark.parametrize("call", [folders.Ours, lambda folder: publish(folder, {}, 1)], ids=["read", "publish"])
 def test_a_missing_folder_is_named(call: Callable[[Path], object], tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"absent can't be .*No such file.*worklist.root"):
         call(tmp_path / "absent")
@@ -297,6 +307,22 @@ def test_a_disk_that_fails_leaves_the_set_as_it_was(call: str, folder: Path, mon
     assert not list(folder.glob(".*"))
 
 
+def test_a_disk_that_turns_read_only_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refused(path: str | Path, *arguments: int) -> int:
+        if ".tmp" in str(path):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return real(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refused)
+        patch.setattr(os, "unlink", refused)  # Linux says so even of a file that isn't there
+        with pytest.raises(FolderError, match="Read-only file system"):
+            publish(folder, {NAMES[0]: b"ours"})
+    assert worklist_files(folder) == {}
+
+
 def test_a_folder_that_can_not_be_written_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # root may write everywhere
     with pytest.raises(FolderError, match="WLBROKER can't be written"):
@@ -306,7 +332,7 @@ def test_a_folder_that_can_not_be_written_is_told(folder: Path, monkeypatch: pyt
 def test_what_can_not_be_replaced_leaves_the_set_as_it_was(folder: Path) -> None:
     publish(folder, dict.fromkeys(NAMES[:3], b"before"))
     (folder / NAMES[4]).mkdir()
-    with pytest.raises(FolderError, match="WLBROKER can't be"):
+    with pytest.raises(FolderError, match=r"WLBROKER can't be written: Is a directory \(booking-5-PRISMA.wl\)"):
         publish(folder, dict.fromkeys(NAMES, b"after"))
     assert {name: (folder / name).read_bytes() for name in NAMES[:3]} == dict.fromkeys(NAMES[:3], b"before")
     assert not (folder / NAMES[3]).exists()
@@ -350,7 +376,7 @@ from dicom_worklist import folder as folders
 path, content = Path(sys.argv[1]), sys.argv[2].encode()
 with folders.one_writer(path, 10):
     wanted = {folders.file_name(str(item), "PRISMA"): content for item in range(int(sys.argv[3]))}
-    changes = folders.compare(folders.read_ours(path), wanted)
+    changes = folders.compare(folders.Ours(path), wanted)
     folders.apply({path: changes}, 10, lambda items, _: items)
 """
 
@@ -441,6 +467,21 @@ def test_a_folder_that_can_be_published_to_is_told(folder: Path) -> None:
     assert everything(folder) == before
 
 
+def test_no_thread_takes_a_signal_that_is_kept_waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that still ends when the set is put in place would let the signal end the run."""
+    real, masks = folders._sync, []
+
+    def sync(path: Path) -> None:
+        if path.suffix == ".tmp":
+            masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        real(path)
+
+    monkeypatch.setattr(folders, "_sync", sync)
+    publish(folder, dict.fromkeys(NAMES, b"new"))
+    assert len(masks) == len(NAMES)
+    assert all({signal.SIGINT, signal.SIGTERM, signal.SIGHUP} <= mask for mask in masks)
+
+
 _INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
@@ -451,7 +492,7 @@ def interrupted(self, target):
     return replace(self, target)
 Path.replace = interrupted
 with folders.one_writer(path, 5):
-    changes = folders.compare(folders.read_ours(path), {"booking-1-A.wl": b"new", "booking-2-A.wl": b"new"})
+    changes = folders.compare(folders.Ours(path), {"booking-1-A.wl": b"new", "booking-2-A.wl": b"new"})
     folders.apply({path: changes}, 5, lambda items, _: items)
 """
 

@@ -3,12 +3,14 @@
 import csv
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 
+import pymysql
 import pytest
 
 from dicom_worklist import sources
@@ -218,6 +220,46 @@ def test_a_silent_server_is_given_up_after_the_timeout(silent_port: int) -> None
     with pytest.raises(SourceError, match=f"127.0.0.1:{silent_port} can't be read"):
         mysql_source(silent_port, read_timeout=1).rows(**TODAY)
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"\1\0\0\0\x0a", b"\x05\0\0\0\x0a8.0\0", b"\1\0\0\0\xff", b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+    ids=["a version", "half a greeting", "half an error", "another protocol"],
+)
+def test_what_answers_and_is_no_mysql_is_told(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        port = server.getsockname()[1]
+        with pytest.raises(SourceError, match=rf"127.0.0.1:{port} can't be read: .+source.host"):
+            mysql_source(port).rows(**TODAY)
+
+
+def test_an_answer_that_is_no_utf_8_is_not_shown(closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pymysql, "connect", lambda **options: b"somebody \xff".decode())
+    with pytest.raises(SourceError, match="can't decode byte 0xff") as caught:
+        mysql_source(closed_port).rows(**TODAY)
+    assert "somebody" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [1044, 1045, 1142, 1143, 1698, 1820, 1862, 3118, 4151])
+def test_a_user_who_may_not_read_is_named_with_the_remedy(
+    code: int, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**options: object) -> None:
+        raise pymysql.OperationalError(code, "no")
+
+    monkeypatch.setattr(pymysql, "connect", refuse)
+    with pytest.raises(
+        SourceError, match=r"refuses the user 'dicomdf' \(no\).* unlock that user, or grant it SELECT on fcdc"
+    ):
+        mysql_source(closed_port).rows(**TODAY)
 
 
 def test_a_missing_password_file_is_named(closed_port: int, tmp_path: Path) -> None:

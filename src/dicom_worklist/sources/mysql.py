@@ -12,7 +12,9 @@ from dicom_worklist.booking import Row
 from dicom_worklist.errors import SourceError
 from dicom_worklist.sources import _dccn, as_rows, bind
 
-ACCESS_DENIED = {1044, 1045, 1698}
+#: To a database, at all, to a table, to a column, without a password; with one that has
+#: expired; to an account that is locked (MySQL's, MariaDB's).
+ACCESS_DENIED = {1044, 1045, 1142, 1143, 1698, 1820, 1862, 3118, 4151}
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=3600)]
 
 
@@ -80,9 +82,16 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 cursor.execute("PREPARE bookings FROM %s", (query,))
                 cursor.execute(f"EXECUTE bookings{using}")
                 return as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self)
+        except SourceError:
+            raise
         # RuntimeError: an authentication method that this host lacks a library for
         except (pymysql.MySQLError, OSError, RuntimeError, ValueError) as error:
             raise SourceError(f"{self} can't be read: {self._why(error)}") from error
+        except Exception as error:  # PyMySQL believes what a server says: nonsense can become any error
+            raise SourceError(
+                f"{self} can't be read: what answers makes no sense as MySQL ({error!r}). "
+                "Check source.host, source.port, and the server"
+            ) from error
 
     def _password(self) -> str:
         if self.password_file is None:
@@ -97,12 +106,12 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def _why(self, error: Exception) -> str:
         code, *rest = error.args or (0,)
-        said = str(rest[0]) if rest else str(error)
+        said = str(rest[0]) if rest and isinstance(code, int) else str(error)
         if code in ACCESS_DENIED:
             return (
                 f"it refuses the user {self.user!r} ({said}). Put the right password into "
                 f"{self.password_file or 'a file, and its path into source.password_file'}, "
-                f"or grant that user SELECT on {self.database}"
+                f"unlock that user, or grant it SELECT on {self.database}"
             )
         return (
             f"{said}. Check that the server runs and is reached from this host, "

@@ -1,0 +1,133 @@
+"""Queries as nobody should ask: each is answered at once, and with nothing but entries of the worklist."""
+
+import random
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+import live
+import statement
+import twins
+import wire
+from dicom_worklist import config, sync
+from kit import DAY, Calendar, settings, write_yaml
+from tally import Tally
+
+KEYWORDS = [
+    keyword.removeprefix(">") for keyword, _, vr, *_ in statement.table("Attributes of the Modality") if vr != "SQ"
+]
+TEXTS = [
+    "",
+    "*",
+    "?",
+    "**?*?",
+    "MR",
+    "[a-z]",
+    "%s%n",
+    "\\",
+    "a\\b\\c",
+    "-",
+    "20261124-",
+    "-0900",
+    "\0",
+    "^",
+    "=",
+    "\x1b$B",
+]
+CHARSETS = ["", "ISO_IR 999", "ISO 2022 IR 87", "\\ISO 2022 IR 87", "ISO_IR 192\\ISO_IR 100", "X" * 300]
+VRS = ["AE", "CS", "DA", "DS", "FD", "IS", "LO", "LT", "OB", "PN", "SH", "TM", "UI", "UN", "US", "UT"]
+#: ScheduledProcedureStepSequence, ScheduledProtocolCodeSequence, RequestedProcedureCodeSequence, a private one.
+SEQUENCES = (0x00400100, 0x00400008, 0x00321064, 0x00091010)
+PATIENTS = [f"3010000.01_sub-{number:03}" for number in range(1, 4)]
+
+
+@pytest.fixture(scope="module")
+def broker(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[twins.Broker]:
+    """A broker with three entries."""
+    assert deployment.first.status == 0, deployment.first.output
+    folder = tmp_path_factory.mktemp("worklist")
+    calendar = Calendar(folder / "calendar.sqlite")
+    for number in range(1, 4):
+        calendar.book(number, f"{number}-1")
+    with twins.broker(folder / "wlbroker") as broker:
+        sync.run(config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY)
+        yield broker
+
+
+def element(tag: int, vr: str, content: bytes, length: int | None = None) -> tuple[int, bytes]:
+    """Return an attribute in Explicit VR Little Endian, by its tag (PS3.5 7.1.2)."""
+    content += b" " * (len(content) % 2)
+    size = len(content) if length is None else length
+    form = "<HH2s2xL" if vr in {"OB", "SQ", "UN", "UT"} else "<HH2sH"
+    return tag, struct.pack(form, tag >> 16, tag & 0xFFFF, vr.encode(), size) + content
+
+
+def sequence(tag: int, items: list[bytes], undefined: bool) -> tuple[int, bytes]:
+    """Return a sequence of defined or undefined length; its items are alike (PS3.5 7.5)."""
+    if not undefined:
+        return element(tag, "SQ", b"".join(struct.pack("<HHL", 0xFFFE, 0xE000, len(item)) + item for item in items))
+    begin, end = struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF), struct.pack("<HHL", 0xFFFE, 0xE00D, 0)
+    content = b"".join(begin + item + end for item in items) + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    return element(tag, "SQ", content, 0xFFFFFFFF)
+
+
+def odd(chance: random.Random, depth: int = 0) -> bytes:
+    """Return a query, or an item of one: keys that match, and don't, in VRs of others, in items within items."""
+    elements = [element(0x00100020, "LO", chance.choice(["", "*", "3010000.01_sub-002"]).encode())]
+    for keyword in chance.sample(KEYWORDS, chance.randint(0, 8)):
+        tag = tag_for_keyword(keyword) or 0
+        vr = chance.choice(VRS) if chance.random() < 0.3 else dictionary_VR(tag)
+        elements.append(element(tag, vr, (chance.choice(TEXTS) * chance.choice([1, 1, 1, 100])).encode()))
+    if chance.random() < 0.3:
+        elements.append(element(0x00080005, "CS", chance.choice(CHARSETS).encode()))
+    if chance.random() < 0.3:
+        elements += [element(0x00090010, "LO", b"TEST"), element(0x00091001, "LO", b"X")]
+    for tag in SEQUENCES:
+        if depth < 4 and chance.random() < 0.4:
+            items = [odd(chance, depth + 1) for _ in range(chance.choice([0, 1, 1, 2, 5]))]
+            elements.append(sequence(tag, items, chance.random() < 0.5))
+    return b"".join(content for _, content in sorted(dict(elements).items()))
+
+
+def answer(broker: twins.Broker, recorded: list[bytes], query: bytes) -> tuple[list[int], set[str]]:
+    """Ask with another query in a recorded one's place; return the statuses, and the patients of all entries."""
+    request, command, original, release = recorded
+    sent = [query[at : at + 8192] for at in range(0, len(query), 8192)]
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=10) as connection:
+        connection.sendall(request + command)
+        for number, part in enumerate(sent, start=1):
+            # the context's id, and that it is of a dataset, and the last part (PS3.8 9.3.5.1 and E.2)
+            value = original[10:11] + bytes([2 * (number == len(sent))]) + part
+            connection.sendall(struct.pack(">BxLL", 4, len(value) + 4, len(value)) + value)
+        said, statuses = b"", list[int]()
+        while (not statuses or statuses[-1] >= 0xFF00) and (pdu := wire.read_pdu(connection)):
+            said += pdu
+            found = re.findall(rb"\x00\x00\x00\x09\x02\x00\x00\x00(..)", pdu, re.DOTALL)  # Status (PS3.7 E.1)
+            statuses += [int.from_bytes(status, "little") for status in found]
+        connection.sendall(release)
+    patients = re.finditer(rb"\x10\x00\x20\x00LO(..)", said, re.DOTALL)  # in Explicit VR Little Endian, with its length
+    return statuses, {said[at.end() :][: int.from_bytes(at[1], "little")].decode().strip() for at in patients}
+
+
+def test_odd_queries(broker: twins.Broker, tally: Tally, often: Callable[[int, int], int]) -> None:
+    chance = random.Random(7)
+    recorded = wire.query(broker.port)
+    matched = 0
+    for number in range(often(60, 3000)):
+        began = time.monotonic()
+        statuses, patients = answer(broker, recorded, odd(chance))
+        tally.tried += 1
+        tally.failed += time.monotonic() - began > 1
+        tally.failed += not statuses or statuses[-1] not in {0, 0xA900}
+        tally.wrong += not patients <= set(PATIENTS)
+        matched += len(statuses) > 1
+        if number % 20 == 0:
+            began = time.monotonic()
+            tally.failed += wire.ask(broker.port) != (PATIENTS, True) or time.monotonic() - began > 1
+    tally.fault += f" ({matched:,} of them matched entries)"
+    assert 0 < matched < tally.tried

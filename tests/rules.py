@@ -1,0 +1,152 @@
+"""What README and DESIGN promise of a booking, written a second time: which text an entry has, or why it has none."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from anyascii import anyascii
+
+from kit import DAY
+
+#: The scanners' character sets, and Python's names of them.
+CHARSETS = {
+    "PRISMA": ("ISO_IR 100", "latin-1"),
+    "PRISMAFIT": ("ISO_IR 192", "utf-8"),
+    "SKYRA": ("ISO_IR 6", "ascii"),
+}
+Row = Mapping[str, bytes | int | None]
+
+
+@dataclass
+class Promise:
+    """What is to come of one row; `faults` are the columns and attributes for which it may be rejected."""
+
+    booking_id: str
+    counts: bool = False
+    texts: dict[str, str] = field(default_factory=dict)
+    warned: set[str] = field(default_factory=set)
+    faults: set[str] = field(default_factory=set)
+
+
+def text(value: bytes | int | None) -> str:
+    if value is None:
+        return ""
+    return (value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)).strip()
+
+
+def printed(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def promise(row: Row) -> Promise:
+    """Return what is to come of a row, if no other one has its id."""
+    said = {column: text(value) for column, value in row.items()}
+    made = Promise(said["booking_id"])
+    lab = said["lab"].upper().replace("PRISMAFIT", "FIT")
+    scanners = [
+        title for title, name in (("PRISMA", "PRISMA"), ("PRISMAFIT", "FIT"), ("SKYRA", "SKYRA")) if name in lab
+    ]
+    confirmed = said["status"].upper() in ("CONFIRMED", "TENTATIVE")
+    placeholder = said["subject_session"].lower() in ("0", "cancellation")
+    other_day = re.fullmatch(r"20\d\d-(0\d|1[0-2])-(0\d|1\d|2[0-8])", said["start_date"]) and said["start_date"] != str(
+        DAY
+    )
+    made.counts = bool(confirmed and not placeholder and scanners and not other_day)
+    if not made.counts:
+        return made
+    if said["start_date"] != str(DAY):
+        made.faults.add("start_date")
+    if len(scanners) > 1:
+        made.faults.add("lab")
+    if not said["booking_id"]:
+        made.faults.add("booking_id")
+    clock = re.fullmatch("([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?", said["start_time"])
+    start = [int(part or 0) for part in clock.groups()] if clock else [99, 99, 99]
+    if start > [23, 59, 59] or max(start[1:]) > 59:
+        made.faults.add("start_time")
+    _patient(said, "".join(f"{part:02}" for part in start), scanners[0], made)
+    _descriptions(said, scanners[0], made)
+    return made
+
+
+def _patient(said: Mapping[str, str], clock: str, scanner: str, made: Promise) -> None:
+    """Identifiers are taken as they are, or not at all."""
+    subject, *others = (part.strip() for part in said["subject_session"].split("-"))
+    session = others[-1] if others else "1"
+    if not subject or not (session.isascii() and session.isdigit() and int(session) < 100) or _is_date(said):
+        made.faults.add("subject_session")
+        return
+    if subject.lower().startswith("undefined"):
+        subject = f"{DAY:%Y%m%d}T{clock}"
+    elif len(subject) > 1 and subject[0] in "xX":
+        subject = "x" + "0" * (4 - len(subject)) + subject[1:]
+    subject = "0" * (3 - len(subject)) + subject
+    patient = f"{said['project_id']}_sub-{subject}"
+    name = f"{patient}_ses-{int(session):02}"
+    made.texts |= {
+        "PatientID": patient,
+        "PatientName": name,
+        "AccessionNumber": said["booking_id"],
+        "RequestedProcedureID": f"ses-mri{int(session):02}",
+        "ScheduledProcedureStepID": f"ses-mri{int(session):02}",
+        "ScheduledProcedureStepDescription": f"MR session {int(session):02}",
+        "ScheduledProcedureStepStartDate": f"{DAY:%Y%m%d}",
+        "ScheduledProcedureStepStartTime": clock,
+        "ScheduledStationAETitle": scanner,
+        "SpecificCharacterSet": CHARSETS[scanner][0],
+    }
+    for keyword, length, further in (("PatientID", 64, ""), ("PatientName", 64, "^="), ("AccessionNumber", 16, "")):
+        value = made.texts[keyword]
+        if len(value) > length or not _writable(value, scanner) or any(_forbidden(c, further) for c in value):
+            made.faults.add(keyword)
+    if not said["project_id"]:
+        made.faults.add("PatientID")
+
+
+def _descriptions(said: Mapping[str, str], scanner: str, made: Promise) -> None:
+    """What people read is made to fit, and that is said."""
+    names = [_clean(said[f"user_{which}_name"], "^=") for which in ("last", "first")]
+    if names != [said["user_last_name"], said["user_first_name"]]:
+        made.warned.add("RequestingPhysician")
+    who = "^".join(names).rstrip("^")
+    texts = {
+        "RequestedProcedureDescription": (said["project_title"], _fitted(said["project_title"], scanner)),
+        "RequestingPhysician": (who, _fitted(who, scanner, "^=")),
+        "ReferringPhysicianName": (who, _fitted(who, scanner, "^=")),
+        "SpecialNeeds": (said["lab"], _fitted(said["lab"], scanner)),
+    }
+    made.warned |= {keyword for keyword, (typed, fitted) in texts.items() if typed != fitted}
+    made.texts |= {keyword: fitted for keyword, (_, fitted) in texts.items()}
+    if not made.texts["RequestedProcedureDescription"]:
+        made.texts["RequestedProcedureDescription"] = said["project_id"]
+        made.warned.add("RequestedProcedureDescription")
+
+
+def _is_date(said: Mapping[str, str]) -> bool:
+    return bool(re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", said["subject_session"]))
+
+
+def _forbidden(character: str, further: str = "") -> bool:
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in f"\\{further}"
+
+
+def _clean(text: str, further: str = "") -> str:
+    runs = groupby(text, lambda c: _forbidden(c, further))
+    return "".join(" " if forbidden else "".join(run) for forbidden, run in runs).strip()
+
+
+def _writable(text: str, scanner: str) -> bool:
+    return text.encode(CHARSETS[scanner][1], "ignore").decode(CHARSETS[scanner][1]) == text
+
+
+def _fitted(text: str, scanner: str, further: str = "") -> str:
+    """`further` is what may stand in the text, but not come of spelling another character."""
+    text = _clean(text)
+    if not _writable(text, scanner):
+        text = "".join(
+            c if _writable(c, scanner) else "".join(" " if _forbidden(a, further) else a for a in anyascii(c)) or "?"
+            for c in unicodedata.normalize("NFC", text)
+        )
+    return text.strip()[:64].rstrip()
