@@ -39,7 +39,6 @@ def store(
     port: int,
     images: Iterable[Path],
     acknowledged: Callable[[Path], object] = lambda image: None,
-    title: str = "PRISMA",
 ) -> dict[Path, int]:
     """Store until the PACS goes; return the status of each answer, and say of each success so at once."""
     ae, answers = AE(ae_title="PRISMA"), dict[Path, int]()

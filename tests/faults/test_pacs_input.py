@@ -235,7 +235,7 @@ def test_malformed_associations(
 ) -> None:
     chance = random.Random(6)
     good = association(pacs)
-    for run in range(often(3, 100)):
+    for run in range(often(3, 50)):
         for sent in malformed_associations(chance, good):
             exchange(pacs.dicom_port, sent)
             tally.tried += 1
