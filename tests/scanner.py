@@ -39,10 +39,9 @@ def store(
     port: int,
     images: Iterable[Path],
     acknowledged: Callable[[Path], object] = lambda image: None,
-    title: str = "PRISMA",
 ) -> dict[Path, int]:
     """Store until the PACS goes; return the status of each answer, and say of each success so at once."""
-    ae, answers = AE(ae_title=title), dict[Path, int]()
+    ae, answers = AE(ae_title="PRISMA"), dict[Path, int]()
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 20
     ae.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
     association = ae.associate("127.0.0.1", port, ae_title="ORTHANC")

@@ -14,7 +14,7 @@ import docker
 import live
 from bench.measure import Row, pairs
 
-#: What is stored: its name, the images in all, and their frames of 256 x 256 pixels (128 KiB).
+#: What is stored: its name, the images in all, and their frames of 256 by 256 pixels (128 KiB).
 KINDS = (("MR slices of 128 KiB", 200, 1), ("enhanced MR images of 16 MiB", 10, 128))
 #: How many senders share them, each with a series of its own.
 SENDERS = (1, 4, 10)
@@ -52,8 +52,11 @@ def rows(stack: ExitStack, folder: Path) -> Iterator[Row]:
                 ours, theirs, ratio = pairs(
                     name, lambda: store(live.address(orthanc), 4042), lambda: store(live.address(stock), 4242)
                 )
-                told, stock_told = (f"{taken:.2f} s, {images / taken:.0f}/s" for taken in (ours, theirs))
-                yield Row(name, "Orthanc as it comes", told, stock_told, ratio)
+                yield Row(name, "Orthanc as it comes", rate(images, ours), rate(images, theirs), ratio)
+
+
+def rate(images: int, taken: float) -> str:
+    return f"{taken:.2f} s, {images / taken:.0f}/s"
 
 
 def fresh(folder: Path, images: int, senders: int, frames: int) -> list[Path]:

