@@ -256,7 +256,9 @@ def test_a_user_who_may_not_read_is_named_with_the_remedy(
         raise pymysql.OperationalError(code, "no")
 
     monkeypatch.setattr(pymysql, "connect", refuse)
-    with pytest.raises(SourceError, match=r"refuses the user 'dicomdf' \(no\).* unlock that user, or grant it SELECT on fcdc"):
+    with pytest.raises(
+        SourceError, match=r"refuses the user 'dicomdf' \(no\).* unlock that user, or grant it SELECT on fcdc"
+    ):
         mysql_source(closed_port).rows(**TODAY)
 
 
