@@ -70,10 +70,10 @@ class Proxy:
                     return
                 if self.then == "reset":
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    client.shutdown(socket.SHUT_RD)  # lets the other thread go, which would keep it open
-                    client.close()
-                    return
-            client.shutdown(socket.SHUT_RDWR)
+        for connection in (client, server):  # SHUT_RD lets the other thread go, which would keep it open
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+            connection.close()
 
 
 @contextmanager
