@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import live
+import twins
 from kit import Calendar, Configure, changed, settings, write_yaml
 
 hypothesis_settings.register_profile("here", deadline=None, derandomize=True)
@@ -55,6 +56,7 @@ def booking_database() -> Iterator[live.BookingDatabase]:
 @pytest.fixture(scope="session")
 def deployment(booking_database: live.BookingDatabase) -> Iterator[live.Deployment]:
     """The test site, deployed as an operator would: previewed, for real, and once more."""
+    twins.remove_old()
     if live.traces():  # of a run that was killed
         live.play("teardown.yml", "-e", "site_teardown_data=true")
     preview = live.play("site.yml", "--check", "--diff")

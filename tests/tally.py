@@ -17,6 +17,8 @@ class Tally:
     wrong: int = 0
     failed: int = 0
     limit: str = ""
+    #: Seconds in which a good client has to be answered.
+    within: float = 1
 
     @property
     def clean(self) -> bool:

@@ -15,6 +15,15 @@ from docker.models.containers import Container
 
 import live
 
+#: What a twin is known by, should its test be killed.
+LABEL = "dicom-worklist.twin"
+
+
+def remove_old() -> None:
+    """Remove the twins of tests that were killed."""
+    for container in docker.from_env().containers.list(all=True, filters={"label": LABEL}):
+        container.remove(force=True, v=True)
+
 
 @contextmanager
 def twin(name: str, sources: Mapping[str, Path], ports: Mapping[str, int], **host: Any) -> Iterator[Container]:
@@ -26,7 +35,7 @@ def twin(name: str, sources: Mapping[str, Path], ports: Mapping[str, int], **hos
     engine = docker.from_env()
     attributes = engine.containers.get(name).attrs
     mounts = {mount["Target"]: mount for mount in attributes["HostConfig"]["Mounts"]}
-    config = attributes["Config"] | {"Image": attributes["Image"], "Hostname": "", "Labels": {}}
+    config = attributes["Config"] | {"Image": attributes["Image"], "Hostname": "", "Labels": {LABEL: ""}}
     config["HostConfig"] = attributes["HostConfig"] | {
         "NetworkMode": "bridge",
         "PortBindings": {inner: [{"HostIp": "127.0.0.1", "HostPort": str(port)}] for inner, port in ports.items()},
@@ -76,7 +85,7 @@ def broker(root: Path, *worklists: str, **host: Any) -> Iterator[Broker]:
         sources |= {place: folder, f"{place}/lockfile": folder / "lockfile"}
     port = free_port()
     with twin(live.VARIABLES["wlmscpfs_container_name"], sources, {"1234/tcp": port}, **host) as container:
-        live.wait_until(lambda: live.pynetdicom_find(port, first.name, ScheduledStationAETitle="NOBODY"))
+        live.wait_until(lambda: live.findscu(port, root / "answers", first.name, ScheduledStationAETitle="NOBODY"))
         yield Broker(container, first, port)
 
 

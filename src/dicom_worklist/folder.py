@@ -20,7 +20,7 @@ from dicom_worklist.errors import FolderError
 
 LOCKFILE = "lockfile"
 #: How often a lock that another holds is tried again, in seconds.
-LOCK_INTERVAL = 0.002
+LOCK_INTERVAL = 0.0002
 #: How many files are synced at a time.
 SYNCS = 8
 #: The signals that end a run.
@@ -231,15 +231,16 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _put_back(folder: Path, changes: Changes) -> None:
-    """Undo what `_commit` had done when it failed, as far as the disk allows."""
-    for name, content in changes.before.items():
-        if _content(folder / name) != content:
-            _temporary(folder, name).unlink(missing_ok=True)
-            _write(_temporary(folder, name), content)
-            _sync(_temporary(folder, name))
-            _temporary(folder, name).replace(folder / name)
+    """Undo what `_commit` had done when it failed, as far as the disk allows: what needs no space first."""
     for name in changes.published:
-        (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / name).unlink()
+    for name, content in changes.before.items():
+        with suppress(OSError):
+            if _content(folder / name) != content:
+                _temporary(folder, name).unlink(missing_ok=True)
+                _write(_temporary(folder, name), content)
+                _temporary(folder, name).replace(folder / name)
 
 
 def _temporary(folder: Path, name: str) -> Path:

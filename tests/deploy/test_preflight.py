@@ -101,6 +101,9 @@ CASES = {
         ("GB free", "1000000", "orthanc_minimum_free", "Make room"),
     ),
     "a variable of the wrong type": Case("wlmscpfs", {"wlmscpfs_dimse_timeout": "long"}, ("wlmscpfs_dimse_timeout",)),
+    "fewer processes than associations need": Case(
+        "wlmscpfs", {"wlmscpfs_pids_limit": 100}, ("wlmscpfs_pids_limit is 100", "two processes", "at least 220")
+    ),
     "a choice that there isn't": Case(
         "wlmscpfs", {"wlmscpfs_log_level": "debug"}, ("wlmscpfs_log_level", "fatal, error, warn", "debug")
     ),

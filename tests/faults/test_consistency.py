@@ -13,7 +13,7 @@ import live
 import twins
 import wire
 from dicom_worklist import config, sync
-from kit import DAY, PRISMA, Calendar, command, settings, worklist_files, write_yaml
+from kit import DAY, PRISMA, Calendar, changed, command, settings, worklist_files, write_yaml
 from tally import Tally
 
 SIZE = 200
@@ -36,7 +36,12 @@ def configurations(broker: twins.Broker, tmp_path_factory: pytest.TempPathFactor
         calendar = Calendar(folder / f"{at}.sqlite")
         for number in range(SIZE):
             calendar.book(at * 1000 + number, f"{at * 1000 + number + 1}-1", lab=PRISMA)
-        made.append(write_yaml(folder / f"{at}.yml", settings(calendar.path, broker.folder.parent)))
+        made.append(
+            write_yaml(
+                folder / f"{at}.yml",
+                changed(settings(calendar.path, broker.folder.parent), {"worklist.lock_timeout": 30}),
+            )
+        )
     return made
 
 

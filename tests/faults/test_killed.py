@@ -17,6 +17,7 @@ import pytest
 
 import live
 import twins
+import wire
 from dicom_worklist import config, sync
 from kit import DAY, Calendar, environment, settings, worklist_files, write_yaml
 from tally import Tally
@@ -62,8 +63,8 @@ class Change:
         whole = {(name, content) for files in (self.before, self.after) for name, content in files.items()}
         tally.wrong += len(set(found.items()) - whole)
         tally.lost += len(self.before.keys() & self.after.keys() - found.keys())
-        answers = live.pynetdicom_find(self.broker.port, ScheduledStationAETitle="PRISMA")
-        tally.failed += len(answers) != len(found)
+        patients, succeeded = wire.ask(self.broker.port)
+        tally.failed += not succeeded or len(patients) != len(found)
         self.run(1)
         tally.wrong += worklist_files(self.folder) != self.after
         tally.wrong += {path.name for path in self.folder.iterdir()} != {*self.after, "lockfile"}  # debris

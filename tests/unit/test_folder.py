@@ -502,3 +502,22 @@ def test_a_run_that_is_interrupted_while_it_puts_the_set_in_place_finishes_that(
     with start("-c", _INTERRUPTED, folder) as run:
         assert run.wait(timeout=30) != 0
     assert set(worklist_files(folder).values()) == {b"new"}
+
+
+def test_an_undo_that_can_not_write_still_takes_new_entries_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(folder, {NAMES[0]: b"old"})
+    replace = Path.replace
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    def replace_two(self: Path, target: Path) -> Path:
+        if target.name == NAMES[2]:
+            monkeypatch.setattr(folders, "_write", full)
+            full(target, b"")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_two)
+    with pytest.raises(FolderError, match="No space left"):
+        publish(folder, dict.fromkeys(NAMES[:3], b"new"))
+    assert worklist_files(folder) == {NAMES[0]: b"new"}

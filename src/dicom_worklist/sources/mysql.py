@@ -81,7 +81,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 cursor.execute("SET @first_day = %s, @last_day = %s", (first_day, last_day))
                 cursor.execute("PREPARE bookings FROM %s", (query,))
                 cursor.execute(f"EXECUTE bookings{using}")
-                return as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self)
+                names, values = [column[0] for column in cursor.description or ()], cursor.fetchall()
         except SourceError:
             raise
         # RuntimeError: an authentication method that this host lacks a library for
@@ -92,6 +92,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 f"{self} can't be read: what answers makes no sense as MySQL ({error!r}). "
                 "Check source.host, source.port, and the server"
             ) from error
+        return as_rows(names, values, self)
 
     def _password(self) -> str:
         if self.password_file is None:
