@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import docker
@@ -85,7 +86,8 @@ def broker(root: Path, *worklists: str, **host: Any) -> Iterator[Broker]:
         sources |= {place: folder, f"{place}/lockfile": folder / "lockfile"}
     port = free_port()
     with twin(live.VARIABLES["wlmscpfs_container_name"], sources, {"1234/tcp": port}, **host) as container:
-        live.wait_until(lambda: live.findscu(port, root / "answers", first.name, ScheduledStationAETitle="NOBODY"))
+        with TemporaryDirectory() as answers:
+            live.wait_until(lambda: live.findscu(port, Path(answers), first.name, ScheduledStationAETitle="NOBODY"))
         yield Broker(container, first, port)
 
 
