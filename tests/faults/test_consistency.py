@@ -68,7 +68,7 @@ def test_no_scanner_sees_a_mixture_while_the_worklist_is_swapped(
     for thread in threads:
         thread.start()
     try:
-        for run in range(1, often(10, 1000) + 1):
+        for run in range(1, often(5, 1000) + 1):
             report = swap(configurations, run)
             tally.tried += 1
             tally.failed += (len(report.published), len(report.removed)) != (SIZE, SIZE)

@@ -143,7 +143,7 @@ def test_killed_at_every_call_that_touches_the_folder(
     assert {"rename", "unlink", "fsync", "write", "fcntl"} <= {call.name for call in calls}
     # strace counts in each thread; those that sync the files do nothing else
     calls = [call for call in calls if call.thread == calls[0].thread or call.name == "fsync"]
-    for call in calls[:: often(9, 1)]:
+    for call in calls[:: often(16, 1)]:
         every_kind.prepare()
         kill = ["-e", f"inject={call.name}:signal=SIGKILL:when={call.number}"]
         reached = traced(every_kind, tmp_path / "killed", *kill)
