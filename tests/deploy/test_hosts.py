@@ -62,6 +62,11 @@ class Site:
         assert "Final Find Response (Success)" in said, said
         return sorted(line.split("[")[1].split("]")[0] for line in said.splitlines() if "(0010,0020) LO [" in line)
 
+    def trust(self) -> None:
+        """Let the administrator's browser trust the certificate that was generated on the PACS."""
+        certificate = self.pacs.run("cat /etc/orthanc-pacs/tls/generated.crt")
+        self.clients["administrator"].put("/tmp/pacs.crt", certificate.encode())
+
     def stored(self) -> int:
         """Return how many images the PACS has, as an administrator's browser is told."""
         status, said = self.clients["administrator"].run(
@@ -178,8 +183,7 @@ def test_the_second_run_changes_nothing(site: Site) -> None:
 
 
 def test_scanners_find_their_bookings_and_store(site: Site, tmp_path: Path) -> None:
-    certificate = site.pacs.run("cat /etc/orthanc-pacs/tls/generated.crt")
-    site.clients["administrator"].put("/tmp/pacs.crt", certificate.encode())
+    site.trust()
     assert site.seen("PRISMA") == ["3010000.01_sub-007"]
     assert site.seen("PRISMAFIT") == []
     site.store("PRISMA", tmp_path)
@@ -339,6 +343,7 @@ def test_the_newest_release_is_upgraded_and_nothing_is_lost(site: Site, tmp_path
     assert entries
     upgraded = site.play("site.yml")
     assert upgraded.status == 0, upgraded.output
+    site.trust()
     assert site.stored() == 4
     assert set(studies.split()) <= set(site.pacs.run("find /scratch/data_dicom/orthanc -type f").split())
     assert "3010000.01_sub-007" in site.seen("PRISMA")
