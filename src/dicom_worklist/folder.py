@@ -1,7 +1,8 @@
 """A folder of files that a broker serves: compared, published, removed, always as one set.
 
 The broker takes a shared `fcntl` lock on `lockfile` while it answers a query; nothing that ends in
-`.wl` changes here but under the exclusive one. Files that don't have a name of `file_name` are others'.
+`.wl` changes here but under the exclusive one. A writer that waits for it holds the `flock` of the same file, which
+our broker's next queries ask for first. Files that don't have a name of `file_name` are others'.
 """
 
 import fcntl
@@ -21,6 +22,8 @@ from dicom_worklist.errors import FolderError
 LOCKFILE = "lockfile"
 #: How often a lock that another holds is tried again, in seconds.
 LOCK_INTERVAL = 0.0002
+#: For how long a writer that waits keeps new queries back, and then lets them pass, in seconds.
+LOCK_TURN = 2.0
 #: How many files are synced at a time.
 SYNCS = 8
 #: The signals that end a run.
@@ -309,12 +312,17 @@ def _locked(folder: Path, kind: int, timeout: float) -> Iterator[None]:
     except OSError as error:
         raise _failure(path, "opened", error) from error
     try:
-        # lockf, because flock doesn't interlock with the broker's fcntl lock
-        _wait(
-            lambda: fcntl.lockf(handle, kind | fcntl.LOCK_NB),
-            timeout,
-            f"queries, or another program, hold {path}",
-        )
+        queries = f"queries, or another program, hold {path}"
+        began = time.monotonic()
+
+        def take() -> None:
+            # queries that overlap without end never leave the file; our broker's new ones wait while its flock is held
+            if kind == fcntl.LOCK_EX and (waited := time.monotonic() - began) > LOCK_INTERVAL:
+                fcntl.flock(handle, fcntl.LOCK_UN if waited // LOCK_TURN % 2 else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # lockf, because flock doesn't interlock with the broker's fcntl lock
+            fcntl.lockf(handle, kind | fcntl.LOCK_NB)
+
+        _wait(take, timeout, queries)
         yield
     finally:
         os.close(handle)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -351,6 +352,35 @@ def test_the_lock_is_waited_for_no_longer_than_the_timeout(kind: int, folder: Pa
             publish(folder, {NAMES[0]: b"after", NAMES[2]: b"new"}, timeout=0.3)
         assert 0.3 <= time.monotonic() - began < 2
     assert everything(folder) == before
+
+
+def test_a_writer_that_waits_keeps_new_queries_back_and_lets_them_pass_in_turn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As our broker's queries do, this one asks for the file's flock first."""
+    monkeypatch.setattr(folders, "LOCK_TURN", 0.2)
+
+    def passes() -> bool:
+        with (folder / "lockfile").open("r+b") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+    with ThreadPoolExecutor() as pool:
+        with locked_by_another_process(folder, fcntl.LOCK_SH):
+            assert passes()
+            run = pool.submit(publish, folder, {NAMES[0]: b"1"}, timeout=30)
+            for expected in (False, True, False):
+                until = time.monotonic() + 10
+                while passes() is not expected:
+                    assert time.monotonic() < until
+                    time.sleep(0.001)
+            assert not run.done()
+        run.result()
+    assert passes()
+    assert worklist_files(folder) == {NAMES[0]: b"1"}
 
 
 def test_reading_waits_for_a_writer_no_longer_than_the_timeout(folder: Path) -> None:
