@@ -193,16 +193,22 @@ def read(folder: Path, *, lock_timeout: float) -> dict[str, bytes]:
 
 
 def check_writable(folder: Path, lock_timeout: float) -> None:
-    """Check that this user can publish here.
+    """Check that this user can publish here: write a file that no query reads, lock, and remove it again.
 
     Raises:
         FolderError: it can't; the message says why.
     """
+    probe = _temporary(folder, file_name("check", folder.name))
     try:
-        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(0, "this user can't write there")
-        with _locked(folder, fcntl.LOCK_EX, lock_timeout):
-            pass
+        with one_writer(folder, lock_timeout):
+            _remove_leftovers(folder)
+            try:
+                _write(probe, bytes(1 << 12))
+                _sync(probe)
+                with _locked(folder, fcntl.LOCK_EX, lock_timeout):
+                    pass
+            finally:
+                probe.unlink(missing_ok=True)
     except OSError as error:
         raise _failure(folder, "written", error) from error
 

@@ -325,9 +325,13 @@ def test_a_disk_that_turns_read_only_is_told(folder: Path, monkeypatch: pytest.M
 
 
 def test_a_folder_that_can_not_be_written_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # root may write everywhere
-    with pytest.raises(FolderError, match="WLBROKER can't be written"):
+    def full(handle: int) -> None:  # noqa: ARG001 - as fsync has it
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FolderError, match="WLBROKER can't be written: No space left on device"):
         folders.check_writable(folder, 1)
+    assert sorted(path.name for path in folder.iterdir()) == ["lockfile"]
 
 
 def test_what_can_not_be_replaced_leaves_the_set_as_it_was(folder: Path) -> None:
