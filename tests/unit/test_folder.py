@@ -325,7 +325,7 @@ def test_a_disk_that_turns_read_only_is_told(folder: Path, monkeypatch: pytest.M
 
 
 def test_a_folder_that_can_not_be_written_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(handle: int) -> None:  # noqa: ARG001 - as fsync has it
+    def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
