@@ -6,6 +6,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pynetdicom import AE
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  # type: ignore[attr-defined]
 
 from dicom_worklist.attributes import ROOT, STEP
@@ -13,6 +14,8 @@ from dicom_worklist.config import Broker, Scanner
 from dicom_worklist.errors import BrokerError
 
 SUCCESS, PENDING = 0x0000, {0xFF00, 0xFF01}
+#: The source of a rejection that has nothing to do with what was asked: temporary congestion, local limit exceeded.
+BUSY = 3
 #: How long the broker may take to answer, in seconds.
 TIMEOUT = 30
 
@@ -45,7 +48,7 @@ def _associate(broker: Broker, scanner: Scanner) -> Association:
     ae.add_requested_context(ModalityWorklistInformationFind)
     association = ae.associate(broker.host, broker.port, ae_title=scanner.worklist)
     if association.is_rejected:
-        raise _failure(broker, scanner, "refuses the association: it serves no such worklist, or not this host")
+        raise _failure(broker, scanner, _rejection(association.acceptor.primitive))
     if not association.is_established:
         raise _failure(broker, scanner, "doesn't answer: check that its container runs, and broker.host and .port")
     return association
@@ -57,6 +60,16 @@ def _entries(broker: Broker, scanner: Scanner, answers: Iterable[tuple[Dataset, 
             yield entry
         elif status.get("Status") != SUCCESS:
             raise _failure(broker, scanner, f"answers C-FIND with {_said(status)}: see the broker's log")
+
+
+def _rejection(answer: A_ASSOCIATE | None) -> str:
+    """Return why an association was rejected, and what to do (PS3.8 9.3.4)."""
+    if answer and answer.result_source == BUSY:
+        return (
+            f"has no place for one more association ({answer.reason_str}): ask again in some seconds; "
+            "if it says so often, give wlmscpfs_max_associations a higher number and run site.yml"
+        )
+    return "refuses the association: it serves no such worklist, or not this host"
 
 
 def _said(status: Dataset) -> str:

@@ -327,7 +327,24 @@ def test_a_broker_that_does_not_know_the_worklist_is_6(
     folder.rename(folder.with_name("OTHER"))
     titles = {f"scanners.{at}.worklist": "OTHER" for at in range(3)}
     done = run("check", "-c", configure(titles | {"broker.port": broker.server_address[1]}))
-    assert (done.status, "refuses the association" in done.out) == (6, True)
+    assert (done.status, "refuses the association: it serves no such worklist" in done.out) == (6, True)
+
+
+def test_a_broker_whose_places_are_all_taken_is_6_and_said_to_be_busy(
+    calendar: Calendar, configure: Configure, broker: Any, run: Any
+) -> None:
+    broker.ae.maximum_associations = 1
+    scanner = AE()
+    scanner.add_requested_context(Verification)
+    host, port = broker.server_address
+    taken = scanner.associate(host, port, ae_title="WLBROKER")
+    assert taken.is_established
+    done = run("check", "-c", configure({"broker.port": port}))
+    taken.release()
+    assert done.status == 6
+    assert "has no place for one more association (Local limit exceeded): ask again in some seconds" in done.out
+    assert "wlmscpfs_max_associations" in done.out
+    assert "serves no such worklist" not in done.out
 
 
 def test_a_broker_that_can_not_be_reached_is_6_and_named(
