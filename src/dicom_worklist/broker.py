@@ -51,7 +51,18 @@ def _associate(broker: Broker, scanner: Scanner) -> Association:
         raise _failure(broker, scanner, _rejection(association.acceptor.primitive))
     if not association.is_established:
         raise _failure(broker, scanner, "doesn't answer: check that its container runs, and broker.host and .port")
+    keep_answers(association)
     return association
+
+
+def keep_answers(association: Association) -> None:
+    """See that an answer reaches whoever waits for it.
+
+    pynetdicom's reactor looks for requests of the peer, without waiting. On a busy machine it looks so late that it
+    takes an answer, and drops it; here the peer has no requests.
+    """
+    get_msg = association.dimse.get_msg
+    association.dimse.get_msg = lambda block=False: get_msg(block=True) if block else (None, None)  # type: ignore[method-assign]
 
 
 def _entries(broker: Broker, scanner: Scanner, answers: Iterable[tuple[Dataset, Dataset | None]]) -> Iterable[Dataset]:

@@ -3,6 +3,8 @@
 import json
 import re
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -345,6 +347,28 @@ def test_a_broker_whose_places_are_all_taken_is_6_and_said_to_be_busy(
     assert "has no place for one more association (Local limit exceeded): ask again in some seconds" in done.out
     assert "wlmscpfs_max_associations" in done.out
     assert "serves no such worklist" not in done.out
+
+
+class LateEvent(threading.Event):
+    """Whoever waited for it was not given the processor at once."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        happened = super().wait(timeout)
+        time.sleep(0.05)
+        return happened
+
+
+def test_check_loses_no_answer_on_a_busy_machine(
+    calendar: Calendar, configure: Configure, broker: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calendar.book(1)
+    config = configure({"broker.port": broker.server_address[1]})
+    run("sync", "-c", config, "--day", DAY.isoformat())
+    monkeypatch.setattr("pynetdicom.association.threading.Event", LateEvent)
+    monkeypatch.setattr("dicom_worklist.broker.TIMEOUT", 2)
+    for _ in range(3):
+        done = run("check", "-c", config, "--only", "broker")
+        assert (done.status, "PRISMA sees 1" in done.out) == (0, True), done.out
 
 
 def test_a_broker_that_can_not_be_reached_is_6_and_named(
