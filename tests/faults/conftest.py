@@ -1,11 +1,15 @@
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import live
+import twins
+from dicom_worklist import config, sync
+from kit import DAY, PATIENTS, Calendar, settings, write_yaml
 from tally import Tally
 
 
@@ -22,6 +26,24 @@ def tally(request: pytest.FixtureRequest) -> Tally:
     tally.within = 1 if request.config.getoption("--long") else 5  # `make test` does other things besides
     request.node.user_properties.append(("tally", tally))
     return tally
+
+
+@pytest.fixture(scope="module")
+def broker(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[twins.Broker]:
+    """A broker of this module's own, without entries."""
+    assert deployment.first.status == 0, deployment.first.output
+    with twins.broker(tmp_path_factory.mktemp("worklist")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def five_entries(broker: twins.Broker, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Publish an entry for each of PATIENTS."""
+    folder = tmp_path_factory.mktemp("calendar")
+    calendar = Calendar(folder / "calendar.sqlite")
+    for number in range(1, len(PATIENTS) + 1):
+        calendar.book(number, f"{number}-1")
+    sync.run(config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY)
 
 
 @pytest.hookimpl(wrapper=True)

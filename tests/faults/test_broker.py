@@ -15,28 +15,14 @@ import pytest
 import live
 import twins
 import wire
-from dicom_worklist import config, sync
-from kit import DAY, Calendar, settings, write_yaml
+from kit import PATIENTS
 from tally import Tally
 
-PATIENTS = [f"3010000.01_sub-{number:03}" for number in range(1, 6)]
+pytestmark = pytest.mark.usefixtures("five_entries")
 ECHO = ["echoscu", "-aet", "PRISMA", "-aec", "WLBROKER", "127.0.0.1", "{port}"]
 #: Clients that say nothing more, and what they have said before.
 SILENT = ("connected", "stopped within their A-ASSOCIATE-RQ", "associated", "stopped within their query")
 SILENT_CLIENTS = 60
-
-
-@pytest.fixture(scope="module")
-def broker(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[twins.Broker]:
-    """A broker with five entries for PRISMA."""
-    assert deployment.first.status == 0, deployment.first.output
-    folder = tmp_path_factory.mktemp("worklist")
-    calendar = Calendar(folder / "calendar.sqlite")
-    for number in range(1, 6):
-        calendar.book(number, f"{number}-1")
-    with twins.broker(folder / "wlbroker") as broker:
-        sync.run(config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY)
-        yield broker
 
 
 def connect(broker: twins.Broker) -> socket.socket:

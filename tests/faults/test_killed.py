@@ -8,14 +8,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-import live
 import twins
 import wire
 from dicom_worklist import config, sync
@@ -83,13 +82,6 @@ def change(
         configurations.append(path)
         contents.append(worklist_files(broker.folder))
     return Change((configurations[0], configurations[1]), contents[0], contents[1], broker)
-
-
-@pytest.fixture(scope="module")
-def broker(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[twins.Broker]:
-    assert deployment.first.status == 0, deployment.first.output
-    with twins.broker(tmp_path_factory.mktemp("worklist")) as broker:
-        yield broker
 
 
 @pytest.fixture

@@ -4,19 +4,18 @@ import random
 import re
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-import live
 import statement
 import twins
 import wire
-from dicom_worklist import config, sync
-from kit import DAY, Calendar, settings, write_yaml
+from kit import PATIENTS
 from tally import Tally
 
+pytestmark = pytest.mark.usefixtures("five_entries")
 KEYWORDS = [
     keyword.removeprefix(">") for keyword, _, vr, *_ in statement.table("Attributes of the Modality") if vr != "SQ"
 ]
@@ -42,20 +41,6 @@ CHARSETS = ["", "ISO_IR 999", "ISO 2022 IR 87", "\\ISO 2022 IR 87", "ISO_IR 192\
 VRS = ["AE", "CS", "DA", "DS", "FD", "IS", "LO", "LT", "OB", "PN", "SH", "TM", "UI", "UN", "US", "UT"]
 #: ScheduledProcedureStepSequence, ScheduledProtocolCodeSequence, RequestedProcedureCodeSequence, a private one.
 SEQUENCES = (0x00400100, 0x00400008, 0x00321064, 0x00091010)
-PATIENTS = [f"3010000.01_sub-{number:03}" for number in range(1, 4)]
-
-
-@pytest.fixture(scope="module")
-def broker(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[twins.Broker]:
-    """A broker with three entries."""
-    assert deployment.first.status == 0, deployment.first.output
-    folder = tmp_path_factory.mktemp("worklist")
-    calendar = Calendar(folder / "calendar.sqlite")
-    for number in range(1, 4):
-        calendar.book(number, f"{number}-1")
-    with twins.broker(folder / "wlbroker") as broker:
-        sync.run(config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY)
-        yield broker
 
 
 def element(tag: int, vr: str, content: bytes, length: int | None = None) -> tuple[int, bytes]:
