@@ -57,7 +57,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print each fault, how often it was tried, and what came of it."""
     table = Table("fault", title="What was tried", title_justify="left")
-    for heading in ("tried", "lost", "wrong", "failed"):
+    for heading in ("tried", "lost", "wrong", "failed", "late"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for outcome in ("passed", "failed", "error"):
@@ -67,7 +67,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 for name, value in getattr(report, "user_properties", [])
                 if name == "tally" and report.when == "call"
             ):
-                counts = (f"{count:,}" for count in (tally.tried, tally.lost, tally.wrong, tally.failed))
+                counts = (f"{count:,}" for count in (tally.tried, tally.lost, tally.wrong, tally.failed, tally.late))
                 table.add_row(escape(tally.fault), *counts, escape(tally.limit) if outcome == "passed" else "FAILED")
     if table.rows:
         Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -90,15 +90,21 @@ def test_odd_queries(broker: twins.Broker, tally: Tally, often: Callable[[int, i
     recorded = wire.query(broker.port)
     matched = 0
     for number in range(often(60, 3000)):
+        query = odd(chance)
         began = time.monotonic()
-        statuses, entries = wire.find(broker.port, recorded, odd(chance))
+        statuses, entries = wire.find(broker.port, recorded, query)
+        seconds = time.monotonic() - began
+        late, failed = seconds > tally.within, not statuses or statuses[-1] not in {0, 0xA900}
         tally.tried += 1
-        tally.failed += time.monotonic() - began > tally.within
-        tally.failed += not statuses or statuses[-1] not in {0, 0xA900}
+        tally.failed += failed
+        tally.late += late
+        if failed or late:
+            print(f"query {number}: {[f'{status:04X}' for status in statuses]} in {seconds:.2f} s: {query.hex()}")
         tally.wrong += not patients(entries) <= set(PATIENTS)
         matched += len(statuses) > 1
         if number % 20 == 0:
             began = time.monotonic()
-            tally.failed += wire.ask(broker.port) != (PATIENTS, True) or time.monotonic() - began > tally.within
+            tally.failed += wire.ask(broker.port) != (PATIENTS, True)
+            tally.late += time.monotonic() - began > tally.within
     tally.fault += f" ({matched:,} of them matched entries)"
     assert 0 < matched < tally.tried
