@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  # type: ignore[attr-defined]
 
 from dicom_worklist.attributes import ROOT, STEP
@@ -46,9 +46,16 @@ def _associate(broker: Broker, scanner: Scanner) -> Association:
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = TIMEOUT
     ae.add_requested_context(Verification)
     ae.add_requested_context(ModalityWorklistInformationFind)
-    association = ae.associate(broker.host, broker.port, ae_title=scanner.worklist)
-    if association.is_rejected:
-        raise _failure(broker, scanner, _rejection(association.acceptor.primitive))
+    rejections: list[A_ASSOCIATE_RJ] = []  # association.is_rejected misses one that comes at once
+
+    def note(event: evt.Event) -> None:
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            rejections.append(event.pdu)
+
+    handlers: list[evt.EventHandlerType] = [(evt.EVT_PDU_RECV, note)]
+    association = ae.associate(broker.host, broker.port, ae_title=scanner.worklist, evt_handlers=handlers)
+    if rejections:
+        raise _failure(broker, scanner, _rejection(rejections[0]))
     if not association.is_established:
         raise _failure(broker, scanner, "doesn't answer: check that its container runs, and broker.host and .port")
     keep_answers(association)
@@ -73,9 +80,9 @@ def _entries(broker: Broker, scanner: Scanner, answers: Iterable[tuple[Dataset, 
             raise _failure(broker, scanner, f"answers C-FIND with {_said(status)}: see the broker's log")
 
 
-def _rejection(answer: A_ASSOCIATE | None) -> str:
+def _rejection(answer: A_ASSOCIATE_RJ) -> str:
     """Return why an association was rejected, and what to do (PS3.8 9.3.4)."""
-    if answer and answer.result_source == BUSY:
+    if answer.source == BUSY:
         return (
             f"has no place for one more association ({answer.reason_str}): ask again in some seconds; "
             "if it says so often, give wlmscpfs_max_associations a higher number and run site.yml"

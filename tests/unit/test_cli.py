@@ -358,6 +358,27 @@ class LateEvent(threading.Event):
         return happened
 
 
+def test_check_hears_a_rejection_that_comes_at_once(
+    calendar: Calendar, configure: Configure, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from the broker, which reads no request of those for whom it has no place."""
+
+    def reject() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(bytes([3, 0, 0, 0, 0, 4, 0, 2, 3, 2]))  # A-ASSOCIATE-RJ
+            while connection.recv(4096):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=reject)
+        thread.start()
+        monkeypatch.setattr("pynetdicom.association.threading.Event", LateEvent)
+        done = run("check", "-c", configure({"broker.port": server.getsockname()[1]}))
+        thread.join()
+    assert (done.status, "has no place for one more association" in done.out) == (6, True), done.out
+
+
 def test_check_loses_no_answer_on_a_busy_machine(
     calendar: Calendar, configure: Configure, broker: Any, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
