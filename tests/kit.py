@@ -21,6 +21,8 @@ import dicom_worklist
 
 DAY = date(2026, 11, 24)
 PRISMA, PRISMAFIT, SKYRA, MEG = "Siemens PRISMA 3T", "Prismafit", "SKYRA", "MEG lab"
+#: Who has an entry for PRISMA, where tests of faults need some.
+PATIENTS = [f"3010000.01_sub-{number:03}" for number in range(1, 6)]
 #: Stands for a key that a configuration doesn't have.
 ABSENT = object()
 

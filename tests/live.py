@@ -30,6 +30,8 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageS
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
+from dicom_worklist.broker import keep_answers
+
 PROJECT = Path(__file__).parents[1]
 INVENTORY = PROJECT / "tests/inventory"
 BIN = Path(sys.executable).parent
@@ -266,6 +268,7 @@ def pynetdicom_find(port: int, called: str = "WLBROKER", **keys: str) -> Found:
     ae.add_requested_context(ModalityWorklistInformationFind)
     association = ae.associate("127.0.0.1", port, ae_title=called)
     assert association.is_established
+    keep_answers(association)
     try:
         answers = list(association.send_c_find(query(**keys), ModalityWorklistInformationFind))
     finally:

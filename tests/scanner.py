@@ -10,6 +10,7 @@ from pynetdicom import AE
 
 import live
 import twins
+from dicom_worklist.broker import keep_answers
 
 #: SOPInstanceUID → data set, byte for byte.
 Held = dict[str, bytes]
@@ -45,6 +46,7 @@ def store(
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 20
     ae.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
     association = ae.associate("127.0.0.1", port, ae_title="ORTHANC")
+    keep_answers(association)
     for image in images:
         if not association.is_established:
             break

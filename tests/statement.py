@@ -7,6 +7,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 
 import live
+from dicom_worklist.broker import keep_answers
 
 TEXT = (live.PROJECT / "CONFORMANCE.md").read_text()
 
@@ -24,7 +25,9 @@ def associated(port: int, called: str, contexts: Mapping[str, list[str]], callin
     for uid, syntaxes in contexts.items():
         for syntax in syntaxes:
             ae.add_requested_context(uid, syntax)
-    return ae.associate("127.0.0.1", port, ae_title=called)
+    association = ae.associate("127.0.0.1", port, ae_title=called)
+    keep_answers(association)
+    return association
 
 
 def says(section: str, association: Association) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  # type: ignore[attr-defined]
 
 from dicom_worklist.attributes import ROOT, STEP
@@ -13,6 +14,8 @@ from dicom_worklist.config import Broker, Scanner
 from dicom_worklist.errors import BrokerError
 
 SUCCESS, PENDING = 0x0000, {0xFF00, 0xFF01}
+#: The source of a rejection that has nothing to do with what was asked: temporary congestion, local limit exceeded.
+BUSY = 3
 #: How long the broker may take to answer, in seconds.
 TIMEOUT = 30
 
@@ -43,12 +46,30 @@ def _associate(broker: Broker, scanner: Scanner) -> Association:
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = TIMEOUT
     ae.add_requested_context(Verification)
     ae.add_requested_context(ModalityWorklistInformationFind)
-    association = ae.associate(broker.host, broker.port, ae_title=scanner.worklist)
-    if association.is_rejected:
-        raise _failure(broker, scanner, "refuses the association: it serves no such worklist, or not this host")
+    rejections: list[A_ASSOCIATE_RJ] = []  # association.is_rejected misses one that comes at once
+
+    def note(event: evt.Event) -> None:
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            rejections.append(event.pdu)
+
+    handlers: list[evt.EventHandlerType] = [(evt.EVT_PDU_RECV, note)]
+    association = ae.associate(broker.host, broker.port, ae_title=scanner.worklist, evt_handlers=handlers)
+    if rejections:
+        raise _failure(broker, scanner, _rejection(rejections[0]))
     if not association.is_established:
         raise _failure(broker, scanner, "doesn't answer: check that its container runs, and broker.host and .port")
+    keep_answers(association)
     return association
+
+
+def keep_answers(association: Association) -> None:
+    """See that an answer reaches whoever waits for it.
+
+    pynetdicom's reactor looks for requests of the peer, without waiting. On a busy machine it looks so late that it
+    takes an answer, and drops it; here the peer has no requests.
+    """
+    get_msg = association.dimse.get_msg
+    association.dimse.get_msg = lambda block=False: get_msg(block=True) if block else (None, None)  # type: ignore[method-assign]
 
 
 def _entries(broker: Broker, scanner: Scanner, answers: Iterable[tuple[Dataset, Dataset | None]]) -> Iterable[Dataset]:
@@ -57,6 +78,16 @@ def _entries(broker: Broker, scanner: Scanner, answers: Iterable[tuple[Dataset, 
             yield entry
         elif status.get("Status") != SUCCESS:
             raise _failure(broker, scanner, f"answers C-FIND with {_said(status)}: see the broker's log")
+
+
+def _rejection(answer: A_ASSOCIATE_RJ) -> str:
+    """Return why an association was rejected, and what to do (PS3.8 9.3.4)."""
+    if answer.source == BUSY:
+        return (
+            f"has no place for one more association ({answer.reason_str}): ask again in some seconds; "
+            "if it says so often, give wlmscpfs_max_associations a higher number and run site.yml"
+        )
+    return "refuses the association: it serves no such worklist, or not this host"
 
 
 def _said(status: Dataset) -> str:

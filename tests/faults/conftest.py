@@ -1,11 +1,15 @@
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import live
+import twins
+from dicom_worklist import config, sync
+from kit import DAY, PATIENTS, Calendar, settings, write_yaml
 from tally import Tally
 
 
@@ -24,6 +28,24 @@ def tally(request: pytest.FixtureRequest) -> Tally:
     return tally
 
 
+@pytest.fixture(scope="module")
+def broker(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[twins.Broker]:
+    """A broker of this module's own, without entries."""
+    assert deployment.first.status == 0, deployment.first.output
+    with twins.broker(tmp_path_factory.mktemp("worklist")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def five_entries(broker: twins.Broker, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Publish an entry for each of PATIENTS."""
+    folder = tmp_path_factory.mktemp("calendar")
+    calendar = Calendar(folder / "calendar.sqlite")
+    for number in range(1, len(PATIENTS) + 1):
+        calendar.book(number, f"{number}-1")
+    sync.run(config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     result = yield
@@ -35,7 +57,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print each fault, how often it was tried, and what came of it."""
     table = Table("fault", title="What was tried", title_justify="left")
-    for heading in ("tried", "lost", "wrong", "failed"):
+    for heading in ("tried", "lost", "wrong", "failed", "late"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for outcome in ("passed", "failed", "error"):
@@ -45,7 +67,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 for name, value in getattr(report, "user_properties", [])
                 if name == "tally" and report.when == "call"
             ):
-                counts = (f"{count:,}" for count in (tally.tried, tally.lost, tally.wrong, tally.failed))
+                counts = (f"{count:,}" for count in (tally.tried, tally.lost, tally.wrong, tally.failed, tally.late))
                 table.add_row(escape(tally.fault), *counts, escape(tally.limit) if outcome == "passed" else "FAILED")
     if table.rows:
         Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -15,32 +15,35 @@ import pytest
 import live
 import twins
 import wire
-from dicom_worklist import config, sync
-from kit import DAY, Calendar, settings, write_yaml
+from dicom_worklist import config
+from dicom_worklist.broker import find
+from dicom_worklist.errors import BrokerError
+from kit import PATIENTS
 from tally import Tally
 
-PATIENTS = [f"3010000.01_sub-{number:03}" for number in range(1, 6)]
+pytestmark = pytest.mark.usefixtures("five_entries")
 ECHO = ["echoscu", "-aet", "PRISMA", "-aec", "WLBROKER", "127.0.0.1", "{port}"]
 #: Clients that say nothing more, and what they have said before.
 SILENT = ("connected", "stopped within their A-ASSOCIATE-RQ", "associated", "stopped within their query")
 SILENT_CLIENTS = 60
-
-
-@pytest.fixture(scope="module")
-def broker(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[twins.Broker]:
-    """A broker with five entries for PRISMA."""
-    assert deployment.first.status == 0, deployment.first.output
-    folder = tmp_path_factory.mktemp("worklist")
-    calendar = Calendar(folder / "calendar.sqlite")
-    for number in range(1, 6):
-        calendar.book(number, f"{number}-1")
-    with twins.broker(folder / "wlbroker") as broker:
-        sync.run(config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY)
-        yield broker
+PLACES = int(live.VARIABLES.get("wlmscpfs_max_associations", 100))
+#: A-ASSOCIATE-RJ: transient, by the service provider (presentation), local limit exceeded (PS3.8 9.3.4).
+REJECTION = bytes([3, 0, 0, 0, 0, 4, 0, 2, 3, 2])
 
 
 def connect(broker: twins.Broker) -> socket.socket:
     return socket.create_connection((live.address(broker.container), 1234), timeout=10)
+
+
+def end(broker: twins.Broker, request: bytes) -> bytes:
+    """Send a request; return all that the broker says until it ends the connection."""
+    said = b""
+    with connect(broker) as connection:
+        connection.sendall(request)
+        with suppress(ConnectionResetError):  # it reads nothing of it
+            while part := connection.recv(4096):
+                said += part
+    return said
 
 
 def ask(broker: twins.Broker, tally: Tally) -> bool:
@@ -48,7 +51,8 @@ def ask(broker: twins.Broker, tally: Tally) -> bool:
     began = time.monotonic()
     found, succeeded = wire.ask(broker.port)
     late = time.monotonic() - began > tally.within
-    tally.failed += late or not succeeded
+    tally.failed += not succeeded
+    tally.late += late
     tally.wrong += succeeded and found != PATIENTS
     return succeeded and not late
 
@@ -75,6 +79,12 @@ def processes(broker: twins.Broker) -> list[int]:
     """Return the ids on this machine of the broker's processes, the listening one first."""
     top = broker.container.top(ps_args="-eo pid,comm")
     return sorted(int(pid) for pid, name in top["Processes"] if name.startswith("wlmscpfs"))
+
+
+def restarts(broker: twins.Broker) -> int:
+    """Return how often Docker has started the broker again."""
+    broker.container.reload()
+    return int(broker.container.attrs["RestartCount"])
 
 
 def only_one_is_left(broker: twins.Broker) -> None:
@@ -178,9 +188,8 @@ def test_silent_clients(broker: twins.Broker, tally: Tally, often: Callable[[int
 
 
 def test_more_silent_clients_than_places(broker: twins.Broker, tally: Tally) -> None:
-    places = int(live.VARIABLES.get("wlmscpfs_max_associations", 100))
     with ExitStack() as stack:
-        for _ in range(places + 20):
+        for _ in range(PLACES + 20):
             stack.enter_context(connect(broker))
         began = time.monotonic()
         tally.tried += 1
@@ -188,7 +197,35 @@ def test_more_silent_clients_than_places(broker: twins.Broker, tally: Tally) -> 
             time.sleep(0.2)
         seconds = time.monotonic() - began
         tally.failed += seconds > 30
-        tally.limit = f"{places} places: who comes when all are taken is rejected; here for {seconds:.0f} s"
+        tally.limit = f"{PLACES} places: who comes when all are taken is rejected; here for {seconds:.0f} s"
+    live.wait_until(lambda: only_one_is_left(broker), seconds=10)
+
+
+def test_who_comes_when_all_places_are_taken(
+    broker: twins.Broker, tally: Tally, often: Callable[[int, int], int]
+) -> None:
+    """A rejection says so, and `dicom-worklist check` in words; with one place more the next is served."""
+    request, *_ = wire.query(broker.port)
+    scanner = config.Scanner(ae_title="PRISMA", lab="PRISMA")
+    with ExitStack() as stack:
+        clients: list[socket.socket] = []
+
+        def take_a_place() -> None:
+            client = stack.enter_context(connect(broker))
+            client.sendall(request)
+            assert wire.read_pdu(client)[:1] == b"\2"  # A-ASSOCIATE-AC
+            clients.append(client)
+
+        while len(clients) < PLACES:
+            live.wait_until(take_a_place, seconds=10)  # those of before may not have gone yet
+        for _ in range(often(20, 1000)):
+            tally.tried += 1
+            tally.wrong += end(broker, request) != REJECTION
+        for _ in range(often(5, 100)):
+            with pytest.raises(BrokerError, match="has no place"):
+                find(config.Broker("127.0.0.1", broker.port), scanner)
+        clients[0].close()
+        live.wait_until(take_a_place, seconds=10)
     live.wait_until(lambda: only_one_is_left(broker), seconds=10)
 
 
@@ -197,6 +234,7 @@ def test_killed_the_broker_is_back(broker: twins.Broker, tally: Tally, often: Ca
     for run in range(often(2, 10)):
         if run > 1:
             time.sleep(11)  # after ten seconds Docker forgets that it had to wait longer each time
+        before = restarts(broker)
         os.kill(processes(broker)[0], signal.SIGKILL)
         began = time.monotonic()
         time.sleep(0.1)
@@ -207,3 +245,4 @@ def test_killed_the_broker_is_back(broker: twins.Broker, tally: Tally, often: Ca
         tally.failed += time.monotonic() - began > 5
         tally.fault = f"killed, the broker is back ({slowest:.1f} s at most)"
         tally.wrong += answer != (PATIENTS, True)
+        assert restarts(broker) == before + 1, "it was never down"

@@ -3,13 +3,12 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-import live
 import twins
 import wire
 from dicom_worklist import config, sync
@@ -18,13 +17,6 @@ from tally import Tally
 
 SIZE = 200
 CLIENTS = 20
-
-
-@pytest.fixture(scope="module")
-def broker(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[twins.Broker]:
-    assert deployment.first.status == 0, deployment.first.output
-    with twins.broker(tmp_path_factory.mktemp("worklist")) as broker:
-        yield broker
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import random
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -99,13 +99,6 @@ def write_sqlite(path: Path, rows: Sequence[Row]) -> dict[str, str]:
             places = ("CAST(? AS TEXT)" if isinstance(v, bytes) and number % 2 else "?" for v in row.values())
             connection.execute(f"INSERT INTO bookings VALUES ({', '.join(places)})", tuple(row.values()))
     return {"type": "sqlite", "path": str(path), "query": "SELECT * FROM bookings"}
-
-
-@pytest.fixture(scope="module")
-def broker(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[twins.Broker]:
-    assert deployment.first.status == 0, deployment.first.output
-    with twins.broker(tmp_path_factory.mktemp("worklist")) as broker:
-        yield broker
 
 
 def promises(rows: Sequence[Row]) -> list[Promise]:

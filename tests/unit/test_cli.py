@@ -3,6 +3,8 @@
 import json
 import re
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -327,7 +329,67 @@ def test_a_broker_that_does_not_know_the_worklist_is_6(
     folder.rename(folder.with_name("OTHER"))
     titles = {f"scanners.{at}.worklist": "OTHER" for at in range(3)}
     done = run("check", "-c", configure(titles | {"broker.port": broker.server_address[1]}))
-    assert (done.status, "refuses the association" in done.out) == (6, True)
+    assert (done.status, "refuses the association: it serves no such worklist" in done.out) == (6, True)
+
+
+def test_a_broker_whose_places_are_all_taken_is_6_and_said_to_be_busy(
+    calendar: Calendar, configure: Configure, broker: Any, run: Any
+) -> None:
+    broker.ae.maximum_associations = 1
+    scanner = AE()
+    scanner.add_requested_context(Verification)
+    host, port = broker.server_address
+    taken = scanner.associate(host, port, ae_title="WLBROKER")
+    assert taken.is_established
+    done = run("check", "-c", configure({"broker.port": port}))
+    taken.release()
+    assert done.status == 6
+    assert "has no place for one more association (Local limit exceeded): ask again in some seconds" in done.out
+    assert "wlmscpfs_max_associations" in done.out
+    assert "serves no such worklist" not in done.out
+
+
+class LateEvent(threading.Event):
+    """Whoever waited for it was not given the processor at once."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        happened = super().wait(timeout)
+        time.sleep(0.05)
+        return happened
+
+
+def test_check_hears_a_rejection_that_comes_at_once(
+    calendar: Calendar, configure: Configure, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from the broker, which reads no request of those for whom it has no place."""
+
+    def reject() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(bytes([3, 0, 0, 0, 0, 4, 0, 2, 3, 2]))  # A-ASSOCIATE-RJ
+            while connection.recv(4096):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=reject)
+        thread.start()
+        monkeypatch.setattr("pynetdicom.association.threading.Event", LateEvent)
+        done = run("check", "-c", configure({"broker.port": server.getsockname()[1]}))
+        thread.join()
+    assert (done.status, "has no place for one more association" in done.out) == (6, True), done.out
+
+
+def test_check_loses_no_answer_on_a_busy_machine(
+    calendar: Calendar, configure: Configure, broker: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calendar.book(1)
+    config = configure({"broker.port": broker.server_address[1]})
+    run("sync", "-c", config, "--day", DAY.isoformat())
+    monkeypatch.setattr("pynetdicom.association.threading.Event", LateEvent)
+    monkeypatch.setattr("dicom_worklist.broker.TIMEOUT", 2)
+    for _ in range(3):
+        done = run("check", "-c", config, "--only", "broker")
+        assert (done.status, "PRISMA sees 1" in done.out) == (0, True), done.out
 
 
 def test_a_broker_that_can_not_be_reached_is_6_and_named(
