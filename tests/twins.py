@@ -16,14 +16,15 @@ from docker.models.containers import Container
 
 import live
 
-#: What a twin is known by, should its test be killed.
+#: What a twin is known by, should its test be killed; its value is the process of the test.
 LABEL = "dicom-worklist.twin"
 
 
 def remove_old() -> None:
     """Remove the twins of tests that were killed."""
     for container in docker.from_env().containers.list(all=True, filters={"label": LABEL}):
-        container.remove(force=True, v=True)
+        if not Path("/proc", container.labels[LABEL] or "none").exists():
+            container.remove(force=True, v=True)
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def twin(name: str, sources: Mapping[str, Path], ports: Mapping[str, int], **hos
     engine = docker.from_env()
     attributes = engine.containers.get(name).attrs
     mounts = {mount["Target"]: mount for mount in attributes["HostConfig"]["Mounts"]}
-    config = attributes["Config"] | {"Image": attributes["Image"], "Hostname": "", "Labels": {LABEL: ""}}
+    config = attributes["Config"] | {"Image": attributes["Image"], "Hostname": "", "Labels": {LABEL: str(os.getpid())}}
     config["HostConfig"] = attributes["HostConfig"] | {
         "NetworkMode": "bridge",
         "PortBindings": {inner: [{"HostIp": "127.0.0.1", "HostPort": str(port)}] for inner, port in ports.items()},
