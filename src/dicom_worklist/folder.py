@@ -22,8 +22,9 @@ from dicom_worklist.errors import FolderError
 LOCKFILE = "lockfile"
 #: How often a lock that another holds is tried again, in seconds.
 LOCK_INTERVAL = 0.0002
-#: For how long a writer that waits keeps new queries back, and then lets them pass, in seconds.
-LOCK_TURN = 2.0
+#: For how long a writer that waits keeps new queries back, and then lets them pass, in seconds: those that have begun
+#: may be slow, and one that hangs must not keep back the others for good.
+LOCK_CLOSED, LOCK_OPEN = 10.0, 1.0
 #: How many files are synced at a time.
 SYNCS = 8
 #: The signals that end a run.
@@ -324,7 +325,8 @@ def _locked(folder: Path, kind: int, timeout: float) -> Iterator[None]:
         def take() -> None:
             # queries that overlap without end never leave the file; our broker's new ones wait while its flock is held
             if kind == fcntl.LOCK_EX and (waited := time.monotonic() - began) > LOCK_INTERVAL:
-                fcntl.flock(handle, fcntl.LOCK_UN if waited // LOCK_TURN % 2 else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                closed = waited % (LOCK_CLOSED + LOCK_OPEN) < LOCK_CLOSED
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if closed else fcntl.LOCK_UN)
             # lockf, because flock doesn't interlock with the broker's fcntl lock
             fcntl.lockf(handle, kind | fcntl.LOCK_NB)
 

@@ -362,7 +362,8 @@ def test_a_writer_that_waits_keeps_new_queries_back_and_lets_them_pass_in_turn(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As our broker's queries do, this one asks for the file's flock first."""
-    monkeypatch.setattr(folders, "LOCK_TURN", 0.2)
+    monkeypatch.setattr(folders, "LOCK_CLOSED", 0.2)
+    monkeypatch.setattr(folders, "LOCK_OPEN", 0.2)
 
     def passes() -> bool:
         with (folder / "lockfile").open("r+b") as lock:
