@@ -172,7 +172,8 @@ def test_check_mode_on_empty_hosts_passes_and_makes_nothing(site: Site) -> None:
     assert played.status == 0, played.output
     for host in (site.pacs, site.worklist):
         assert played.changes_on(host.name) > 5, played.output
-        assert "docker" not in host.run("ls /usr/bin /etc /opt")
+        assert "docker" not in host.run("ls /usr/bin /opt")
+        assert host.run("ls /etc/docker") == "daemon.json\n"
         assert host.run(OURS, check=False) == ""
 
 
