@@ -13,6 +13,12 @@ from kit import DAY, PATIENTS, Calendar, settings, write_yaml
 from tally import Tally
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(2 * 3600))
+
+
 @pytest.fixture
 def often(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """Returns how often to try: the first number in `make test`, the second one in `make faults`."""

@@ -157,7 +157,8 @@ def test_killed_at_every_call_that_touches_the_folder(
         every_kind.prepare()
         kill = ["-e", f"inject={call.name}:signal=SIGKILL:when={call.number}"]
         reached = traced(every_kind, tmp_path / "killed", *kill)
-        assert reached[-1].name == call.name, "the trace of this run is another one"
+        last = {one.thread: one.name for one in reached}  # of the thread that was killed; others may be heard after it
+        assert call.name in last.values(), "the trace of this run is another one"
         every_kind.judge(tally)
 
 
