@@ -36,11 +36,11 @@ live: $(VENV)/test
 preflight: $(VENV)/test
 	$(BIN)/pytest --quiet tests/deploy/test_preflight.py
 
-hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and a table of what was shown where; about 40 minutes
+hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and a table of what was shown where; about an hour
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/deploy
 
-faults: $(VENV)/test ## every fault, as often as the README says, and a table of what came of it; about an hour
+faults: $(VENV)/test ## every fault, as often as the README says, and a table of what came of it; about an hour and a half
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/faults --long
 
