@@ -81,7 +81,7 @@ def one_writer(folder: Path, timeout: float) -> Iterator[None]:
         _wait(
             lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB),
             timeout,
-            f"another run writes {folder}",
+            f"another run, or check, writes {folder}",
         )
         yield
     finally:
@@ -326,7 +326,8 @@ def _locked(folder: Path, kind: int, timeout: float) -> Iterator[None]:
             # queries that overlap without end never leave the file; our broker's new ones wait while its flock is held
             if kind == fcntl.LOCK_EX and (waited := time.monotonic() - began) > LOCK_INTERVAL:
                 closed = waited % (LOCK_CLOSED + LOCK_OPEN) < LOCK_CLOSED
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if closed else fcntl.LOCK_UN)
+                with suppress(BlockingIOError):  # whoever holds it, the lock that matters may be free
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if closed else fcntl.LOCK_UN)
             # lockf, because flock doesn't interlock with the broker's fcntl lock
             fcntl.lockf(handle, kind | fcntl.LOCK_NB)
 

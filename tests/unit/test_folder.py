@@ -388,6 +388,17 @@ def test_a_writer_that_waits_keeps_new_queries_back_and_lets_them_pass_in_turn(
     assert worklist_files(folder) == {NAMES[0]: b"1"}
 
 
+def test_a_flock_that_another_holds_is_no_lock_of_the_broker(folder: Path) -> None:
+    with (folder / "lockfile").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with ThreadPoolExecutor() as pool, locked_by_another_process(folder, fcntl.LOCK_SH):
+            run = pool.submit(publish, folder, {NAMES[0]: b"1"}, timeout=5)
+            time.sleep(0.3)
+            assert not run.done()
+        run.result()
+    assert worklist_files(folder) == {NAMES[0]: b"1"}
+
+
 def test_reading_waits_for_a_writer_no_longer_than_the_timeout(folder: Path) -> None:
     with locked_by_another_process(folder), pytest.raises(FolderError, match="lock_timeout"):
         folders.read(folder, lock_timeout=0.1)
@@ -399,7 +410,7 @@ def test_two_queries_do_not_wait_for_each_other(folder: Path) -> None:
 
 
 def test_another_run_is_waited_for_no_longer_than_the_timeout(folder: Path) -> None:
-    with folders.one_writer(folder, 1), pytest.raises(FolderError, match=r"another run .*lock_timeout \(0.1 s\)"):
+    with folders.one_writer(folder, 1), pytest.raises(FolderError, match=r"another run, or check, .*timeout \(0.1 s\)"):
         publish(folder, {NAMES[0]: b"1"}, timeout=0.1)
     assert worklist_files(folder) == {}
 
