@@ -55,21 +55,31 @@ def ask(port: int, host: str = "127.0.0.1") -> tuple[list[str], bool]:
     return found, done.returncode == 0 and "Final Find Response (Success)" in said
 
 
+def connect(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def dataset(original: bytes, query: bytes) -> bytes:
+    """Return the PDUs of another query, in the presentation context of the original's."""
+    said = b""
+    for at in range(0, len(query), 8192):
+        # the context's id; that it is of a dataset, and whether it is the last part (PS3.8 9.3.5.1 and E.2)
+        value = original[10:11] + bytes([2 * (at + 8192 >= len(query))]) + query[at : at + 8192]
+        said += struct.pack(">BxLL", 4, len(value) + 4, len(value)) + value
+    return said
+
+
 def find(port: int, recorded: list[bytes], query: bytes) -> tuple[list[int], list[bytes]]:
     """Ask with another query in the place of a recorded one's; return the statuses, and the entries.
 
     Both are in Explicit VR Little Endian. pynetdicom won't do: it loses an answer now and then.
     """
     request, command, original, release = recorded
-    sent = [query[at : at + 8192] for at in range(0, len(query), 8192)]
     statuses, entries, entry = list[int](), list[bytes](), b""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(request + command)
-        for number, part in enumerate(sent, start=1):
-            # the context's id; that it is of a dataset, and whether it is the last part (PS3.8 9.3.5.1 and E.2)
-            value = original[10:11] + bytes([2 * (number == len(sent))]) + part
-            connection.sendall(struct.pack(">BxLL", 4, len(value) + 4, len(value)) + value)
+    with connect(port) as connection:
+        connection.sendall(request + command + dataset(original, query))
         read_pdu(connection)  # A-ASSOCIATE-AC
         while (not statuses or statuses[-1] >= 0xFF00) and (pdu := read_pdu(connection)):
             at = 6
