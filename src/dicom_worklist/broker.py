@@ -37,6 +37,8 @@ def find(broker: Broker, scanner: Scanner) -> list[Dataset]:
         if (status := association.send_c_echo()).get("Status") != SUCCESS:
             raise _failure(broker, scanner, f"answers C-ECHO with {_said(status)}")
         return list(_entries(broker, scanner, association.send_c_find(query, ModalityWorklistInformationFind)))
+    except RuntimeError as error:  # pynetdicom's, when there is no association any more
+        raise _failure(broker, scanner, "ended the association: see the broker's log") from error
     finally:
         association.release()
 

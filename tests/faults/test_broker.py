@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
+from pydicom.dataset import Dataset
+from pynetdicom.association import Association
 
 import live
 import twins
@@ -227,6 +229,21 @@ def test_who_comes_when_all_places_are_taken(
         clients[0].close()
         live.wait_until(take_a_place, seconds=10)
     live.wait_until(lambda: only_one_is_left(broker), seconds=10)
+
+
+def test_an_association_that_ends_between_two_questions(
+    broker: twins.Broker, tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send_c_echo(association: Association) -> Dataset:
+        status = original(association)
+        association.abort()
+        return status
+
+    original = Association.send_c_echo
+    monkeypatch.setattr(Association, "send_c_echo", send_c_echo)
+    tally.tried = 1
+    with pytest.raises(BrokerError, match="asked as PRISMA, ended the association"):
+        find(config.Broker("127.0.0.1", broker.port), config.Scanner(ae_title="PRISMA", lab="PRISMA"))
 
 
 def test_killed_the_broker_is_back(broker: twins.Broker, tally: Tally, often: Callable[[int, int], int]) -> None:
