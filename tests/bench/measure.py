@@ -70,9 +70,17 @@ class _Peak:
         return self._kibibytes / 1024
 
 
-def pairs(what: str, ours: Callable[[], float], stock: Callable[[], float]) -> tuple[float, float, float]:
-    """Return the medians of ours, of the stock thing, and of their ratio pair by pair."""
-    taken = [(ours(), stock()) for _ in track(range(PAIRS), f"{what:<60}", console=Console(stderr=True))]
+def pairs(
+    what: str, ours: Callable[[], float], stock: Callable[[], float], count: int = PAIRS
+) -> tuple[float, float, float]:
+    """Return the medians of ours, of the stock thing, and of their ratio pair by pair; who is first takes turns."""
+    taken = []
+    for number in track(range(count), f"{what:<60}", console=Console(stderr=True)):
+        if number % 2:
+            theirs = stock()
+            taken.append((ours(), theirs))
+        else:
+            taken.append((ours(), stock()))
     return (
         statistics.median(a for a, _ in taken),
         statistics.median(b for _, b in taken),
