@@ -116,6 +116,8 @@ def pacs(data: Path, **host: Any) -> Iterator[Pacs]:
         "/srv/orthanc": data,
         "/etc/orthanc-pacs/orthanc.json": config / "orthanc.json",
         "/etc/orthanc-pacs/health.curlrc": config / "health.curlrc",
+        "/etc/orthanc-pacs/reader.lua": config / "reader.lua",
+        "/srv/page": Path(live.VARIABLES["orthanc_page_dir"]),
     }
     with twin(
         live.VARIABLES["orthanc_container_name"], sources, {"4042/tcp": dicom, "8042/tcp": web}, **host

@@ -77,7 +77,7 @@ def read_booking(row: Row) -> Booking:
     booking_id = text(row, "booking_id")
     if not booking_id:
         raise Rejected("booking_id is empty: every booking needs an id of its own")
-    start = datetime.combine(read_date(row), _read_time(row))
+    start = read_start(row)
     subject, session = read_subject_session(text(row, "subject_session"), start)
     return Booking(
         booking_id=booking_id,
@@ -140,6 +140,15 @@ def read_date(row: Row) -> date:
         return datetime.fromisoformat(text(row, "start_date")).date()
     except ValueError:
         raise Rejected(f"start_date {value!r} is no date: write YYYY-MM-DD") from None
+
+
+def read_start(row: Row) -> datetime:
+    """Return when a booking begins, naive, in the site's time zone.
+
+    Raises:
+        Rejected: its date is no date, or its time no time of a day.
+    """
+    return datetime.combine(read_date(row), _read_time(row))
 
 
 def _read_time(row: Row) -> time:

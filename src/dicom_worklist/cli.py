@@ -5,17 +5,23 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 from dicom_worklist import __version__, folder, sync
 from dicom_worklist.attributes import ROOT, STEP
 from dicom_worklist.booking import printable
 from dicom_worklist.config import Config, load
-from dicom_worklist.errors import BrokerError, FolderError, WorklistError
+from dicom_worklist.errors import BrokerError, ConfigError, FolderError, WorklistError
+
+if TYPE_CHECKING:
+    from dicom_worklist.overview import Overview
 
 DONE, REJECTED = 0, 3
+#: What `status --exit-code` returns when it can't tell, as Nagios' plug-ins do.
+UNKNOWN = 3
 #: Fewer changes than this are over before a progress bar can be read.
 PROGRESS_FROM = 100
 
@@ -24,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit status.
 
     0 done; 2 usage or configuration; 3 done, but bookings were rejected; 4 the source could not be read;
-    5 the folder could not be written or locked; 6 the broker doesn't show what the folder holds.
+    5 the folder could not be written or locked; 6 the broker doesn't show what the folder holds; 7 the PACS
+    can't be asked. `status --exit-code` has Nagios' own.
     """
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show must not end the run
@@ -48,14 +55,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Turns the bookings of an imaging centre's calendar into a DICOM Modality Worklist.",
         epilog="Exit status: 0 done; 2 usage or configuration; 3 done, but bookings were rejected; "
         "4 the bookings could not be read; 5 the folder could not be written or locked; "
-        "6 the broker doesn't show what the folder holds.",
+        "6 the broker doesn't show what the folder holds; 7 the PACS can't be asked.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="sync | list | check")
+    commands = parser.add_subparsers(required=True, metavar="sync | list | status | check")
     for run, summary in (
         (_sync, "make the worklist equal to the calendar"),
         (_list, "show what the scanners see now"),
-        (_check, "check the configuration, the source, the folder and the broker"),
+        (_status, "show what was booked, is on the console, was scanned and arrived"),
+        (_check, "check the configuration, the source, the folder, the broker and the PACS"),
     ):
         command = commands.add_parser(run.__name__.lstrip("_"), help=summary, description=f"{summary}.")
         command.set_defaults(run=run)
@@ -64,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--only", choices=CHECKS, help="check just this")
         else:
             command.add_argument("--json", action="store_true", help="print one JSON object")
+        if run is _status:
+            command.add_argument(
+                "--exit-code", action="store_true", help="for Nagios: 0 all is well, 1 warning, 2 critical, 3 unknown"
+            )
         if run is _sync:
             command.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="stands in for today at the site")
             command.add_argument("--dry-run", action="store_true", help="say what would change; write nothing")
@@ -119,42 +131,44 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"entries": entries}, indent=2))
         return DONE
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from dicom_worklist import terminal  # noqa: PLC0415 - cron needs no tables
 
-    table = Table(title=f"{len(entries)} worklist entries", title_justify="left")
-    for heading, style in (
-        ("scanner", "bold cyan"),
-        ("start", "bold"),
-        ("patient name", "bold green"),
-        ("project", ""),
-        ("booked by", ""),
-        ("booking", "dim"),
-    ):
-        table.add_column(heading, style=style, overflow="fold")
-    for entry in entries:
-        texts = (
-            entry.get("ScheduledStationAETitle"),
-            _start(entry),
-            entry.get("PatientName"),
-            entry.get("RequestedProcedureDescription"),
-            entry.get("RequestingPhysician"),
-            entry.get("AccessionNumber"),
-        )
-        table.add_row(*(Text(printable(str(text or ""))) for text in texts))
-    # a pipe has no width: what reads it gets whole lines
-    Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+    terminal.show_entries(entries)
     return DONE
 
 
-def _start(entry: Mapping[str, object]) -> str:
-    """Return a DICOM date and time as people write them, or as they stand there."""
-    text = f"{entry.get('ScheduledProcedureStepStartDate')} {entry.get('ScheduledProcedureStepStartTime')}"
+def _status(options: argparse.Namespace) -> int:
+    """Tell what the last runs found; `--exit-code` is for Nagios, and for mail from cron."""
     try:
-        return datetime.strptime(text, "%Y%m%d %H%M%S").isoformat(" ", "minutes")  # noqa: DTZ007 - the site's own
-    except ValueError:
-        return text
+        overview = _overview(load(options.config))
+    except WorklistError as error:
+        if not options.exit_code:
+            raise
+        print(f"WORKLIST UNKNOWN - {error}")
+        return UNKNOWN
+    from dicom_worklist import terminal  # noqa: PLC0415 - cron needs no tables
+
+    if options.json:
+        print(json.dumps(overview.as_dict(), indent=2))
+    elif options.exit_code:
+        print(*terminal.plugin(overview), sep="\n")
+    else:
+        terminal.show_overview(overview)
+    return overview.level if options.exit_code else DONE
+
+
+def _overview(config: Config) -> "Overview":
+    from dicom_worklist import overview, state  # noqa: PLC0415
+
+    if config.status is None:
+        raise ConfigError("there is no section status: runs write down what they find only where status.state says")
+    try:
+        found = state.load(config.status.state)
+    except OSError as error:
+        raise FolderError(
+            f"status.state {config.status.state} can't be read: {error.strerror}; ask as the sync's user or root"
+        ) from error
+    return overview.overview(config, found, datetime.now(UTC))
 
 
 def _entries(config: Config) -> tuple[list[dict[str, object]], list[str]]:
@@ -178,7 +192,7 @@ def _entries(config: Config) -> tuple[list[dict[str, object]], list[str]]:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Check all four, and return the exit status of the first that fails."""
+    """Check each, and return the exit status of the first that fails."""
     from rich.console import Console  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -186,7 +200,7 @@ def _check(options: argparse.Namespace) -> int:
     config = load(options.config)
     failures: list[int] = []
     for what, look in CHECKS.items():
-        if options.only not in {None, what}:
+        if options.only not in {None, what} or (what == "pacs" and not (options.only or config.pacs)):
             continue
         try:
             verdict, said = Text("ok    ", "bold green"), look(config)
@@ -244,9 +258,19 @@ def _look_at_broker(config: Config) -> str:
     return f"{config.broker.host}:{config.broker.port} shows what the folder holds: {', '.join(counts)}"
 
 
+def _look_at_pacs(config: Config) -> str:
+    if config.pacs is None:
+        return "there is no section pacs, so none is asked what arrived"
+    from dicom_worklist import pacs  # noqa: PLC0415 - only where there is one
+
+    day = sync.today(config)
+    return f"{config.pacs.url} can be asked and has {len(pacs.studies(config.pacs, day, day))} studies of {day}"
+
+
 CHECKS: dict[str, Callable[[Config], str]] = {
     "configuration": _look_at_configuration,
     "source": _look_at_source,
     "folder": _look_at_folders,
     "broker": _look_at_broker,
+    "pacs": _look_at_pacs,
 }

@@ -15,6 +15,7 @@ from dicom_worklist.errors import ConfigError
 _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the quick one, where PyYAML has it
 T = TypeVar("T")
 Days = Annotated[int, msgspec.Meta(ge=0, le=366)]
+Minutes = Annotated[int, msgspec.Meta(ge=0, le=1440)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 # value representations of PS3.5 6.2: AE and CS as the standard has them, SH without what splits values
 AETitle = Annotated[str, msgspec.Meta(pattern=r"^(?! )[ -\[\]-~]{1,16}(?<! )\Z")]
@@ -75,6 +76,34 @@ class Broker(_Section, frozen=True):
     port: Port = 1234
 
 
+class Pacs(_Section, frozen=True):
+    """Where Orthanc is asked for its studies (its REST interface); `timeout` in seconds.
+
+    `ca_file` holds the certificates, as PEM text, that an `https` address is checked with; without it, the system's.
+    """
+
+    url: str
+    user: Annotated[str, msgspec.Meta(min_length=1)]
+    password_file: str
+    ca_file: str | None = None
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=60)] = 5
+
+
+class Status(_Section, frozen=True):
+    """Where each run says what it found, and when a booking counts as over; `session` and the others in minutes.
+
+    `state` is the file that `dicom-worklist status` reads, `page` a folder for the web page, `metrics` one for a node
+    exporter's textfile collector. An entry leaves the console `leave_after` the last image of its study; None: never.
+    """
+
+    state: str
+    page: str | None = None
+    metrics: str | None = None
+    session: Minutes = 60
+    missing_after: Minutes = 60
+    leave_after: Minutes | None = None
+
+
 class Config(_Section, frozen=True):
     """The whole file. `source` is a Source of dicom_worklist.sources."""
 
@@ -84,6 +113,8 @@ class Config(_Section, frozen=True):
     worklist: Worklist
     window: Window = Window()
     broker: Broker = Broker()
+    pacs: Pacs | None = None
+    status: Status | None = None
     attributes: dict[str, Any] = {}
 
     def folders(self) -> list[Path]:
@@ -161,6 +192,12 @@ def _check(config: Config) -> None:
         raise ConfigError(
             f"site.timezone {config.site.timezone!r} is no IANA time zone such as Europe/Amsterdam"
         ) from error
+    if config.pacs and not re.fullmatch(r"https?://[^\s/@]+(/[^\s?#]*)?", config.pacs.url):
+        raise ConfigError(
+            "pacs.url is no address of Orthanc: write http://host:port or https://host:port, no login in it"
+        )
+    if config.status and config.status.leave_after is not None and config.pacs is None:
+        raise ConfigError("status.leave_after needs the section pacs: only the PACS knows when a scan is done")
     templates.check(config.attributes, config.scanners)
     titles = [scanner.ae_title for scanner in config.scanners]
     if twice := sorted({title for title in titles if titles.count(title) > 1}):

@@ -31,5 +31,11 @@ class BrokerError(WorklistError):
     exit_status = 6
 
 
+class PacsError(WorklistError):
+    """The PACS can't be asked for its studies; the worklist does without."""
+
+    exit_status = 7
+
+
 class Rejected(Exception):  # noqa: N818 - a verdict on one booking, not a failure of the run
     """The booking can't become a worklist entry; the message is the reason."""

@@ -15,6 +15,7 @@ from dicom_worklist.config import Config, Scanner
 from dicom_worklist.entry import Entry, describe
 from dicom_worklist.errors import ConfigError, FolderError, Rejected, SourceError
 from dicom_worklist.seal import is_sealed
+from dicom_worklist.watch import Watch, watch
 
 #: A row of the calendar, and the scanner that it is for.
 Scheduled = tuple[Row, Scanner]
@@ -90,13 +91,22 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
         FolderError: a folder can't be written or locked; nothing was changed.
     """
     report = Report(day or today(config))
+    # another day's entries are for a moment: page and metrics go on telling today
+    with watch(config, report.day, record=not dry_run and report.day == today(config)) as watching:
+        _run(config, report, watching, dry_run=dry_run, track=track)
+    if watching:
+        report.warnings += watching.failures
+    return report
+
+
+def _run(config: Config, report: Report, watching: Watch | None, *, dry_run: bool, track: folders.Track) -> None:
     timeout = config.worklist.lock_timeout
     with ExitStack() as stack:
         # held while the calendar is read, so that a slower run can't put an older state over a newer one
         for folder in config.folders():
             stack.enter_context(folders.one_writer(folder, timeout))
         try:
-            scheduled = _scheduled(config, report)
+            scheduled = _scheduled(config, report, watching)
         except SourceError as error:
             if not dry_run:
                 try:
@@ -105,7 +115,7 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
                     raise SourceError(f"{error}. Besides, {also}") from error
             raise
         present = {folder.name: folders.Ours(folder) for folder in config.folders()}
-        wanted = _wanted(config, scheduled, present, report)
+        wanted = _wanted(config, scheduled, present, report, watching)
         pending: dict[Path, folders.Changes] = {}
         for folder in config.folders():
             changes = folders.compare(present[folder.name], wanted[folder.name])
@@ -118,9 +128,9 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
             report.after |= {f"{folder.name}/{name}": content for name, content in changes.after.items()}
         if not dry_run:
             folders.apply(pending, timeout, track)
-    if report.removed and not (report.published or report.updated or report.unchanged):
+    left = watching.left if watching else 0
+    if report.removed and not (report.published or report.updated or report.unchanged or left):
         report.warnings.append("the worklist is empty now: the calendar has no booking for any scanner in these days")
-    return report
 
 
 def _window(config: Config, day: date) -> tuple[date, date]:
@@ -164,7 +174,11 @@ def _expire(config: Config, day: date, track: folders.Track) -> None:
 
 
 def _wanted(
-    config: Config, scheduled: list[Scheduled], present: Mapping[str, Mapping[str, bytes | None]], report: Report
+    config: Config,
+    scheduled: list[Scheduled],
+    present: Mapping[str, Mapping[str, bytes | None]],
+    report: Report,
+    watching: Watch | None,
 ) -> dict[str, dict[str, bytes | None]]:
     """Return worklist → file name → content, None for what is there already; bookings that have none are reported.
 
@@ -176,11 +190,14 @@ def _wanted(
         row, scanner = scheduled.pop()
         booking_id = text(row, "booking_id")
         try:
-            entry, warnings = describe(read_booking(row), scanner, config.site, config.attributes)
+            booking = read_booking(row)
+            entry, warnings = describe(booking, scanner, config.site, config.attributes)
             name = folders.file_name(booking_id, scanner.ae_title)
+            if watching and not watching.book(row, entry, booking.start, in_window=True):
+                continue
             content = _content(entry, present[scanner.worklist].get(name))
         except Rejected as rejected:
-            report.rejected.append({"booking_id": printable(booking_id), "reason": str(rejected)})
+            _reject(row, scanner, str(rejected), report, watching)
             continue
         report.warnings += [f"booking {printable(booking_id)}: {warning}" for warning in warnings]
         wanted[scanner.worklist][name] = content
@@ -196,15 +213,18 @@ def _content(entry: Entry, old: bytes | None) -> bytes | None:
     return dataset.encode(entry)
 
 
-def _scheduled(config: Config, report: Report) -> list[Scheduled]:
+def _scheduled(config: Config, report: Report, watching: Watch | None) -> list[Scheduled]:
     """Return the bookings that count, of the window, each with its one scanner; others are reported.
 
     Raises:
         SourceError: they can't be read.
     """
     first_day, last_day = _window(config, report.day)
+    asked = (
+        (min(first_day, watching.first_day), max(last_day, watching.last_day)) if watching else (first_day, last_day)
+    )
     scheduled: list[Scheduled] = []
-    for row in config.source.rows(first_day, last_day):
+    for row in config.source.rows(*asked):
         if not counts(row):
             continue
         lab = text(row, "lab")
@@ -213,25 +233,44 @@ def _scheduled(config: Config, report: Report) -> list[Scheduled]:
             continue
         try:
             if not first_day <= read_date(row) <= last_day:
+                if watching and len(scanners) == 1:
+                    _look(row, scanners[0], config, watching)
                 continue
             if len(scanners) > 1:
                 titles = " and ".join(scanner.ae_title for scanner in scanners)
                 raise Rejected(f"lab {lab!r} matches the scanners {titles}: narrow scanners[].lab")
         except Rejected as rejected:
-            report.rejected.append({"booking_id": printable(text(row, "booking_id")), "reason": str(rejected)})
+            _reject(row, scanners[0] if len(scanners) == 1 else None, str(rejected), report, watching)
             continue
         scheduled.append((row, scanners[0]))
     times = Counter(text(row, "booking_id") for row, _ in scheduled)
-    report.rejected += [
-        {"booking_id": printable(booking_id), "reason": f"the calendar has {count} bookings with this booking_id"}
-        for booking_id, count in times.items()
-        if count > 1 and booking_id
-    ]
-    return [
-        (row, scanner)
-        for row, scanner in scheduled
-        if times[text(row, "booking_id")] == 1 or not text(row, "booking_id")
-    ]
+    once: list[Scheduled] = []
+    for row, scanner in scheduled:
+        booking_id = text(row, "booking_id")
+        if not booking_id or times[booking_id] == 1:
+            once.append((row, scanner))
+        elif times[booking_id] > 1:  # told at the first of them
+            reason = f"the calendar has {times[booking_id]} bookings with this booking_id"
+            _reject(row, scanner, reason, report, watching)
+            times[booking_id] = 0
+    return once
+
+
+def _look(row: Row, scanner: Scanner, config: Config, watching: Watch) -> None:
+    """Take note of a booking of a day that the worklist doesn't have."""
+    try:
+        booking = read_booking(row)
+        entry, _ = describe(booking, scanner, config.site, config.attributes)
+    except Rejected as rejected:
+        watching.reject(row, scanner, str(rejected))
+    else:
+        watching.book(row, entry, booking.start, in_window=False)
+
+
+def _reject(row: Row, scanner: Scanner | None, reason: str, report: Report, watching: Watch | None) -> None:
+    report.rejected.append({"booking_id": printable(text(row, "booking_id")), "reason": reason})
+    if watching:
+        watching.reject(row, scanner, reason)
 
 
 def _published(name: str) -> Published:

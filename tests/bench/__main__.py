@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 import live
-from bench import deploy, queries, stores, sync
+from bench import deploy, queries, reconcile, stores, sync
 from bench.measure import Row
 
 
@@ -16,6 +16,7 @@ def rows(stack: ExitStack) -> Iterator[Row]:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
     folder.chmod(0o755)
     yield from sync.rows(folder)
+    yield from reconcile.rows()
     database = live.BookingDatabase()
     stack.callback(database.remove)
     database.clear()

@@ -75,6 +75,21 @@ CASES = {
     "a network with an address's last number": Case(
         "wlmscpfs", {"wlmscpfs_allowed_addresses": ["192.0.2.7/24"]}, ("192.0.2.7/24", "192.0.2.0/24")
     ),
+    "a second login that is the first": Case(
+        "orthanc", {"orthanc_reader_user": "admin"}, ("orthanc_reader_user", "admin", "different names")
+    ),
+    "a second login with a name that is none": Case(
+        "orthanc", {"orthanc_reader_user": "reader' or '"}, ("orthanc_reader_user \"reader' or '", "letters, digits")
+    ),
+    "a second login's password that YAML takes for a number": Case(
+        "orthanc", {"orthanc_reader_password": 12345678}, ("orthanc_reader_password", "quotes")
+    ),
+    "a PACS's password that YAML takes for a number": Case(
+        "worklist_sync", {"worklist_sync_pacs_password": 12345678}, ("worklist_sync_pacs_password", "quotes")
+    ),
+    "a PACS's address that is none": Case(
+        "worklist_sync", {"worklist_sync_pacs_url": "pacs.example:8042"}, ("pacs.url", "worklist_sync_pacs_url")
+    ),
     "a password that YAML takes for a number": Case(
         "orthanc", {"orthanc_admin_password": 12345678}, ("orthanc_admin_password", "quotes")
     ),

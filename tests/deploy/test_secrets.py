@@ -33,9 +33,11 @@ ENGINE = docker.from_env()
 #: The files that keep a password, which only their readers can read.
 KEPT = {
     Path(V["orthanc_config_dir"]) / "admin.password",
+    Path(V["orthanc_config_dir"]) / "reader.password",
     Path(V["orthanc_config_dir"]) / "orthanc.json",
     Path(V["orthanc_config_dir"]) / "health.curlrc",
     Path(V["worklist_sync_config_dir"]) / "booking-db.password",
+    Path(V["worklist_sync_config_dir"]) / "pacs.password",
 }
 #: Where else a deployment could leave something.
 FOLDERS = [live.ROOT, *map(Path, ("/etc", "/tmp", "/var/tmp", "/var/log")), Path.home() / ".ansible"]
@@ -161,12 +163,18 @@ class Rotation:
 
     old_login: str
     login: str
+    reader: str
     booking: str
     since: float
     preview: live.Played
     done: live.Played
     started: dict[str, str]
     processes: set[bytes]
+
+    @property
+    def secrets(self) -> list[str]:
+        """All that are new."""
+        return [self.login, self.reader, self.booking]
 
 
 def started() -> dict[str, str]:
@@ -180,10 +188,14 @@ def rotation(
 ) -> Iterator[Rotation]:
     """New passwords in a vault, and a run: with everything that Ansible can tell, and with diffs."""
     folder = tmp_path_factory.mktemp("vault")
-    old, login, booking = live.Site().login[1], new_secret(), new_secret()
+    old, login, reader, booking = live.Site().login[1], new_secret(), new_secret(), new_secret()
     key, vault = folder / "vault.password", folder / "vault.yml"
     key.write_text(secrets.token_hex())
-    variables = {"orthanc_admin_password": login, "worklist_sync_source_password": booking}
+    variables = {
+        "orthanc_admin_password": login,
+        "orthanc_reader_password": reader,
+        "worklist_sync_source_password": booking,
+    }
     encrypt: list[str | Path] = [live.BIN / "ansible-vault", "encrypt", "--vault-password-file", key, "--output", vault]
     subprocess.run(encrypt, input=yaml.safe_dump(variables), text=True, check=True, capture_output=True, timeout=60)
     options = [
@@ -202,17 +214,18 @@ def rotation(
         preview = live.play("site.yml", *options, "--check", *live.UNVERIFIED)
         booking_database.do("ALTER USER dicomdf IDENTIFIED BY %s", booking)
         done = live.play("site.yml", *options)
-    yield Rotation(old, login, booking, since, preview, done, before, processes.seen)
+    yield Rotation(old, login, reader, booking, since, preview, done, before, processes.seen)
     # as the inventory has it, for the tests that follow
     booking_database.do("ALTER USER dicomdf IDENTIFIED BY %s", live.PASSWORD)
     (Path(V["worklist_sync_config_dir"]) / "booking-db.password").write_text(f"{live.PASSWORD}\n")
 
 
 def test_the_deployment_showed_no_password(deployment: live.Deployment, site: live.Site) -> None:
-    """Neither the one that was given nor the one that was generated."""
+    """Neither the one that was given nor those that were generated."""
+    reader = (Path(V["orthanc_config_dir"]) / "reader.password").read_text().strip()
     shown = [deployment.preview.output, deployment.first.output, deployment.second.output]
     assert search(
-        [live.PASSWORD, site.login[1]], iter([("output", [text.encode() for text in shown])]),
+        [live.PASSWORD, site.login[1], reader], iter([("output", [text.encode() for text in shown])]),
         of_docker(site_containers()),
     ) == set()  # fmt: skip
 
@@ -221,12 +234,13 @@ def test_rotating_a_password_is_a_variable_and_a_run(rotation: Rotation, site: l
     assert rotation.preview.status == 0, rotation.preview.output
     assert rotation.done.status == 0, rotation.done.output
     assert {task for task, _ in rotation.done.changes} == {
-        "orthanc : Keep the given password",
+        "orthanc : Keep the given passwords",
         "orthanc : Write Orthanc's configuration",
         "orthanc : Write the health check's login",
         "docker_host : See whether the container is older than its configuration",
         "orthanc : Restart Orthanc",
         "worklist_sync : Write the password of the booking database",
+        "worklist_sync : Write the password of the PACS's reader",
     }
     assert rotation.preview.changes == rotation.done.changes
     now = started()
@@ -234,6 +248,9 @@ def test_rotating_a_password_is_a_variable_and_a_run(rotation: Rotation, site: l
     for password, status in ((rotation.old_login, 401), (rotation.login, 200)):
         answer = requests.get(f"{site.orthanc_url}/system", auth=("admin", password), timeout=10)
         assert answer.status_code == status
+    question, reader = {"Level": "Study", "Query": {}}, ("worklist-reader", rotation.reader)
+    found = requests.post(f"{site.orthanc_url}/tools/find", json=question, auth=reader, timeout=10)
+    assert found.status_code == 200
     assert site.run("check", "-c", str(site.config), "--only", "source").returncode == 0
 
 
@@ -245,7 +262,7 @@ def test_no_password_is_anywhere_but_where_it_is_read(rotation: Rotation, site: 
     if shutil.which("journalctl"):
         journal = ["journalctl", "--no-pager", "--since", f"@{int(rotation.since)}"]
         told.append(("the journal", [subprocess.run(journal, capture_output=True, check=False).stdout]))
-    found = search([rotation.login, rotation.booking], iter(told), of_docker(site_containers()), files(rotation.since))
+    found = search(rotation.secrets, iter(told), of_docker(site_containers()), files(rotation.since))
     assert leaks(found) == set()
     assert found == set(map(str, KEPT))  # so the search isn't blind
 
@@ -356,6 +373,6 @@ def test_a_file_of_passwords_that_others_can_read_is_found(rotation: Rotation, p
     mode = path.stat().st_mode
     try:
         path.chmod(0o644)
-        assert leaks(search([rotation.login, rotation.booking], files(rotation.since, [path.parent]))) == {str(path)}
+        assert leaks(search(rotation.secrets, files(rotation.since, [path.parent]))) == {str(path)}
     finally:
         path.chmod(mode)

@@ -5,7 +5,9 @@ import pwd
 import stat
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import docker
 import requests
 from pydicom import dcmread
 
@@ -36,7 +38,10 @@ def test_secrets_are_files_that_only_their_readers_read(site: live.Site) -> None
     expected = {
         Path(V["worklist_sync_config_dir"]) / "config.yml": ("root", 0o640),
         Path(V["worklist_sync_config_dir"]) / "booking-db.password": (V["worklist_sync_user"], 0o600),
+        Path(V["worklist_sync_config_dir"]) / "pacs.password": (V["worklist_sync_user"], 0o600),
         Path(V["orthanc_config_dir"]) / "admin.password": ("root", 0o600),
+        Path(V["orthanc_config_dir"]) / "reader.password": ("root", 0o600),
+        Path(V["orthanc_config_dir"]) / "reader.lua": ("root", 0o640),
         Path(V["orthanc_config_dir"]) / "orthanc.json": ("root", 0o640),
     }
     for path, (owner, mode) in expected.items():
@@ -73,6 +78,85 @@ def test_orthanc_asks_for_a_login(site: live.Site) -> None:
     plugins = site.orthanc("/plugins").json()
     assert {"dicom-web", "serve-folders", "web-viewer"} <= set(plugins)
     assert site.orthanc("/dicom-web/studies").status_code == 200
+
+
+def as_reader(site: live.Site, method: str, path: str, **options: Any) -> requests.Response:
+    """Ask Orthanc with its second login; the path goes out as it is written."""
+    login = ("worklist-reader", (Path(V["orthanc_config_dir"]) / "reader.password").read_text().strip())
+    with requests.Session() as session:
+        session.trust_env = False
+        request = session.prepare_request(
+            requests.Request(method, site.orthanc_url, auth=login, json={"Level": "Study", "Query": {}}, **options)
+        )
+        request.url = site.orthanc_url + path
+        return session.send(request, timeout=10)
+
+
+def test_the_second_login_may_find_studies_read_metrics_and_nothing_else(site: live.Site, tmp_path: Path) -> None:
+    assert live.storescu("PRISMA", live.synthetic_image(tmp_path / "image.dcm")) == 0
+    (instance,) = site.orthanc("/instances").json()
+    (study,) = site.orthanc("/studies").json()
+    try:
+        assert as_reader(site, "POST", "/tools/find").json() == [study]
+        assert "orthanc_count_studies 1" in as_reader(site, "GET", "/tools/metrics-prometheus").text
+        refused = [
+            *(("GET", path) for path in ("/", "/system", "/instances", f"/instances/{instance}/file", "/tools/find")),
+            *(
+                ("GET", path)
+                for path in (
+                    "/tools/metrics",
+                    "/tools/metrics-prometheus/",
+                    "/app/explorer.html",
+                    "/dicom-web/studies",
+                    "/worklist/index.html",
+                )
+            ),
+            *(("DELETE", path) for path in (f"/studies/{study}", f"/instances/{instance}", "/tools/find")),
+            *(("PUT", path) for path in (f"/studies/{study}/metadata/4000", "/tools/log-level", "/tools/find")),
+            *(("POST", path) for path in ("/tools/find/", "/tools/find/x", "/tools/find/../lookup", "/tools/find%2f")),
+            *(("POST", path) for path in ("/tools/lookup", "/tools/execute-script", f"/studies/{study}/anonymize")),
+            *(("POST", path) for path in ("/instances", "/dicom-web/studies", "/tools/Find")),
+        ]
+        for method, path in refused:
+            assert as_reader(site, method, path).status_code == 403, (method, path)
+        for method in ("PUT", "DELETE"):  # Orthanc acts on the header's method
+            faked = as_reader(site, "POST", "/tools/find", headers={"X-HTTP-Method-Override": method})
+            assert faked.status_code == 403, method
+        assert site.orthanc("/instances").json() == [instance]
+    finally:
+        site.orthanc(f"/instances/{instance}", method="DELETE")
+
+
+def test_the_page_is_shown_to_the_administrator_and_to_nobody_else(site: live.Site) -> None:
+    folder = Path(V["orthanc_page_dir"])
+    site.run("sync", "-c", str(site.config))
+    page = folder / "index.html"
+    status = folder.stat()
+    assert pwd.getpwuid(status.st_uid).pw_name == pwd.getpwuid(page.stat().st_uid).pw_name == V["worklist_sync_user"]
+    assert grp.getgrgid(status.st_gid).gr_name == grp.getgrgid(page.stat().st_gid).gr_name == V["orthanc_user"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, page)] == [0o2750, 0o640]
+    answer = site.orthanc("/worklist/index.html")
+    assert (answer.status_code, answer.content) == (200, page.read_bytes())
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert "no-store" in answer.headers["Cache-Control"]  # so nobody sees a page of before
+    assert requests.get(f"{site.orthanc_url}/worklist/index.html", timeout=10).status_code == 401
+
+
+def test_the_container_can_write_neither_the_page_nor_what_the_second_login_may(site: live.Site) -> None:
+    container = docker.from_env().containers.get(V["orthanc_container_name"])
+    writer = str(pwd.getpwnam(V["worklist_sync_user"]).pw_uid)
+    for path, owner in (("/srv/page", writer), ("/srv/page/index.html", writer), ("/etc/orthanc-pacs/reader.lua", "0")):
+        assert container.exec_run(["test", "-r", path]).exit_code == 0, path
+        assert container.exec_run(["test", "-w", path], user=owner).exit_code != 0, path
+
+
+def test_the_metrics_are_written_where_a_node_exporter_reads_them(site: live.Site) -> None:
+    metrics = Path(V["worklist_sync_metrics_dir"]) / "dicom_worklist.prom"
+    site.run("sync", "-c", str(site.config))
+    before = metrics.stat()
+    site.run("sync", "-c", str(site.config))
+    assert stat.S_IMODE(before.st_mode) == 0o644
+    assert metrics.stat().st_ino != before.st_ino  # it is written anew
 
 
 def test_sync_yml_publishes_another_day_and_previews_it(

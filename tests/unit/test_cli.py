@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  # type: ignore[attr-defined]
 
-from dicom_worklist import __version__, cli
+from dicom_worklist import __version__, cli, sync
+from dicom_worklist.config import load
 from kit import (
     DAY,
     PRISMA,
@@ -278,7 +279,83 @@ def test_list_of_an_empty_worklist_says_so(configure: Configure, run: Any) -> No
     assert "0 worklist entries" in run("list", "-c", configure()).out
 
 
+# --- status ---
+
+
+@pytest.fixture
+def watched(configure: Configure, tmp_path: Path) -> Path:
+    return configure({"status.state": str(tmp_path / "status.json")})
+
+
+def test_status_shows_today_as_a_table(calendar: Calendar, watched: Path, run: Any) -> None:
+    today = sync.today(load(watched)).isoformat()
+    calendar.book(1, day=today)
+    calendar.book(2, "7-x", day=today, lab=SKYRA)
+    run("sync", "-c", watched)
+    done = run("status", "-c", watched)
+    assert (done.status, done.err) == (0, "")
+    assert re.search(r"PRISMA .*09:00 .*(scheduled|missing) .*shown .*3010000.01_sub-007_ses-01 .* 1 ", done.out)
+    assert re.search(r"SKYRA .*rejected .*not shown .*subject_session '7-x'", done.out)
+    assert "CRITICAL" in done.out
+
+
+def test_status_json_is_one_object(calendar: Calendar, watched: Path, run: Any) -> None:
+    calendar.book(1, day=sync.today(load(watched)).isoformat())
+    run("sync", "-c", watched)
+    told = run("status", "-c", watched, "--json").json
+    assert (told["level"], told["site"], told["frozen"], told["pacs"]) == ("OK", "DCCN", None, False)
+    assert [lane["ae_title"] for lane in told["today"]["lanes"]] == ["PRISMA", "PRISMAFIT", "SKYRA"]
+    (line,) = told["today"]["lanes"][0]["lines"]
+    assert (line["state"], line["booked"]["booking_id"], line["booked"]["on_console"]) == ("scheduled", "1", True)
+
+
+def test_status_for_nagios_is_its_plugins_exit_code_and_line(
+    calendar: Calendar, watched: Path, run: Any, tmp_path: Path
+) -> None:
+    done = run("status", "-c", watched, "--exit-code")
+    assert (done.status, done.out.split(" - ")[0]) == (2, "WORKLIST CRITICAL"), "there was no run"
+    run("sync", "-c", watched)
+    done = run("status", "-c", watched, "--exit-code")
+    assert (done.status, done.out.split(" - ")[0]) == (0, "WORKLIST OK")
+    calendar.path.unlink()
+    assert run("sync", "-c", watched).status == 4
+    done = run("status", "-c", watched, "--exit-code")
+    assert (done.status, done.out.splitlines()[0]) == (2, done.out.strip())
+    assert "The list is frozen since" in done.out
+    (tmp_path / "status.json").unlink()
+    (tmp_path / "status.json").mkdir()
+    done = run("status", "-c", watched, "--exit-code")
+    assert (done.status, done.out.split(" - ")[0]) == (3, "WORKLIST UNKNOWN")
+    assert run("status", "-c", watched).status == 5
+
+
+def test_status_without_its_section_is_2_and_for_nagios_unknown(configure: Configure, run: Any) -> None:
+    done = run("status", "-c", configure())
+    assert (done.status, "no section status" in done.err) == (2, True)
+    assert run("status", "-c", configure(), "--exit-code").status == 3
+
+
+def test_status_prints_no_control_code(calendar: Calendar, watched: Path, run: Any) -> None:
+    calendar.add_project("3010000.02", "a\x1b[31mtitle\x07\u202e")
+    calendar.book("2\x1b", "7-\x1b[0m", day=sync.today(load(watched)).isoformat(), project="3010000.02")
+    run("sync", "-c", watched)
+    for options in ((), ("--exit-code",), ("--json",)):
+        done = run("status", "-c", watched, *options)
+        assert done.out
+        assert not CONTROL.search(done.out)
+
+
 # --- check ---
+
+
+def test_check_tells_of_a_pacs_that_can_not_be_asked(
+    configure: Configure, closed_port: int, run: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    changes = {"url": f"http://127.0.0.1:{closed_port}", "user": "reader", "password_file": str(tmp_path / "password")}
+    done = run("check", "-c", configure({"pacs": changes}), "--only", "pacs")
+    assert done.status == 7
+    assert done.out.startswith(f"FAILED pacs: Orthanc at http://127.0.0.1:{closed_port} can't be asked")
 
 
 def test_check_says_of_each_that_it_is_ok(

@@ -55,8 +55,11 @@ def test_a_lab_of_the_longer_name_is_not_the_shorter_one_s(configure: Configure)
 
 @pytest.mark.parametrize(
     "place",
-    ["lbas", "site.lbas", "source.lbas", "window.lbas", "scanners.0.lbas", "worklist.lbas", "broker.lbas"],
-)
+    [
+        "lbas", "site.lbas", "source.lbas", "window.lbas", "scanners.0.lbas", "worklist.lbas", "broker.lbas",
+        "pacs.lbas", "status.lbas",
+    ],
+)  # fmt: skip
 def test_an_unknown_key_is_named_with_its_place(place: str, configure: Configure) -> None:
     said = error_of(configure({place: "x"}))
     section = place.rpartition(".")[0].replace("scanners.0", "scanners[0]")
@@ -77,6 +80,50 @@ def test_a_password_in_the_file_is_refused_and_not_shown(configure: Configure) -
 )  # fmt: skip
 def test_a_missing_key_is_named(place: str, configure: Configure) -> None:
     assert place.rpartition(".")[2] in error_of(configure({place: ABSENT}))
+
+
+PACS = {"url": "http://127.0.0.1:8042", "user": "reader", "password_file": "/etc/dicom-worklist/pacs.password"}
+
+
+def test_defaults_of_pacs_and_status(configure: Configure) -> None:
+    assert (load(configure()).pacs, load(configure()).status) == (None, None)
+    config = load(configure({"pacs": PACS, "status": {"state": "/var/lib/dicom-worklist/status.json"}}))
+    assert config.pacs
+    assert config.status
+    assert (config.pacs.ca_file, config.pacs.timeout) == (None, 5)
+    assert (config.status.page, config.status.metrics) == (None, None)
+    assert (config.status.session, config.status.missing_after, config.status.leave_after) == (60, 60, None)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("pacs.url", "127.0.0.1:8042"),
+        ("pacs.url", "ftp://pacs.example.org"),
+        ("pacs.url", "http://admin:secret@pacs.example.org"),
+        ("pacs.url", "http://pacs.example.org/?a=b"),
+        ("pacs.user", ""),
+        ("pacs.password_file", ABSENT),
+        ("pacs.timeout", 0),
+        ("pacs.timeout", 61),
+        ("status.state", ABSENT),
+        ("status.page", 5),
+        ("status.session", -1),
+        ("status.missing_after", 1441),
+        ("status.leave_after", "60"),
+    ],
+)
+def test_a_wrong_value_of_pacs_or_status_is_named(place: str, value: object, configure: Configure) -> None:
+    changes: dict[str, object] = {"pacs": dict(PACS), "status": {"state": "/var/lib/dicom-worklist/status.json"}}
+    section, _, key = place.partition(".")
+    said = error_of(configure({**changes, place: value}))
+    assert section in said
+    assert key in said
+
+
+def test_entries_can_not_leave_without_a_pacs_that_says_when(configure: Configure) -> None:
+    said = error_of(configure({"status": {"state": "/var/lib/status.json", "leave_after": 60}}))
+    assert "status.leave_after needs the section pacs" in said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""Metrics for Prometheus: a file that a node exporter's textfile collector reads. No word of a patient is in it."""
+
+from datetime import datetime
+from pathlib import Path
+
+from dicom_worklist import files
+from dicom_worklist.overview import Overview
+from dicom_worklist.reconcile import State
+from dicom_worklist.state import Found
+
+
+def write(folder: Path, overview: Overview, found: Found) -> None:
+    """Write `dicom_worklist.prom` into the folder, for everybody to read.
+
+    Raises:
+        OSError: it can't be written; what was there stays.
+    """
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415 - a site without pays nothing
+
+    registry = CollectorRegistry()
+
+    def tell(name: str, value: float, what: str) -> None:
+        Gauge(f"dicom_worklist_{name}", what, registry=registry).set(value)
+
+    bookings = Gauge(
+        "dicom_worklist_bookings", "Bookings of today, by scanner and state.", ["ae_title", "state"], registry=registry
+    )
+    for lane in overview.today.lanes:
+        for state in State:
+            bookings.labels(lane.ae_title, state.name.lower()).set(sum(line.state is state for line in lane.lines))
+
+    lines = [*overview.yesterday.lines, *overview.today.lines]
+    unscheduled = [*overview.yesterday.unscheduled, *overview.today.unscheduled]
+    odd = sum(len(line.studies) for line in lines if line.oddities) + sum(bool(one.hint) for one in unscheduled)
+    tell("rejected_bookings", overview.today.counts[State.REJECTED], "Bookings of today that are not on the console.")
+    tell(
+        "missing_bookings",
+        sum(line.state is State.MISSING for line in lines),
+        "Bookings of yesterday and today whose images are missing.",
+    )
+    tell("odd_studies", odd, "Studies of yesterday and today that don't fit their booking, or may be of one.")
+    tell("unscheduled_studies", len(unscheduled), "Studies of yesterday and today that are of no booking.")
+
+    tell("last_success_timestamp_seconds", _seconds(found.good), "When the last good run ended; 0: never.")
+    tell("last_run_timestamp_seconds", _seconds(found.began), "When the last run began, good or not; 0: never.")
+    tell("last_run_duration_seconds", found.seconds, "How long the last run took.")
+    tell("last_run_success", found.began is not None and not found.failure, "Whether the last run published: 1, or 0.")
+    if overview.pacs:
+        tell("pacs_last_success_timestamp_seconds", _seconds(found.asked), "When the PACS last answered; 0: never.")
+
+    files.replace(folder / "dicom_worklist.prom", generate_latest(registry), 0o644)
+
+
+def _seconds(when: datetime | None) -> float:
+    return when.timestamp() if when else 0

@@ -1,0 +1,164 @@
+"""How the worklist and the overview look in a terminal, or in a pipe."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dicom_worklist.booking import printable
+from dicom_worklist.overview import Day, Level, Overview, spell
+from dicom_worklist.reconcile import Line, State, Unscheduled
+
+LEVELS = {Level.OK: "bold green", Level.WARNING: "bold yellow", Level.CRITICAL: "bold red"}
+STATES = {
+    State.SCHEDULED: "cyan",
+    State.IN_PROGRESS: "bold blue",
+    State.ARRIVED: "bold green",
+    State.MISSING: "bold yellow",
+    State.REJECTED: "bold red",
+}
+
+
+def show_entries(entries: Sequence[Mapping[str, object]]) -> None:
+    """Print worklist entries, keyword → value, as a table."""
+    headings = {
+        "scanner": "bold cyan",
+        "start": "bold",
+        "patient name": "bold green",
+        "project": "",
+        "booked by": "",
+        "booking": "dim",
+    }
+    rows = (
+        (
+            entry.get("ScheduledStationAETitle"),
+            _start(entry),
+            entry.get("PatientName"),
+            entry.get("RequestedProcedureDescription"),
+            entry.get("RequestingPhysician"),
+            entry.get("AccessionNumber"),
+        )
+        for entry in entries
+    )
+    _console().print(_table(f"{len(entries)} worklist entries", headings, rows))
+
+
+def show_overview(overview: Overview) -> None:
+    """Print what is wrong, and today scanner by scanner."""
+    console = _console()
+    console.print(Text(f"{printable(overview.site)}, {overview.now:%Y-%m-%d %H:%M %Z}", "bold"))
+    for problem in overview.problems:
+        console.print(Text(f"{problem.level.name:8}", LEVELS[problem.level]), Text(printable(problem.text)))
+    console.print(Text(summary(overview), LEVELS[overview.level]))
+    for day in (overview.yesterday, overview.today, overview.tomorrow):
+        if day is overview.today or day.lines or day.unscheduled:
+            name = {overview.yesterday.day: "yesterday", overview.today.day: "today"}.get(day.day, "tomorrow")
+            console.print(_day(day, f"{name}, {day.day}: {counted(day)}"))
+
+
+def summary(overview: Overview) -> str:
+    """Return in one line how things are."""
+    good = f"last good run {overview.good:%Y-%m-%d %H:%M:%S}" if overview.good else "no good run yet"
+    if overview.frozen is not None:
+        good += f", frozen for {spell(overview.frozen)}"
+    pacs = "no PACS is asked"
+    if overview.pacs:
+        pacs = (
+            f"PACS answered {overview.asked:%Y-%m-%d %H:%M:%S}" if overview.asked else "the PACS has not answered yet"
+        )
+    return f"{overview.level.name}: {good}; {pacs}; today {counted(overview.today)}"
+
+
+def plugin(overview: Overview) -> Iterator[str]:
+    """Return the lines of a Nagios plug-in: the first says how things are, the others what is wrong."""
+    first = overview.problems[0].text if overview.problems else summary(overview).partition(": ")[2]
+    yield f"WORKLIST {overview.level.name} - {printable(first)}"
+    for problem in overview.problems[1:]:
+        yield f"{problem.level.name}: {printable(problem.text)}"
+
+
+def counted(day: Day) -> str:
+    """Return how many bookings of a day are in which state."""
+    states = [f"{count} {state}" for state, count in day.counts.items() if count]
+    states += [f"{len(day.unscheduled)} studies of no booking"] if day.unscheduled else []
+    return ", ".join(states) or "nothing booked"
+
+
+def _day(day: Day, title: str) -> Table:
+    headings = {
+        "scanner": "bold cyan",
+        "start": "bold",
+        "state": "",
+        "console": "",
+        "patient name": "bold",
+        "series": "",
+        "images": "",
+        "booking": "dim",
+        "remarks": "",
+    }
+    table = _table(title, headings, [])
+    for line in day.lines:
+        table.add_row(*map(_text, _cells(line)))
+    for one in day.unscheduled:
+        table.add_row(*map(_text, _unscheduled(one)))
+    return table
+
+
+def _cells(line: Line) -> tuple[object, ...]:
+    booked = line.booked
+    return (
+        booked.ae_title,
+        f"{booked.start:%H:%M}" if booked.start else "",
+        Text(line.state, STATES[line.state]),
+        "shown" if booked.on_console else "not shown",
+        booked.patient_name,
+        line.series or "",
+        line.instances or "",
+        booked.booking_id,
+        " ".join([booked.reason] if booked.reason else line.oddities),
+    )
+
+
+def _unscheduled(one: Unscheduled) -> tuple[object, ...]:
+    study = one.study
+    return (
+        ", ".join(study.ae_titles),
+        f"{study.start:%H:%M}" if study.start else "",
+        Text("unscheduled", "bold magenta"),
+        "",
+        study.patient_name,
+        study.series,
+        study.instances,
+        "",
+        f"PatientID {study.patient_id}. {one.hint}",
+    )
+
+
+def _table(title: str, headings: Mapping[str, str], rows: Iterable[Iterable[object]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading, style in headings.items():
+        table.add_column(heading, style=style, overflow="fold")
+    for row in rows:
+        table.add_row(*map(_text, row))
+    return table
+
+
+def _text(value: object) -> Text:
+    return value if isinstance(value, Text) else Text(printable(str(value or "")))
+
+
+def _start(entry: Mapping[str, object]) -> str:
+    """Return a DICOM date and time as people write them, or as they stand there."""
+    text = f"{entry.get('ScheduledProcedureStepStartDate')} {entry.get('ScheduledProcedureStepStartTime')}"
+    try:
+        return datetime.strptime(text, "%Y%m%d %H%M%S").isoformat(" ", "minutes")  # noqa: DTZ007 - the site's own
+    except ValueError:
+        return text
+
+
+def _console() -> Console:
+    # a pipe has no width: what reads it gets whole lines
+    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)

@@ -1,0 +1,69 @@
+"""The page in Chromium, behind Orthanc's real login."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+import browser
+import live
+import sample
+from browser import Scheme, Visitor
+from dicom_worklist import page
+
+RICH = sample.rich()
+#: What of everything can be read, wherever it is opened: each state, each oddity, each day, what is wrong.
+TEXTS = [
+    "Worklist of DCCN", "the list is frozen for 2 hours 5 minutes", "not since", "it is renewed every minute",
+    "1 in progress", "2 rejected", "on the console", "6 series, 1184 images", "study 2 in Orthanc",
+    "There are 2 studies for this booking.", "The PatientID was edited", "It was scanned on SKYRA",
+    "Studies of no booking", "Phantom^QA", "Yesterday", "sub-053_ses-01", "Tomorrow", "sub-063_ses-01",
+    " ".join(sample.HARMLESS.split()),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser.chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def visitor(chromium: Browser, site: live.Site) -> Iterator[Visitor]:
+    """Somebody with Orthanc's password, on a day on which everything is there once."""
+    folder = Path(live.VARIABLES["orthanc_page_dir"])
+    index = folder / "index.html"
+    before = index.read_bytes() if index.exists() else None
+    page.write(folder, RICH)
+    yield Visitor(chromium, f"{site.orthanc_url}/worklist/index.html", site.login)
+    if before is None:
+        index.unlink()
+    else:
+        index.write_bytes(before)
+
+
+def test_the_page_is_behind_the_login(visitor: Visitor) -> None:
+    browser.needs_a_login(visitor)
+
+
+@pytest.mark.parametrize("scheme", browser.SCHEMES)
+@pytest.mark.parametrize("width", browser.WIDTHS)
+def test_everybody_can_read_it_on_any_screen(visitor: Visitor, width: int, scheme: Scheme) -> None:
+    browser.fits(visitor, width, scheme, RICH.now)
+
+
+def test_it_needs_no_script(visitor: Visitor) -> None:
+    browser.needs_no_script(visitor, RICH.now, TEXTS)
+
+
+def test_it_says_itself_that_it_is_old(visitor: Visitor) -> None:
+    browser.tells_its_age(visitor, RICH.now)
+
+
+def test_paper_has_all_of_it(visitor: Visitor) -> None:
+    browser.prints(visitor, TEXTS)
+
+
+def test_the_link_of_a_study_is_orthancs_own_page(visitor: Visitor) -> None:
+    browser.leads_to_orthanc(visitor)

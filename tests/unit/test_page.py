@@ -1,0 +1,311 @@
+"""The page, read as its HTML: what it says, and that nothing of what people typed is more than text."""
+
+import os
+import stat
+from dataclasses import replace
+from datetime import datetime, time, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+import sample
+from dicom_worklist import page
+from dicom_worklist.overview import Day, Lane, Level, Overview, Problem, overview
+from dicom_worklist.reconcile import Booked, Line, State, Study, Unscheduled
+from sample import DAY, HARMLESS, HOSTILE, NOW
+
+VOID = {"meta", "link", "wbr"}
+HERE = NOW.astimezone(ZoneInfo("Europe/Amsterdam"))
+
+
+class Reader(HTMLParser):
+    """Reads the page as a browser does: its elements, their attributes, its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & {*self._open}:
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.texts).split())
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, its_name, value in self.attributes if its_name == name]
+
+
+def read(seen: Overview) -> Reader:
+    return Reader(page.render(seen))
+
+
+def empty(**changes: object) -> Overview:
+    """Return the overview of a site in which nothing is booked and nothing is wrong."""
+    days = [
+        Day(DAY + timedelta(days=ahead), [Lane("PRISMA", []), Lane("SKYRA", [])], [])
+        for ahead in (-1, 0, 1)
+    ]  # fmt: skip
+    plain = Overview(
+        site="DCCN", now=HERE, good=HERE, frozen=None, failure="", pacs=True, asked=HERE, pacs_failure="", problems=[],
+        yesterday=days[0], today=days[1], tomorrow=days[2],
+    )  # fmt: skip
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def everything(text: str) -> Overview:
+    """Return an overview in which each text that there is, is this one."""
+    start = datetime.combine(DAY, time(9))
+    booked = Booked(
+        booking_id=text, day=DAY, ae_title=text, start=start, patient_id=text + "1", patient_name=text, reason=text,
+        study_instance_uid=text, accession_number=text, step_id=text, project=text, booked_by=text,
+    )  # fmt: skip
+    study = Study(
+        orthanc_id=text, study_instance_uid=text, patient_id=text, patient_name=text, accession_number=text,
+        step_ids=(text,), ae_titles=(text, text), start=start, description=text, series=1, instances=2,
+    )  # fmt: skip
+    lines = [Line(booked, state, (study,), (text, text)) for state in State]
+    return empty(
+        site=text,
+        failure=text,
+        pacs_failure=text,
+        frozen=timedelta(hours=3),
+        problems=[Problem(level, text, text) for level in Level],
+        today=Day(DAY, [Lane(text, lines), Lane("", lines)], [Unscheduled(study, text)]),
+    )
+
+
+def test_what_people_typed_is_text_in_every_field() -> None:
+    plain, hostile = read(everything("plain")), read(everything(HOSTILE))
+    assert hostile.elements == plain.elements
+    assert [(tag, name) for tag, name, _ in hostile.attributes] == [(tag, name) for tag, name, _ in plain.attributes]
+    ours = " ".join(HARMLESS.split())
+    assert plain.text.count("plain") > 50
+    assert hostile.text == plain.text.replace("plain", ours)
+    assert {*hostile.values("title")} == {f"09:00 {state} {HARMLESS}" for state in State}
+
+
+@pytest.mark.parametrize(
+    "field", [name for name in Booked.__struct_fields__ if name not in {"day", "start", "on_console"}]
+)
+def test_a_hostile_field_of_a_booking_changes_no_element(field: str) -> None:
+    booked = Booked(booking_id="1", day=DAY, ae_title="SKYRA")
+    plain, hostile = (
+        read(empty(today=Day(DAY, [Lane("SKYRA", [Line(one, State.REJECTED)])], [])))
+        for one in (msgspec.structs.replace(booked, **{field: text}) for text in ("plain", HOSTILE))
+    )
+    assert plain.elements == hostile.elements
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\x00\x07\x1b[2J", "\u2028\u2029", "\u200e\u2066\u202e", "\ufeff\u200b"])
+def test_what_no_screen_should_get_is_shown_as_an_escape(odd: str) -> None:
+    html = page.render(everything(f"a{odd}b"))
+    html.encode()
+    assert not {*odd} & {*html} - {*"[2J"}
+
+
+@pytest.mark.parametrize("state", State)
+def test_each_state_is_said_in_a_word_and_counted(state: State) -> None:
+    for start, places in ((None, 1), (datetime.combine(DAY, time(9)), 2)):  # the time line is the second
+        booked = Booked(booking_id="41007", day=DAY, ae_title="SKYRA", start=start)
+        seen = read(empty(today=Day(DAY, [Lane("SKYRA", [Line(booked, state)])], [])))
+        assert f"1 {state}" in seen.text
+        assert seen.text.count(f" {state} ") == read(empty()).text.count(f" {state} ") + places
+    others = [other for other in State if other is not state]
+    assert all(f"0 {other}" in seen.text for other in others)
+
+
+def test_a_booking_says_who_what_and_whether_the_console_shows_it() -> None:
+    booked = sample.booked(7, "09:00")
+    for on_console, words in ((True, " on the console"), (False, " not on the console")):
+        line = Line(msgspec.structs.replace(booked, on_console=on_console), State.SCHEDULED)
+        said = read(empty(today=Day(DAY, [Lane("PRISMA", [line])], []))).text
+        assert words in said
+        assert "09:00" in said
+        assert "3010000.01_sub-007_ses-01" in said
+        assert "project Language and the brain · booked by Lovelace, Ada · booking 41007" in said
+
+
+def test_a_study_is_linked_where_orthanc_shows_it_and_counted() -> None:
+    booked = sample.booked(7, "09:00")
+    studies = (sample.study(1, booked, series=2, instances=40), sample.study(2, booked, series=1, instances=1))
+    seen = read(empty(today=Day(DAY, [Lane("PRISMA", [Line(booked, State.ARRIVED, studies, ("Two of them.",))])], [])))
+    prefix = "../app/explorer.html#study?uuid="
+    links = [value.removeprefix(prefix) for value in seen.values("href") if value.startswith(prefix)]
+    assert links == [study.orthanc_id for study in studies]
+    assert "3 series, 41 images" in seen.text
+    assert "Odd: Two of them." in seen.text
+
+
+def test_a_hostile_id_of_a_study_stays_within_its_link() -> None:
+    links = [value for value in read(everything(HOSTILE)).values("href") if value.startswith("../app")]
+    assert links
+    assert {link.partition("uuid=")[2] for link in links} == {quote(HARMLESS)}
+
+
+def test_every_link_within_the_page_has_its_place() -> None:
+    seen = read(sample.rich())
+    places = seen.values("id")
+    assert len(places) == len({*places})
+    assert {value[1:] for value in seen.values("href") if value.startswith("#")} <= {*places}
+    assert {*seen.values("aria-labelledby")} <= {*places}
+
+
+def test_a_study_of_no_booking_is_shown_with_its_hint() -> None:
+    study = Study(orthanc_id="1", patient_id="phantom", patient_name="QA", start=datetime.combine(DAY, time(7, 30)),
+                  description="Daily", ae_titles=("SKYRA",), series=1, instances=1)  # fmt: skip
+    said = read(empty(today=Day(DAY, [], [Unscheduled(study, "It may be the phantom.")]))).text
+    for words in ("Studies of no booking", "07:30", "QA", "PatientID phantom · Daily · stored by SKYRA",
+                  "1 series, 1 image ·", "It may be the phantom."):  # fmt: skip
+        assert words in said
+
+
+def test_a_frozen_list_is_said_first_and_for_how_long() -> None:
+    seen = overview(sample.config(), sample.frozen(sample.found()), NOW)
+    said = read(seen).text
+    assert "Last good run 12:15, the list is frozen for 2 hours 5 minutes" in said
+    assert "The PACS last answered 12:15, not since" in said
+    assert said.index("Critical: The list is frozen") < said.index("Warning:") < said.index("Last good run")
+    assert said.startswith("Critical: worklist of DCCN, 2026-11-24")
+
+
+def test_a_run_of_another_day_is_said_with_its_date() -> None:
+    ago = HERE - timedelta(days=1, hours=1)
+    assert (
+        "Last good run 2026-11-23 13:20, the list is frozen for 1 day 1 hour"
+        in read(empty(good=ago, frozen=HERE - ago)).text
+    )
+
+
+def test_without_a_pacs_or_a_run_the_page_says_so() -> None:
+    assert "The PACS last answered there is none to ask" in read(empty(pacs=False, asked=None)).text
+    assert "The PACS last answered never yet" in read(empty(asked=None)).text
+    assert "Last good run none has ended well yet" in read(empty(good=None)).text
+
+
+def test_an_empty_day_is_calm_and_whole() -> None:
+    seen = read(empty())
+    assert "All is well" in seen.text
+    assert "Critical" not in seen.text
+    assert seen.text.count("nothing booked") == 6
+    assert "Time line" not in " ".join(seen.values("aria-label"))
+    order = [seen.text.index(words) for words in (
+        "Worklist of DCCN Tuesday 24 November 2026", "All is well Last good run", "The PACS last answered",
+        "This page was written 2026-11-24 14:20:05 Europe/Amsterdam; it is renewed every minute",
+        "Today Tuesday 24 November 2026", "Yesterday Monday 23 November 2026", "Tomorrow Wednesday 25 November 2026",
+    )]  # fmt: skip
+    assert order == sorted(order)
+
+
+def test_the_page_asks_for_nothing_but_itself() -> None:
+    seen = read(sample.rich())
+    assert seen.values("src") == []
+    assert [value[:5] for tag, name, value in seen.attributes if (tag, name) == ("link", "href")] == ["data:"]
+    assert {value[0] for value in seen.values("href")} == {"#", ".", "d"}
+    assert any(value.startswith("default-src 'none'") for value in seen.values("content"))
+
+
+# --- the time line ---
+
+
+def day(*times: tuple[str, str | None], ae_title: str = "PRISMA") -> Day:
+    """Return a day with bookings at these times: beginning, end."""
+    lines = [
+        Line(
+            sample.booked(number, begin),
+            State.SCHEDULED,
+            end=datetime.combine(DAY, time.fromisoformat(end)) if end else None,
+        )
+        for number, (begin, end) in enumerate(times)
+    ]
+    return Day(DAY, [Lane(ae_title, lines)], [])
+
+
+def drawn(shown: Day, now: datetime = HERE) -> page.TimeLine:
+    line = page.time_line(shown, now)
+    assert line
+    return line
+
+
+def test_the_time_line_is_that_of_the_hours_that_are_booked() -> None:
+    line = drawn(day(("08:30", "09:30"), ("17:00", "17:45")))
+    assert (line.first, line.last) == (8, 18)
+    first, second = line.tracks[0].blocks
+    assert (first.left, first.width, second.left, second.width) == (5, 10, 90, 7.5)
+    assert [line.left(hour) for hour in (8, 13)] == [0, 50]
+
+
+def test_a_lonely_booking_does_not_fill_the_time_line() -> None:
+    for clock in ("00:00", "09:00", "23:59"):
+        line = drawn(day((clock, None)))
+        (block,) = line.tracks[0].blocks
+        assert 0 <= line.first < line.last <= 24
+        assert block.left >= 0
+        assert block.left + block.width <= 100
+        assert block.width < 20
+
+
+def test_bookings_at_the_same_time_are_one_below_the_other() -> None:
+    (track,) = drawn(day(("09:00", "10:00"), ("09:00", "09:05"), ("09:20", None), ("10:00", None))).tracks
+    assert [block.row for block in track.blocks] == [0, 1, 1, 0]
+    assert track.rows == 2
+
+
+def test_a_booking_ends_with_its_day_on_the_time_line() -> None:
+    late = Line(sample.booked(1, "23:30"), State.SCHEDULED, end=datetime.combine(sample.TOMORROW, time(1)))
+    line = drawn(Day(DAY, [Lane("PRISMA", [late])], []))
+    (block,) = line.tracks[0].blocks
+    assert line.last == 24
+    assert block.left + block.width == 100
+
+
+def test_now_is_marked_where_it_is_on_the_line() -> None:
+    shown = day(("08:00", "09:00"), ("17:00", "18:00"))
+    for clock, left in (("08:00", 0), ("13:00", 50), ("07:59", None), ("18:00", None)):
+        assert drawn(shown, datetime.combine(DAY, time.fromisoformat(clock), HERE.tzinfo)).now == left
+    assert drawn(shown, HERE + timedelta(days=1)).now is None
+
+
+# --- the file ---
+
+
+def test_the_page_is_put_in_place_whole_and_for_its_group_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index.html"
+    page.write(tmp_path, empty())
+    before = index.read_bytes()
+    assert before == page.render(empty()).encode()
+    assert stat.S_IMODE(index.stat().st_mode) == 0o640
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fchmod", full)
+        with pytest.raises(OSError, match="No space left"):
+            page.write(tmp_path, sample.rich())
+    assert index.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [index]
+    page.write(tmp_path, sample.rich())
+    assert b"frozen" in index.read_bytes()
