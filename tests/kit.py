@@ -5,13 +5,15 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from copy import deepcopy
-from datetime import date
+from datetime import date, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydicom import dcmread
@@ -104,6 +106,13 @@ class Calendar:
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute(statement, values)
+
+
+def wait_for_the_day(timezone: str) -> None:
+    """Wait for midnight where it is near, so that a test that needs today has all of it in one day."""
+    now = datetime.now(ZoneInfo(timezone))
+    if now.hour == 23 and now.minute == 59:
+        time.sleep(61 - now.second)
 
 
 def settings(calendar: Path, root: Path) -> dict[str, Any]:

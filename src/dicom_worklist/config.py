@@ -77,15 +77,17 @@ class Broker(_Section, frozen=True):
 
 
 class Pacs(_Section, frozen=True):
-    """Where Orthanc is asked for its studies (its REST interface); `timeout` in seconds.
+    """Where Orthanc is asked for its studies (its REST interface); `timeout`, of the whole answer, in seconds.
 
     `ca_file` holds the certificates, as PEM text, that an `https` address is checked with; without it, the system's.
+    `check_hostname: false` is for a `ca_file` that is just the server's own.
     """
 
     url: str
     user: Annotated[str, msgspec.Meta(min_length=1)]
     password_file: str
     ca_file: str | None = None
+    check_hostname: bool = True
     timeout: Annotated[float, msgspec.Meta(gt=0, le=60)] = 5
 
 
@@ -94,6 +96,7 @@ class Status(_Section, frozen=True):
 
     `state` is the file that `dicom-worklist status` reads, `page` a folder for the web page, `metrics` one for a node
     exporter's textfile collector. An entry leaves the console `leave_after` the last image of its study; None: never.
+    Without a good run for `frozen_after` the list counts as frozen, and the page as old.
     """
 
     state: str
@@ -102,6 +105,7 @@ class Status(_Section, frozen=True):
     session: Minutes = 60
     missing_after: Minutes = 60
     leave_after: Minutes | None = None
+    frozen_after: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 5
 
 
 class Config(_Section, frozen=True):

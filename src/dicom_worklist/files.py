@@ -6,13 +6,14 @@ from pathlib import Path
 
 
 def replace(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in place of another; it is the folder's owner's and group's.
+    """Put a file in place of another; it is the folder's owner's and group's. One writer at a time may do so.
 
     Raises:
         OSError: it can't be written; what was there stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)  # of a run that was killed, or planted
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             folder = path.parent.stat()
@@ -21,7 +22,7 @@ def replace(path: Path, content: bytes, mode: int) -> None:
             os.fchmod(handle, mode)
             file.write(content)
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise

@@ -14,9 +14,6 @@ from dicom_worklist.config import Config, Status
 from dicom_worklist.reconcile import Line, Reconciled, State, Times, Unscheduled, reconcile
 from dicom_worklist.state import Found
 
-#: Without a good run for as long, the list is called frozen.
-FROZEN_AFTER = timedelta(minutes=5)
-
 
 class Level(IntEnum):
     """How bad it is; the numbers are the exit statuses of Nagios' plug-ins."""
@@ -68,7 +65,8 @@ class Overview:
     """All there is to tell. The times are aware, in the site's time zone.
 
     `good` is the end of the last run that published, `frozen` for how long the list has been as it is (None: it
-    isn't frozen), `asked` when the PACS last answered; `pacs` tells whether there is one to ask.
+    isn't frozen), `asked` when the PACS last answered; `pacs` tells whether there is one to ask. Without a good run for
+    `frozen_after` it is critical.
     """
 
     site: str
@@ -79,6 +77,7 @@ class Overview:
     pacs: bool
     asked: datetime | None
     pacs_failure: str
+    frozen_after: timedelta
     problems: Sequence[Problem]
     yesterday: Day
     today: Day
@@ -90,11 +89,12 @@ class Overview:
         return max((problem.level for problem in self.problems), default=Level.OK)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints: the fields, times in ISO 8601, `frozen` in seconds, levels by name."""
+        """Return what `--json` prints: the fields, times in ISO 8601, spans in seconds, levels by name."""
         return {
             **msgspec.to_builtins(self),
             "level": self.level.name,
             "frozen": None if self.frozen is None else int(self.frozen.total_seconds()),
+            "frozen_after": int(self.frozen_after.total_seconds()),
             "problems": [msgspec.to_builtins(problem) | {"level": problem.level.name} for problem in self.problems],
         }
 
@@ -108,7 +108,8 @@ def overview(config: Config, found: Found, now: datetime) -> Overview:
     good = found.good.astimezone(zone) if found.good else None
     # in UTC: Python subtracts times of one zone by the clock on the wall, an hour off when that is changed
     since = now.astimezone(UTC) - (found.good or found.began or now).astimezone(UTC)
-    frozen = since if found.failure or good is None or since > FROZEN_AFTER else None
+    limit = timedelta(minutes=config.status.frozen_after) if config.status else timedelta()
+    frozen = since if found.failure or good is None or since > limit else None
     asked = found.asked.astimezone(zone) if found.asked else None
     return Overview(
         site=config.site.name,
@@ -119,7 +120,11 @@ def overview(config: Config, found: Found, now: datetime) -> Overview:
         pacs=config.pacs is not None,
         asked=asked,
         pacs_failure=found.pacs_failure,
-        problems=sorted(_problems(found, good, frozen, days), key=lambda problem: -problem.level),
+        frozen_after=limit,
+        problems=sorted(
+            [*_frozen(found, good, frozen, limit), *_unknown(found), *_shown(days[1], frozen), *_odd(days)],
+            key=lambda problem: -problem.level,
+        ),
         yesterday=days[0],
         today=days[1],
         tomorrow=days[2],
@@ -134,7 +139,7 @@ def seen(config: Config, status: Status, found: Found) -> Reconciled:
         session=timedelta(minutes=status.session),
         missing_after=timedelta(minutes=status.missing_after),
     )
-    return reconcile(found.bookings, found.studies if found.asked else None, times)
+    return reconcile(found.bookings, found.studies if config.pacs and found.asked else None, times)
 
 
 def _day(config: Config, day: date, reconciled: Reconciled) -> Day:
@@ -148,33 +153,59 @@ def _day(config: Config, day: date, reconciled: Reconciled) -> Day:
     )
 
 
-def _problems(found: Found, good: datetime | None, frozen: timedelta | None, days: Sequence[Day]) -> Iterable[Problem]:
-    yesterday, today, _ = days
-    if frozen is not None:
-        since = f"since {good:%Y-%m-%d %H:%M}, for {spell(frozen)}" if good else "and no run has ended well yet"
-        why = found.failure or "no run has ended since; does cron run?"
-        yield Problem(Level.CRITICAL, f"The list is frozen {since}: {why}")
+def _frozen(found: Found, good: datetime | None, frozen: timedelta | None, limit: timedelta) -> Iterable[Problem]:
+    if frozen is None:
+        return
+    since = f"The list is frozen since {good:%Y-%m-%d %H:%M}, for {spell(frozen)}" if good else "There is no list yet"
+    why = found.failure or (
+        "no run has been recorded since; see the log: does cron run, and is there room for the file status.state?"
+    )
+    # one run that fails may be the database's nightly dump
+    yield Problem(Level.CRITICAL if good is None or frozen > limit else Level.WARNING, f"{since}: {why}")
+
+
+def _unknown(found: Found) -> Iterable[Problem]:
     if found.pacs_failure:
         yield Problem(Level.WARNING, f"What arrived is not known: {found.pacs_failure}")
     for failure in found.failures:
         yield Problem(Level.WARNING, failure)
+
+
+def _shown(today: Day, frozen: timedelta | None) -> Iterable[Problem]:
+    """After midnight with a calendar that can't be read, today's entries may never have been published."""
+    waiting = [line for line in today.lines if line.state is State.SCHEDULED]
+    if frozen is not None and waiting and not any(line.booked.on_console for line in waiting):
+        yield Problem(Level.CRITICAL, f"None of today's {len(waiting)} bookings that wait is on a console.")
+
+
+def _odd(days: Sequence[Day]) -> Iterable[Problem]:
+    yesterday, today, tomorrow = days
+    for line in today.lines:
+        if line.state is State.REJECTED:
+            text = f"{_named(line)}, is not on the console: {line.booked.reason}"
+            yield Problem(Level.CRITICAL, text, line.booked.booking_id)
+    for line in tomorrow.lines:
+        if line.state is State.REJECTED:
+            text = f"{_named(line)}, will not be on the console: {line.booked.reason}"
+            yield Problem(Level.WARNING, text, line.booked.booking_id)
     for line in [*today.lines, *yesterday.lines]:
-        named = f"Booking {line.booked.booking_id}, {line.booked.ae_title or 'no scanner'}"
-        if line.booked.start:
-            named += f" {line.booked.start:%Y-%m-%d %H:%M}"
-        if line.state is State.REJECTED and line.booked.day == today.day:
-            yield Problem(
-                Level.CRITICAL, f"{named}, is not on the console: {line.booked.reason}", line.booked.booking_id
-            )
         if line.state is State.MISSING:
-            yield Problem(Level.WARNING, f"{named}: its images are missing.", line.booked.booking_id)
+            text = (
+                f"{_named(line)}: no images, long after its time. If it was scanned, send them from the console again; "
+            )
+            yield Problem(Level.WARNING, f"{text}if not, cancel it in the calendar.", line.booked.booking_id)
         for oddity in line.oddities:
-            yield Problem(Level.WARNING, f"{named}: {oddity}", line.booked.booking_id)
+            yield Problem(Level.WARNING, f"{_named(line)}: {oddity}", line.booked.booking_id)
     for one in [*today.unscheduled, *yesterday.unscheduled]:
         if one.hint:
-            yield Problem(
-                Level.WARNING, f'The study of PatientID "{one.study.patient_id}" is of no booking. {one.hint}'
-            )
+            text = f'The study of PatientID "{one.study.patient_id}" is of no booking. {one.hint}'
+            yield Problem(Level.WARNING, text)
+
+
+def _named(line: Line) -> str:
+    booked = line.booked
+    when = f" {booked.start:%Y-%m-%d %H:%M}" if booked.start else f" {booked.day}"
+    return f"Booking {booked.booking_id}, {booked.ae_title or 'no scanner'}{when}"
 
 
 def spell(span: timedelta) -> str:

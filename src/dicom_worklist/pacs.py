@@ -1,22 +1,25 @@
 """Asking Orthanc, through its REST interface, which studies it has: one question, whatever their number."""
 
 import json
+import re
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
-from http.client import HTTPException
-from ipaddress import ip_address
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from dicom_worklist.config import Pacs
 from dicom_worklist.errors import PacsError
 from dicom_worklist.reconcile import Study
 
+#: No answer takes as many reads, of 64 KiB at the most.
+LARGEST = 1 << 14
 #: What is asked of each series besides Orthanc's main tags of it.
 TAGS = (
     "StudyInstanceUID",
@@ -46,26 +49,34 @@ def studies(pacs: Pacs, first_day: date, last_day: date) -> tuple[Study, ...]:
     }
     answer = _ask(pacs, "/tools/find", question)
     try:
-        return _gathered(answer)
+        return gathered(answer)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _failure(
-            pacs, f"answers something else than studies ({error!r}); is it Orthanc 1.12.5 or newer?"
-        ) from error
+        what = f"answers something else than studies ({error!r}); is it Orthanc 1.12.5 or newer?"
+        raise _failure(pacs, what) from error
 
 
-def _gathered(series: Iterable[Mapping[str, Any]]) -> tuple[Study, ...]:
-    """Return the studies that these series make."""
+def gathered(series: Iterable[Mapping[str, Any]]) -> tuple[Study, ...]:
+    """Return the studies that these series, as Orthanc tells them, make.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: something else was told.
+    """
     by_study: dict[str, list[Mapping[str, Any]]] = {}
     for one in series:
-        by_study.setdefault(one["ParentStudy"], []).append(one)
+        by_study.setdefault(_text(one["ParentStudy"]), []).append(one)
     return tuple(_study(orthanc_id, parts) for orthanc_id, parts in sorted(by_study.items()))
 
 
+def _text(value: object) -> str:
+    """Return a value of the answer as text that can be written down: no null, no half of a surrogate pair."""
+    return str(value or "").encode("utf-8", "replace").decode()
+
+
 def _study(orthanc_id: str, parts: list[Mapping[str, Any]]) -> Study:
-    tags = parts[0]["RequestedTags"]
+    tags = {name: _text(value) for name, value in parts[0]["RequestedTags"].items()}
     metadata = [part["Metadata"] for part in parts]
     steps = [
-        str(item.get("ScheduledProcedureStepID", ""))
+        _text(item.get("ScheduledProcedureStepID"))
         for part in parts
         for item in part["MainDicomTags"].get("RequestAttributesSequence") or ()
     ]
@@ -76,12 +87,12 @@ def _study(orthanc_id: str, parts: list[Mapping[str, Any]]) -> Study:
         patient_name=tags.get("PatientName", ""),
         accession_number=tags.get("AccessionNumber", ""),
         step_ids=tuple(sorted({*steps} - {""})),
-        ae_titles=tuple(sorted({one.get("RemoteAET", "") for one in metadata} - {""})),
+        ae_titles=tuple(sorted({_text(one.get("RemoteAET")) for one in metadata} - {""})),
         start=_start(tags),
         description=tags.get("StudyDescription", ""),
         series=len(parts),
         instances=sum(int(part["RequestedTags"].get("NumberOfSeriesRelatedInstances") or 0) for part in parts),
-        stable=all(part["IsStable"] for part in parts),
+        stable=all(part["IsStable"] is True for part in parts),
         updated=max(
             (
                 datetime.strptime(one["LastUpdate"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
@@ -94,13 +105,12 @@ def _study(orthanc_id: str, parts: list[Mapping[str, Any]]) -> Study:
 
 
 def _start(tags: Mapping[str, str]) -> datetime | None:
-    """Return StudyDate and StudyTime (PS3.5 6.2, DA and TM); midnight where the time can't be read."""
+    """Return StudyDate and StudyTime (PS3.5 6.2, DA and TM: HH, HHMM or HHMMSS); midnight without a time."""
     day, clock = tags.get("StudyDate", ""), tags.get("StudyTime", "").partition(".")[0]
-    for text, form in ((day + clock, "%Y%m%d%H%M%S"), (day + clock, "%Y%m%d%H%M"), (day, "%Y%m%d")):
-        try:
-            return datetime.strptime(text, form)  # noqa: DTZ007 - the scanner's own time, which is the site's
-        except ValueError:
-            continue
+    for text in (f"{day}T{clock.ljust(6, '0')}", f"{day}T000000"):
+        if re.fullmatch("[0-9]{8}T[0-9]{6}", text):
+            with suppress(ValueError):
+                return datetime.strptime(text, "%Y%m%dT%H%M%S")  # noqa: DTZ007 - the scanner's own time, the site's
     return None
 
 
@@ -119,15 +129,33 @@ def _ask(pacs: Pacs, path: str, question: object) -> Any:
     )
     try:
         with _opener(pacs).open(request, timeout=pacs.timeout) as answer:
-            return json.load(answer)
+            return json.loads(_read(answer, time.monotonic() + pacs.timeout))
     except HTTPError as error:
         with error:
             remedy = "; compare pacs.user and its password with Orthanc's" if error.code in {401, 403} else ""
             raise _failure(pacs, f"answers {error.code} {error.reason}{remedy}") from error
-    except URLError as error:
-        raise _failure(pacs, f"can't be asked: {error.reason}; check that its container runs, and pacs.url") from error
-    except (OSError, HTTPException, ValueError) as error:  # TimeoutError is an OSError
-        raise _failure(pacs, f"can't be asked: {error}; check that its container runs, and pacs.url") from error
+    except (OSError, HTTPException, ValueError, RecursionError) as error:  # URLError is an OSError
+        reason = error.reason if isinstance(error, URLError) else error
+        remedy = "check that its container runs, and pacs.url"
+        if isinstance(reason, ssl.SSLError):
+            remedy = "pacs.url must have a name that is in its certificate, and pacs.ca_file what has signed that"
+        elif isinstance(reason, TimeoutError):
+            remedy += "; on another host, that orthanc_http_allowed_addresses has this one"
+        raise _failure(pacs, f"can't be asked: {reason}; {remedy}") from error
+
+
+def _read(answer: Any, deadline: float) -> bytes:
+    """Read an answer to its end: one that trickles, or never ends, must not keep the run."""
+    parts: list[bytes] = []
+    while part := answer.read1(1 << 16):
+        parts.append(part)
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer took longer than pacs.timeout")
+        if len(parts) > LARGEST:
+            raise ValueError("the answer is too large for one of studies")
+    if answer.length:  # what was promised and did not come
+        raise IncompleteRead(b"".join(parts), answer.length)
+    return b"".join(parts)
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -146,17 +174,9 @@ def _opener(pacs: Pacs) -> OpenerDirector:
         except (OSError, ValueError) as error:
             raise PacsError(f"pacs.ca_file {pacs.ca_file} can't be used: {error}; site.yml writes it") from error
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # of a given one the root may not be there
-        # a site's own certificate has the names that others call the host by
-        context.check_hostname = pacs.ca_file is None or not _is_loopback(urlsplit(pacs.url).hostname or "")
+        context.check_hostname = pacs.check_hostname
         handlers.append(HTTPSHandler(context=context))
     return build_opener(*handlers)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _failure(pacs: Pacs, what: str) -> PacsError:

@@ -81,10 +81,16 @@ def render(overview: Overview) -> str:
         anchors={id(line): f"booking-{at}" for at, line in enumerate(lines)},
         places={line.booked.booking_id: f"booking-{at}" for at, line in enumerate(lines)},
         time_line=lambda day: time_line(day, overview.now),
+        last=lambda line: _last(line, overview.now),
         identity=id,
         Level=Level,
         State=State,
     )
+
+
+def _last(line: Line, now: datetime) -> datetime | None:
+    """Return when the last image of a booking came, in the site's time zone."""
+    return max((study.updated.astimezone(now.tzinfo) for study in line.studies if study.updated), default=None)
 
 
 def write(folder: Path, overview: Overview) -> None:

@@ -16,12 +16,15 @@ import msgspec
 
 #: How long before the booked time a scan may begin and still be that booking's.
 EARLY = timedelta(minutes=15)
+#: A scan that begins as long before the booked time may be another booking's.
+TOO_EARLY = timedelta(hours=1)
 
 
 class Booked(msgspec.Struct, frozen=True, kw_only=True):
     """A booking, as its worklist entry says it; without an entry `reason` says why.
 
-    `start` is None where it can't be read; `on_console` tells whether the scanner is shown its entry.
+    `start` is None where it can't be read; `on_console` tells whether the scanner is shown its entry; `since` is when
+    a run first saw the booking as it is, in UTC.
     """
 
     booking_id: str
@@ -37,6 +40,7 @@ class Booked(msgspec.Struct, frozen=True, kw_only=True):
     booked_by: str = ""
     reason: str = ""
     on_console: bool = False
+    since: datetime | None = None
 
 
 class Study(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,9 +203,11 @@ def _match(study: Study, index: _Index) -> Booked | str:
     )
     if by_name:
         return _only(by_name)
-    # a step's id may be many bookings': by default it is the session's number. So it tells one only where the rest fits
-    by_step = [booked for step_id in {*study.step_ids} for booked in index.find("step_id", step_id)]
-    if len(by_step) == 1 and _is_there(study, by_step[0]) and _is_that_day(study, by_step[0]):
+    # a step's id may be many bookings': by default it is the session's number. So it tells one only where the rest
+    # fits, and where the study doesn't say that it is of another, one that is no longer booked
+    step_ids = () if study.accession_number else {*study.step_ids}
+    by_step = [booked for step_id in step_ids for booked in index.find("step_id", step_id)]
+    if len(by_step) == 1 and _is_there(study, by_step[0]) and _is_then(study, by_step[0], index):
         return by_step[0]
     by_patient = index.find("patient_id", study.patient_id)
     in_time = [booked for booked in by_patient if _is_there(study, booked) and _is_then(study, booked, index)]
@@ -212,10 +218,6 @@ def _match(study: Study, index: _Index) -> Booked | str:
 
 def _is_there(study: Study, booked: Booked) -> bool:
     return booked.ae_title in study.ae_titles
-
-
-def _is_that_day(study: Study, booked: Booked) -> bool:
-    return study.start is not None and booked.start is not None and study.start.date() == booked.start.date()
 
 
 def _is_then(study: Study, booked: Booked, index: _Index) -> bool:
@@ -247,12 +249,12 @@ def _line(booked: Booked, studies: Sequence[Study], index: _Index, times: Times 
     end = index.ends.get(booked)
     if studies:
         state = State.ARRIVED if all(study.stable for study in studies) else State.IN_PROGRESS
-        return Line(booked, state, tuple(studies), tuple(_oddities(booked, studies)), end)
+        return Line(booked, state, tuple(studies), tuple(_oddities(booked, studies, index)), end)
     late = times is not None and end is not None and times.asked > end + times.missing_after
     return Line(booked, State.MISSING if late else State.SCHEDULED, end=end)
 
 
-def _oddities(booked: Booked, studies: Sequence[Study]) -> Iterable[str]:
+def _oddities(booked: Booked, studies: Sequence[Study], index: _Index) -> Iterable[str]:
     if len(studies) > 1:
         yield f"There are {len(studies)} studies for this booking."
     for study in studies:
@@ -260,5 +262,8 @@ def _oddities(booked: Booked, studies: Sequence[Study]) -> Iterable[str]:
             yield f'The PatientID was edited: "{study.patient_id}"; booked is "{booked.patient_id}".'
         if study.ae_titles and booked.ae_title not in study.ae_titles:
             yield f"It was scanned on {', '.join(study.ae_titles)}; booked is {booked.ae_title}."
-        if study.start and booked.start and study.start.date() != booked.start.date():
-            yield f"It was scanned on {study.start:%Y-%m-%d}; booked is {booked.start:%Y-%m-%d}."
+        if study.start and booked.start and not _is_then(study, booked, index):
+            if study.start.date() != booked.start.date():
+                yield f"It was scanned on {study.start:%Y-%m-%d}; booked is {booked.start:%Y-%m-%d}."
+            elif study.start < booked.start - TOO_EARLY:
+                yield f"It was scanned at {study.start:%H:%M}; booked is {booked.start:%H:%M}: was another entry taken?"

@@ -233,16 +233,14 @@ def _scheduled(config: Config, report: Report, watching: Watch | None) -> list[S
             continue
         try:
             if not first_day <= read_date(row) <= last_day:
-                if watching and len(scanners) == 1:
-                    _look(row, scanners[0], config, watching)
+                if watching:
+                    _look(row, scanners, config, watching)
                 continue
-            if len(scanners) > 1:
-                titles = " and ".join(scanner.ae_title for scanner in scanners)
-                raise Rejected(f"lab {lab!r} matches the scanners {titles}: narrow scanners[].lab")
+            scanner = _only(scanners, lab)
         except Rejected as rejected:
             _reject(row, scanners[0] if len(scanners) == 1 else None, str(rejected), report, watching)
             continue
-        scheduled.append((row, scanners[0]))
+        scheduled.append((row, scanner))
     times = Counter(text(row, "booking_id") for row, _ in scheduled)
     once: list[Scheduled] = []
     for row, scanner in scheduled:
@@ -256,13 +254,20 @@ def _scheduled(config: Config, report: Report, watching: Watch | None) -> list[S
     return once
 
 
-def _look(row: Row, scanner: Scanner, config: Config, watching: Watch) -> None:
+def _only(scanners: Sequence[Scanner], lab: str) -> Scanner:
+    if len(scanners) > 1:
+        titles = " and ".join(scanner.ae_title for scanner in scanners)
+        raise Rejected(f"lab {lab!r} matches the scanners {titles}: narrow scanners[].lab")
+    return scanners[0]
+
+
+def _look(row: Row, scanners: Sequence[Scanner], config: Config, watching: Watch) -> None:
     """Take note of a booking of a day that the worklist doesn't have."""
     try:
         booking = read_booking(row)
-        entry, _ = describe(booking, scanner, config.site, config.attributes)
+        entry, _ = describe(booking, _only(scanners, text(row, "lab")), config.site, config.attributes)
     except Rejected as rejected:
-        watching.reject(row, scanner, str(rejected))
+        watching.reject(row, scanners[0] if len(scanners) == 1 else None, str(rejected))
     else:
         watching.book(row, entry, booking.start, in_window=False)
 

@@ -3,11 +3,14 @@
 Whatever fails here is named, and nothing else: the worklist is published all the same.
 """
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -16,7 +19,7 @@ from dicom_worklist.config import Config, Scanner, Status
 from dicom_worklist.entry import Entry
 from dicom_worklist.errors import PacsError, Rejected, WorklistError
 from dicom_worklist.overview import overview, seen
-from dicom_worklist.reconcile import Booked, State, Study
+from dicom_worklist.reconcile import EARLY, Booked, Line, State, Study
 from dicom_worklist.state import Found, load, save
 
 ONE_DAY = timedelta(days=1)
@@ -55,11 +58,13 @@ class Watch:
             project=values["RequestedProcedureDescription"],
             booked_by=values.get("RequestingPhysician", ""),
         )
-        # one that was changed since is looked at again before its entry goes
-        done = self._done.get(booked.booking_id) == booked
+        before = self._known.get(booked.booking_id)
+        same = before is not None and msgspec.structs.replace(before, on_console=False, since=None) == booked
+        done = same and booked.booking_id in self._done
         self.left += in_window and done
         on_console = in_window and not done
-        self._bookings.append(msgspec.structs.replace(booked, on_console=on_console))
+        since = before.since if before and same else self._began
+        self._note(msgspec.structs.replace(booked, on_console=on_console, since=since))
         return on_console
 
     def reject(self, row: Row, scanner: Scanner | None, reason: str) -> None:
@@ -68,43 +73,65 @@ class Watch:
         with suppress(Rejected):  # as much as can be read
             day = read_date(row)
             start = read_start(row)
-        self._bookings.append(
-            Booked(
-                booking_id=printable(text(row, "booking_id")),
-                day=day,
-                ae_title=scanner.ae_title if scanner else "",
-                start=start,
-                reason=reason,
-            )
-        )
+        title = scanner.ae_title if scanner else ""
+        booking_id = printable(text(row, "booking_id"))
+        self._note(Booked(booking_id=booking_id, day=day, ae_title=title, start=start, reason=reason))
 
     def finish(self, failure: str = "") -> None:
         """Write what was found; `failure` is why the run did not publish."""
-        studies, before, now = self._studies, self._before, datetime.now(UTC)
+        studies = self._studies
+        with ExitStack() as stack:
+            with suppress(OSError):  # which is named when the state is written
+                stack.enter_context(_one_writer(Path(self._status.state).parent))
+            self._write(failure, studies)
+        if self._pacs_failure:
+            self.failures.insert(0, f"what arrived is not known: {self._pacs_failure}")
+
+    def _write(self, failure: str, studies: tuple[Study, ...] | None) -> None:
+        before, now = self._load(), datetime.now(UTC)
+        if before.began and self._began < before.began <= now:
+            return  # another run began later, and has told already
         found = Found(
-            bookings=before.bookings if failure else tuple(self._bookings),
+            bookings=tuple(self._bookings),
             studies=before.studies if studies is None else studies,
-            good=before.good if failure else now,
+            good=now,
             asked=before.asked if studies is None else now,
             began=self._began,
             seconds=(now - self._began).total_seconds(),
-            failure=failure,
             pacs_failure=self._pacs_failure,
             failures=tuple(self.failures),
         )
-        if self._status.metrics:
-            found = self._try(found, f"status.metrics {self._status.metrics}", self._write_metrics)
-        if self._status.page:
-            found = self._try(found, f"status.page {self._status.page}", self._write_page)
+        if failure:
+            kept = tuple(self._expired(booked) for booked in before.bookings)
+            found = msgspec.structs.replace(found, bookings=kept, good=before.good, failure=failure)
         self._try(found, f"status.state {self._status.state}", lambda found: save(self._status.state, found))
-        if self._pacs_failure:
-            self.failures.insert(0, f"what arrived is not known: {self._pacs_failure}")
+        for folder, what, write in (
+            (self._status.metrics, "metrics", self._write_metrics),
+            (self._status.page, "page", self._write_page),
+        ):
+            if folder:
+                self._try(
+                    msgspec.structs.replace(found, failures=tuple(self.failures)), f"status.{what} {folder}", write
+                )
+        if len(self.failures) > len(found.failures):
+            with suppress(OSError):  # named already
+                save(self._status.state, msgspec.structs.replace(found, failures=tuple(self.failures)))
+
+    def _expired(self, booked: Booked) -> Booked:
+        """Return a booking as it is when the calendar can't be read: entries of days before the window go."""
+        first_day = self._day - timedelta(days=min(self._config.window.days_back, (self._day - date.min).days))
+        return msgspec.structs.replace(booked, on_console=booked.on_console and booked.day >= first_day)
+
+    def _note(self, booked: Booked) -> None:
+        if self.first_day <= booked.day <= self.last_day:  # the window may be wider
+            self._bookings.append(booked)
 
     def _load(self) -> Found:
         try:
             return load(self._status.state)
         except OSError as error:
-            self.failures.append(f"status.state {self._status.state} can't be read: {error.strerror}")
+            said = f"status.state {self._status.state} can't be read: {error.strerror}"
+            self.failures += [] if said in self.failures else [said]
             return Found()
 
     @cached_property
@@ -121,23 +148,41 @@ class Watch:
             return None
 
     @cached_property
-    def _done(self) -> dict[str, Booked]:
-        """The bookings whose entries leave the console, as the last run saw them.
+    def _known(self) -> dict[str, Booked]:
+        """The bookings of the last good run, by their ids."""
+        return {booked.booking_id: booked for booked in self._before.bookings}
 
-        Their images are all there, of the right subject, and no more have come for the grace time. While the PACS
-        can't say, what was done stays done.
+    @cached_property
+    def _done(self) -> frozenset[str]:
+        """The bookings whose entries leave the console.
+
+        Their time is over; their images were made in it, by the right scanner, of the right subject, and since the
+        booking is as it is; none has come for the grace time. While the PACS can't say, what was done stays done.
         """
         grace, before = self._status.leave_after, self._before
         if grace is None:
-            return {}
+            return frozenset()
         now = datetime.now(UTC)
+        here = now.astimezone(ZoneInfo(self._config.site.timezone)).replace(tzinfo=None)
         studies = before.studies if self._studies is None else self._studies
-        done = {}
-        for line in seen(self._config, self._status, msgspec.structs.replace(before, studies=studies, asked=now)).lines:
-            ended = max((study.updated for study in line.studies if study.updated), default=None)
-            if line.state is State.ARRIVED and not line.oddities and ended and now - ended >= timedelta(minutes=grace):
-                done[line.booked.booking_id] = msgspec.structs.replace(line.booked, on_console=False)
-        return done
+        lines = seen(self._config, self._status, msgspec.structs.replace(before, studies=studies, asked=now)).lines
+
+        def is_done(line: Line) -> bool:
+            begins = [study.start for study in line.studies if study.start]
+            ends = [study.updated for study in line.studies if study.updated]
+            return (
+                line.state is State.ARRIVED
+                and not line.oddities
+                and len(begins) == len(ends) == len(line.studies)
+                and line.booked.start is not None
+                and min(begins) >= line.booked.start - EARLY
+                and line.end is not None
+                and line.end <= here
+                and line.booked.since is not None
+                and line.booked.since <= max(ends) <= now - timedelta(minutes=grace)
+            )
+
+        return frozenset(line.booked.booking_id for line in lines if is_done(line))
 
     def _write_metrics(self, found: Found) -> None:
         from dicom_worklist import metrics  # noqa: PLC0415 - a site without pays nothing
@@ -149,15 +194,26 @@ class Watch:
 
         page.write(Path(str(self._status.page)), overview(self._config, found, datetime.now(UTC)))
 
-    def _try(self, found: Found, what: str, write: Callable[[Found], None]) -> Found:
-        """Write; return what was found, and a failure to write with it."""
+    def _try(self, found: Found, what: str, write: Callable[[Found], None]) -> None:
         try:
             write(found)
         except Exception as error:  # noqa: BLE001 - the worklist is there, and whatever this is, it is named
-            said = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
-            self.failures.append(f"{what} can't be written: {said}; site.yml puts its owner and mode right")
-            return msgspec.structs.replace(found, failures=tuple(self.failures))
-        return found
+            self._fail(what, error)
+
+    def _fail(self, what: str, error: Exception) -> None:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
+        self.failures.append(f"{what} can't be written: {said}; site.yml puts its owner and mode right")
+
+
+@contextmanager
+def _one_writer(folder: Path) -> Iterator[None]:
+    """Keep other runs from writing what they found meanwhile: a playbook's and the cron job's may overlap."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ MOUNTS = {
         (V["orthanc_data_dir"], "/srv/orthanc", True),
         (f"{V['orthanc_config_dir']}/orthanc.json", "/etc/orthanc-pacs/orthanc.json", False),
         (f"{V['orthanc_config_dir']}/health.curlrc", "/etc/orthanc-pacs/health.curlrc", False),
+        (f"{V['orthanc_config_dir']}/reader.lua", "/etc/orthanc-pacs/reader.lua", False),
+        (V["orthanc_page_dir"], "/srv/page", False),
     },
     "wlmscpfs": {
         mount

@@ -15,7 +15,7 @@ from dicom_worklist import page
 RICH = sample.rich()
 #: What of everything can be read, wherever it is opened: each state, each oddity, each day, what is wrong.
 TEXTS = [
-    "Worklist of DCCN", "the list is frozen for 2 hours 5 minutes", "not since", "it is renewed every minute",
+    "Worklist of DCCN", "the list is frozen for 2 hours 5 minutes", "not since", "each run renews it",
     "1 in progress", "2 rejected", "on the console", "6 series, 1184 images", "study 2 in Orthanc",
     "There are 2 studies for this booking.", "The PatientID was edited", "It was scanned on SKYRA",
     "Studies of no booking", "Phantom^QA", "Yesterday", "sub-053_ses-01", "Tomorrow", "sub-063_ses-01",

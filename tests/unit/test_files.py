@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,17 +63,33 @@ def test_a_link_in_its_place_is_replaced_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "page").is_symlink()
 
 
-def test_a_link_in_place_of_the_temporary_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_link_in_place_of_the_temporary_file_leads_nowhere(link: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"somebody's")
-    (tmp_path / f".page.{os.getpid()}.tmp").symlink_to(tmp_path / "other")
-    with pytest.raises(OSError, match="symbolic link"):
+    link(tmp_path / "other", tmp_path / ".page.tmp")
+    files.replace(tmp_path / "page", b"new", 0o644)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"page": b"new", "other": b"somebody's"}
+    assert not (tmp_path / "page").is_symlink()
+
+
+def test_a_pipe_in_place_of_the_temporary_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".page.tmp")
+    files.replace(tmp_path / "page", b"new", 0o644)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"page": b"new"}
+
+
+def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fchmod", ended)
+    with pytest.raises(KeyboardInterrupt):
         files.replace(tmp_path / "page", b"new", 0o644)
-    assert (tmp_path / "other").read_bytes() == b"somebody's"
-    assert not (tmp_path / "page").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
-    (tmp_path / f".page.{os.getpid()}.tmp").write_bytes(b"a half that is longer")
+    (tmp_path / ".page.tmp").write_bytes(b"a half that is longer")
     files.replace(tmp_path / "page", b"new", 0o644)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"page": b"new"}
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dicom_worklist.config import load
-from dicom_worklist.overview import FROZEN_AFTER, Day, Level, Overview, Problem, overview, spell
+from dicom_worklist.overview import Day, Level, Overview, Problem, overview, spell
 from dicom_worklist.reconcile import Booked, State, Study
 from dicom_worklist.state import Found
 from kit import DAY, Configure
@@ -20,7 +20,14 @@ NOW = datetime.combine(DAY, time(14), UTC)
 GOOD = Found(good=NOW, began=NOW, asked=NOW)
 STATUS = {"state": "/nowhere/status.json"}
 PACS = {"url": "http://127.0.0.1:8042", "user": "reader", "password_file": "/nowhere/password"}
-NEVER = "The list is frozen and no run has ended well yet: "
+UNRECORDED = "no run has been recorded since; see the log: does cron run, and is there room for the file status.state?"
+MISSING = (
+    "no images, long after its time. If it was scanned, send them from the console again; "
+    "if not, cancel it in the calendar."
+)
+NEVER = "There is no list yet: "
+#: The default of status.frozen_after.
+FROZEN_AFTER = timedelta(minutes=5)
 
 
 class Site:
@@ -105,12 +112,16 @@ def test_today_is_the_sites(now: datetime, today: date, site: Site) -> None:
 
 def test_over_midnight_tomorrow_becomes_today_though_no_run_has_succeeded_since(site: Site) -> None:
     bookings = (booked(1, 20), booked(2, 20, TOMORROW), rejected(3, TOMORROW))
-    assert not site.seen(bookings=bookings).problems
+    [warning] = site.seen(bookings=bookings).problems
+    assert (warning.level, warning.booking_id) == (Level.WARNING, "3")
     night = datetime.combine(TOMORROW, time(1), UTC)
     seen = site.seen(night, bookings=bookings)
     assert (ids(seen.yesterday), ids(seen.today), ids(seen.tomorrow)) == (["1"], ["3", "2"], [])
-    assert [problem.booking_id for problem in seen.problems] == ["", "3"]
+    assert [problem.booking_id for problem in seen.problems] == ["", "", "3"]
+    assert seen.problems[1].text == "None of today's 1 bookings that wait is on a console."
     assert seen.frozen == timedelta(hours=11)
+    shown = msgspec.structs.replace(bookings[1], on_console=True)
+    assert len(site.seen(night, bookings=(shown, rejected(3, TOMORROW))).problems) == 2
 
 
 def test_the_lanes_are_the_configured_scanners_then_strays(site: Site) -> None:
@@ -186,7 +197,7 @@ def test_without_the_section_status_there_is_nothing_to_see(configure: Configure
         (
             {"good": NOW - FROZEN_AFTER - SECOND},
             FROZEN_AFTER + SECOND,
-            f"The list is frozen since {DAY} 14:54, for 5 minutes: no run has ended since; does cron run?",
+            f"The list is frozen since {DAY} 14:54, for 5 minutes: {UNRECORDED}",
         ),
         (
             {"good": NOW - MINUTE, "failure": "the calendar is down"},
@@ -198,7 +209,7 @@ def test_without_the_section_status_there_is_nothing_to_see(configure: Configure
             125 * MINUTE,
             f"The list is frozen since {DAY} 12:55, for 2 hours 5 minutes: the calendar is down",
         ),
-        ({"good": None, "began": None}, timedelta(), f"{NEVER}no run has ended since; does cron run?"),
+        ({"good": None, "began": None}, timedelta(), f"{NEVER}{UNRECORDED}"),
         (
             {"good": None, "began": NOW - MINUTE, "failure": "the calendar is down"},
             MINUTE,
@@ -212,8 +223,16 @@ def test_the_list_is_frozen_without_a_good_run(
 ) -> None:
     seen = site.seen(**found)
     assert seen.frozen == frozen
-    assert list(seen.problems) == ([] if frozen is None else [Problem(Level.CRITICAL, text)])
+    bad = Level.CRITICAL if frozen is not None and (seen.good is None or frozen > FROZEN_AFTER) else Level.WARNING
+    assert list(seen.problems) == ([] if frozen is None else [Problem(bad, text)])
     assert seen.failure == found.get("failure", "")
+
+
+def test_a_site_says_when_its_list_counts_as_frozen(site: Site) -> None:
+    settings = {"status": {**STATUS, "frozen_after": 20}}
+    assert site.seen(settings=settings, good=NOW - 20 * MINUTE).frozen is None
+    assert site.seen(settings=settings, good=NOW - 19 * MINUTE, failure="down").level is Level.WARNING
+    assert site.seen(settings=settings, good=NOW - 21 * MINUTE, failure="down").level is Level.CRITICAL
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_time(site: Site) -> None:
@@ -243,19 +262,20 @@ def test_a_day_without_anything_wrong_has_no_problem(site: Site) -> None:
     assert [one.study.orthanc_id for one in seen.today.unscheduled] == ["4"]
 
 
-def test_a_rejected_booking_is_one_on_its_day_only(site: Site) -> None:
+def test_a_rejected_booking_is_one_on_its_day_and_the_day_before(site: Site) -> None:
     bookings = (rejected(1, YESTERDAY), rejected(2), rejected(3, TOMORROW), rejected(4, ae_title=""))
     assert site.problems(bookings=bookings) == [
-        (Level.CRITICAL, "Booking 2, PRISMA, is not on the console: it has no session", "2"),
-        (Level.CRITICAL, "Booking 4, no scanner, is not on the console: it has no session", "4"),
+        (Level.CRITICAL, f"Booking 2, PRISMA {DAY}, is not on the console: it has no session", "2"),
+        (Level.CRITICAL, f"Booking 4, no scanner {DAY}, is not on the console: it has no session", "4"),
+        (Level.WARNING, f"Booking 3, PRISMA {TOMORROW}, will not be on the console: it has no session", "3"),
     ]
 
 
 def test_missing_images_are_one_of_today_and_yesterday(site: Site) -> None:
     bookings = (booked(1, day=YESTERDAY), booked(2), booked(3, 15), booked(4, day=TOMORROW))
     assert site.problems(bookings=bookings) == [
-        (Level.WARNING, f"Booking 2, PRISMA {DAY} 09:00: its images are missing.", "2"),
-        (Level.WARNING, f"Booking 1, PRISMA {YESTERDAY} 09:00: its images are missing.", "1"),
+        (Level.WARNING, f"Booking 2, PRISMA {DAY} 09:00: {MISSING}", "2"),
+        (Level.WARNING, f"Booking 1, PRISMA {YESTERDAY} 09:00: {MISSING}", "1"),
     ]
 
 
@@ -292,7 +312,9 @@ def test_what_else_a_run_could_not_do_is_one_each(site: Site) -> None:
 def test_the_worst_come_first_and_are_the_level(site: Site) -> None:
     warned: dict[str, Any] = {"bookings": (booked(1),), "pacs_failure": "down", "failures": ("no page",)}
     assert site.seen(**warned).level is Level.WARNING
-    seen = site.seen(**warned | {"bookings": (booked(1), rejected(2)), "failure": "no calendar"})
+    seen = site.seen(
+        **warned | {"bookings": (booked(1), rejected(2)), "failure": "no calendar", "good": NOW - 10 * MINUTE}
+    )
     assert [problem.level for problem in seen.problems] == [Level.CRITICAL] * 2 + [Level.WARNING] * 3
     assert seen.level is Level.CRITICAL
     assert seen.problems[0].text.startswith("The list is frozen")

@@ -67,7 +67,8 @@ def empty(**changes: object) -> Overview:
         for ahead in (-1, 0, 1)
     ]  # fmt: skip
     plain = Overview(
-        site="DCCN", now=HERE, good=HERE, frozen=None, failure="", pacs=True, asked=HERE, pacs_failure="", problems=[],
+        site="DCCN", now=HERE, good=HERE, frozen=None, failure="", pacs=True, asked=HERE, pacs_failure="",
+        frozen_after=timedelta(minutes=5), problems=[],
         yesterday=days[0], today=days[1], tomorrow=days[2],
     )  # fmt: skip
     return replace(plain, **changes)  # type: ignore[arg-type]
@@ -106,7 +107,7 @@ def test_what_people_typed_is_text_in_every_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [name for name in Booked.__struct_fields__ if name not in {"day", "start", "on_console"}]
+    "field", [name for name in Booked.__struct_fields__ if name not in {"day", "start", "on_console", "since"}]
 )
 def test_a_hostile_field_of_a_booking_changes_no_element(field: str) -> None:
     booked = Booked(booking_id="1", day=DAY, ae_title="SKYRA")
@@ -211,7 +212,7 @@ def test_an_empty_day_is_calm_and_whole() -> None:
     assert "Time line" not in " ".join(seen.values("aria-label"))
     order = [seen.text.index(words) for words in (
         "Worklist of DCCN Tuesday 24 November 2026", "All is well Last good run", "The PACS last answered",
-        "This page was written 2026-11-24 14:20:05 Europe/Amsterdam; it is renewed every minute",
+        "This page was written 2026-11-24 14:20:05 Europe/Amsterdam; each run renews it",
         "Today Tuesday 24 November 2026", "Yesterday Monday 23 November 2026", "Tomorrow Wednesday 25 November 2026",
     )]  # fmt: skip
     assert order == sorted(order)

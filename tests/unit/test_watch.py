@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from dicom_worklist import state, sync
+from dicom_worklist import state, sync, watch
 from dicom_worklist.config import Config, load
 from dicom_worklist.errors import FolderError, SourceError
 from dicom_worklist.reconcile import Booked, Study
-from kit import MEG, PRISMA, Calendar, Configure, locked_by_another_process, worklist_files
+from kit import MEG, Calendar, Configure, locked_by_another_process, wait_for_the_day, worklist_files
 
 ONE_DAY = timedelta(days=1)
 
@@ -70,6 +70,7 @@ class Watched:
 
 @pytest.fixture
 def site(calendar: Calendar, configure: Configure, folder: Path, tmp_path: Path) -> Watched:
+    wait_for_the_day("Europe/Amsterdam")
     root = tmp_path / "watched"
     root.mkdir()
     return Watched(calendar, configure, folder, root)
@@ -103,13 +104,12 @@ def test_a_run_says_what_it_found_of_three_days(site: Watched) -> None:
     )
 
 
-def test_a_window_wider_than_three_days_is_published_and_told(site: Watched) -> None:
+def test_a_window_wider_than_three_days_is_published_and_three_days_told(site: Watched) -> None:
     for ahead in range(-3, 4):
         site.book(str(ahead + 10), day=(site.today + ahead * ONE_DAY).isoformat())
     report = site.run({"window.days_ahead": 3})
     assert [entry["booking_id"] for entry in report.published] == ["10", "11", "12", "13"]
-    assert {name for name, one in of(site.found).items() if one.on_console} == {"10", "11", "12", "13"}
-    assert {name for name, one in of(site.found).items() if not one.on_console} == {"9"}
+    assert {name: one.on_console for name, one in of(site.found).items()} == {"9": False, "10": True, "11": True}
 
 
 def test_a_booking_with_two_scanners_or_a_doubled_id_is_told_as_rejected(site: Watched) -> None:
@@ -122,6 +122,9 @@ def test_a_booking_with_two_scanners_or_a_doubled_id_is_told_as_rejected(site: W
     assert {name: one.reason for name, one in of(site.found).items()} == reasons
     site.run()
     assert "2 bookings with this booking_id" in of(site.found)["2"].reason
+    site.book("3", day=(site.today + ONE_DAY).isoformat())
+    site.run({"scanners.1.lab": ".*PRISMA.*"})
+    assert "matches the scanners PRISMA and PRISMAFIT" in of(site.found)["3"].reason
 
 
 def test_a_failed_source_freezes_the_list_and_the_page_says_so(site: Watched) -> None:
@@ -139,6 +142,30 @@ def test_a_failed_source_freezes_the_list_and_the_page_says_so(site: Watched) ->
     site.run()
     assert site.found.failure == ""
     assert "frozen" not in site.page
+
+
+def test_over_midnight_a_failed_source_lets_yesterday_s_entries_go_from_the_page_too(site: Watched) -> None:
+    site.book("1")
+    site.book("2", day=(site.today - ONE_DAY).isoformat())
+    site.run()
+    kept = tuple(msgspec.structs.replace(one, on_console=True) for one in site.found.bookings)
+    state.save(str(site.root / "status.json"), msgspec.structs.replace(site.found, bookings=kept))
+    site.calendar.path.unlink()
+    with pytest.raises(SourceError):
+        site.run()
+    assert {name: one.on_console for name, one in of(site.found).items()} == {"1": True, "2": False}
+
+
+def test_of_two_runs_that_overlap_the_one_that_began_last_is_told(site: Watched) -> None:
+    site.book("1")
+    config = site.config()
+    assert config.status
+    older = watch.Watch(config, config.status, site.today)
+    site.run()
+    found = site.found
+    older.finish("the folder is locked")
+    assert site.found == found
+    assert "locked" not in site.page
 
 
 def test_a_locked_folder_freezes_the_list(site: Watched) -> None:
@@ -248,6 +275,7 @@ def stranger() -> Any:
         ((200, {}, b'{"HttpError": "no"}'), "answers something else than studies"),
         ((200, {}, b'[{"ID": "1"}]'), "answers something else than studies"),
         ((200, {"Content-Length": "10"}, b"[]"), "can't be asked"),
+        ((200, {}, b"[" * 200_000), "can't be asked"),
     ],
 )
 def test_a_server_that_is_no_orthanc_is_named_and_the_list_published(
@@ -304,12 +332,14 @@ def scanned(site: Watched) -> Scan:
 
     def scanned(ago: timedelta = timedelta(minutes=11), **details: Any) -> None:
         booked = of(site.found)["1"]
+        # it was booked as it is long before the scan
+        bookings = tuple(msgspec.structs.replace(one, since=datetime.now(UTC) - ONE_DAY) for one in site.found.bookings)
         study = Study(
             orthanc_id="a", study_instance_uid=booked.study_instance_uid, patient_id=booked.patient_id,
             ae_titles=("PRISMA",), start=booked.start, series=1, instances=3, updated=datetime.now(UTC) - ago,
         )  # fmt: skip
         study = msgspec.structs.replace(study, **details)
-        found = msgspec.structs.replace(site.found, studies=(study,), asked=datetime.now(UTC))
+        found = msgspec.structs.replace(site.found, bookings=bookings, studies=(study,), asked=datetime.now(UTC))
         state.save(str(site.root / "status.json"), found)
 
     return scanned
@@ -317,9 +347,9 @@ def scanned(site: Watched) -> Scan:
 
 @pytest.fixture
 def leaving(site: Watched) -> dict[str, object]:
-    site.book("1", lab=PRISMA)
-    site.book("2", lab=PRISMA, time="11:00:00")
-    changes = {**site.pacs(1), "status.leave_after": 10}
+    site.book("1", time="00:00:00")
+    site.book("2", time="23:59:59")
+    changes = {**site.pacs(1), "status.leave_after": 10, "status.session": 0}
     site.run(changes)
     return changes
 
@@ -349,6 +379,8 @@ def test_an_entry_leaves_when_its_scan_is_done_and_stays_away(
         (timedelta(hours=1), {"ae_titles": ("SKYRA",)}),
         (timedelta(hours=1), {"updated": None}),
         (timedelta(hours=1), {"study_instance_uid": "1.2.3", "patient_id": "nobody"}),
+        (timedelta(hours=1), {"start": None}),
+        (timedelta(days=2), {}),  # before it was booked as it is
     ],
 )
 def test_an_entry_stays_while_its_scan_may_go_on_or_something_is_odd(
@@ -370,8 +402,26 @@ def test_a_booking_that_changed_since_its_scan_is_shown_again(
 ) -> None:
     scanned()
     site.run(leaving)
-    site.calendar.change("1", start_time="15:00:00")
+    site.calendar.change("1", subj_ses="7-2")
     assert [entry["booking_id"] for entry in site.run(leaving).published] == ["1"]
+    for _ in range(3):
+        assert site.run(leaving).removed == []
+    assert shown(site) == ["1", "2"]
+
+
+def test_an_entry_stays_while_its_time_is_not_over(site: Watched, leaving: dict[str, object], scanned: Scan) -> None:
+    scanned()
+    assert site.run(leaving | {"status.session": 1440}).removed == []
+
+
+def test_an_entry_stays_that_was_taken_for_another_s_scan(
+    site: Watched, leaving: dict[str, object], scanned: Scan
+) -> None:
+    """Somebody at the console picked the entry of the evening in the morning."""
+    site.calendar.change("1", start_time="00:20:00")
+    site.run(leaving)
+    scanned(start=datetime.combine(site.today, datetime.min.time()))
+    assert site.run(leaving).removed == []
 
 
 def test_a_list_that_is_empty_because_all_is_scanned_is_no_warning(
