@@ -179,7 +179,8 @@ class Watch:
                 and line.end is not None
                 and line.end <= here
                 and line.booked.since is not None
-                and line.booked.since <= max(ends) <= now - timedelta(minutes=grace)
+                # Orthanc tells whole seconds
+                and line.booked.since.replace(microsecond=0) <= max(ends) <= now - timedelta(minutes=grace)
             )
 
         return frozenset(line.booked.booking_id for line in lines if is_done(line))
