@@ -31,11 +31,13 @@ def main() -> int:
     table = Table("what", "against", title="Speed against the stock things (medians of pairs in one run)")
     for heading in ("ours", "stock", "times as fast"):
         table.add_column(heading, justify="right")
-    with ExitStack() as stack:
-        for row in rows(stack):
-            ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
-            table.add_row(row.what, row.against, row.ours, row.stock, ratio)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    try:
+        with ExitStack() as stack:
+            for row in rows(stack):
+                ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
+                table.add_row(row.what, row.against, row.ours, row.stock, ratio)
+    finally:  # what was measured is told, whatever comes after it
+        Console(width=None if sys.stdout.isatty() else 140).print(table)
     return 0
 
 
