@@ -93,10 +93,11 @@ def test_a_pacs_on_another_host_is_asked_as_the_inventory_says(tmp_path: Path) -
     settings = rendered(tmp_path, **given)
     assert settings["pacs"] == {
         "url": url, "user": "worklist-reader", "password_file": f"{tmp_path}/pacs.password", "ca_file": None,
-        "timeout": 5,
+        "check_hostname": True, "timeout": 5,
     }  # fmt: skip
     assert settings["status"]["page"] == page
-    assert rendered(tmp_path, **given, worklist_sync_pacs_ca=certificate)["pacs"]["ca_file"] == f"{tmp_path}/pacs.crt"
+    checked = rendered(tmp_path, **given, worklist_sync_pacs_ca=certificate)["pacs"]
+    assert (checked["ca_file"], checked["check_hostname"]) == (f"{tmp_path}/pacs.crt", True)
 
 
 @pytest.mark.parametrize(
