@@ -174,3 +174,14 @@ def test_every_variable_of_a_role_is_specified(role: str) -> None:
         if "default" in option:
             assert defaults[name] == option["default"], name
         assert option["description"], name
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in (PROJECT / "roles").iterdir() if path.is_dir()))
+def test_what_a_role_registers_hides_none_of_its_variables(role: str) -> None:
+    """A registered result stands above the role's variables, for the rest of the play and after it."""
+    folder = PROJECT / "roles" / role
+    tasks = "".join(path.read_text() for path in sorted((folder / "tasks").glob("*.yml")))
+    registered = set(re.findall(r"^\s*register: (\w+)", tasks, re.MULTILINE))
+    given = [yaml.safe_load((folder / kind / "main.yml").read_text()) or {} for kind in ("defaults", "vars")]
+    assert registered
+    assert {name for names in given for name in names} & registered == set()
