@@ -76,13 +76,15 @@ def _track(items: Sequence[str], description: str) -> Iterable[str]:  # noqa: AR
     return items
 
 
-def today(config: Config) -> date:
-    """Return the day at the site."""
-    return datetime.now(ZoneInfo(config.site.timezone)).date()
+def today(config: Config, now: datetime) -> date:
+    """Return the day at the site at `now`, an aware time."""
+    return now.astimezone(ZoneInfo(config.site.timezone)).date()
 
 
-def run(config: Config, day: date | None = None, *, dry_run: bool = False, track: folders.Track = _track) -> Report:
-    """Make the worklist equal to the calendar around `day` (default: today at the site).
+def run(
+    config: Config, day: date | None = None, *, now: datetime, dry_run: bool = False, track: folders.Track = _track
+) -> Report:
+    """Make the worklist equal to the calendar around `day` (default: the day at the site at `now`, an aware time).
 
     With `dry_run` nothing is written, and the report is that of the run that would.
 
@@ -90,9 +92,9 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
         SourceError: the bookings can't be read; only entries of days before the window were removed.
         FolderError: a folder can't be written or locked; nothing was changed.
     """
-    report = Report(day or today(config))
+    report = Report(day or today(config, now))
     # another day's entries are for a moment: page and metrics go on telling today
-    with watch(config, report.day, record=not dry_run and report.day == today(config)) as watching:
+    with watch(config, report.day, now, record=not dry_run and report.day == today(config, now)) as watching:
         _run(config, report, watching, dry_run=dry_run, track=track)
     if watching:
         report.warnings += watching.failures

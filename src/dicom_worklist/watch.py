@@ -19,7 +19,8 @@ from dicom_worklist.config import Config, Scanner, Status
 from dicom_worklist.entry import Entry
 from dicom_worklist.errors import PacsError, Rejected, WorklistError
 from dicom_worklist.overview import overview, seen
-from dicom_worklist.reconcile import EARLY, Booked, Line, State, Study
+from dicom_worklist.records import Booked, Study
+from dicom_worklist.reconcile import EARLY, Line, State
 from dicom_worklist.state import Found, load, save
 
 ONE_DAY = timedelta(days=1)
@@ -29,15 +30,15 @@ FIRST, LAST = date.min + ONE_DAY, date.max - ONE_DAY
 class Watch:
     """Takes note of the bookings that a run sees, of yesterday, today and tomorrow, and tells which are done."""
 
-    def __init__(self, config: Config, status: Status, day: date) -> None:
-        """Begin a run."""
+    def __init__(self, config: Config, status: Status, day: date, now: datetime) -> None:
+        """Begin a run at `now`, an aware time."""
         self.first_day, self.last_day = max(day, FIRST) - ONE_DAY, min(day, LAST) + ONE_DAY
         #: How many entries are kept from the console because their scans are done.
         self.left = 0
         #: What could not be done, in sentences.
         self.failures: list[str] = []
         self._config, self._status, self._day = config, status, day
-        self._began = datetime.now(UTC)
+        self._began = now.astimezone(UTC)
         self._bookings: list[Booked] = []
         self._pacs_failure = ""
         self._before = self._load()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dicom_worklist.pacs import gathered
-from dicom_worklist.reconcile import Study
+from dicom_worklist.records import Study
 
 NINE = datetime.fromisoformat("2026-11-24T09:05:00")
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_worklist.reconcile import EARLY, Booked, Line, Reconciled, State, Study, Times, reconcile
+from dicom_worklist.records import Booked, Study
+from dicom_worklist.reconcile import EARLY, Line, Reconciled, State, Times, reconcile
 from kit import DAY
 
 SECOND, MINUTE, ONE_DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)

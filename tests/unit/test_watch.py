@@ -18,7 +18,7 @@ import pytest
 from dicom_worklist import state, sync, watch
 from dicom_worklist.config import Config, load
 from dicom_worklist.errors import FolderError, SourceError
-from dicom_worklist.reconcile import Booked, Study
+from dicom_worklist.records import Booked, Study
 from kit import MEG, Calendar, Configure, locked_by_another_process, wait_for_the_day, worklist_files
 
 ONE_DAY = timedelta(days=1)
