@@ -31,14 +31,14 @@ class Entry:
 
 
 def describe(booking: Booking, scanner: Scanner, site: Site, attributes: Mapping[str, str]) -> tuple[Entry, list[str]]:
-    """Return the entry of a booking on a scanner, and a warning for each description that was changed.
+    """Return the entry of a booking on a scanner, and a warning for each value that was changed or not used.
 
     `attributes` (keyword → Jinja2 template) override the defaults and add to them.
 
     Raises:
         Rejected: a value doesn't fit its attribute; the reason names the keyword and the rule.
     """
-    warnings: list[str] = []
+    warnings = list(booking.warnings)
     values = _defaults(booking, scanner, site, warnings)
     values |= {keyword: render(keyword, source, booking, scanner) for keyword, source in attributes.items()}
     fitted = {keyword: _checked(keyword, text, scanner.charset, warnings) for keyword, text in values.items()}

@@ -148,7 +148,7 @@ def unmatched_labs(config: Config, day: date) -> tuple[int, list[str]]:
     Raises:
         SourceError: the bookings can't be read.
     """
-    rows = [row for row in config.source.rows(*_window(config, day)) if counts(row)]
+    rows = [row for row in config.source.rows(*_window(config, day)) if counts(row, config.reading)]
     labs = {text(row, "lab") for row in rows}
     return len(rows), sorted(lab for lab in labs if not any(scanner.matches(lab) for scanner in config.scanners))
 
@@ -192,7 +192,7 @@ def _wanted(
         row, scanner = scheduled.pop()
         booking_id = text(row, "booking_id")
         try:
-            booking = read_booking(row)
+            booking = read_booking(row, config.reading)
             entry, warnings = describe(booking, scanner, config.site, config.attributes)
             name = folders.file_name(booking_id, scanner.ae_title)
             if watching and not watching.book(row, entry, booking.start, in_window=True):
@@ -227,14 +227,14 @@ def _scheduled(config: Config, report: Report, watching: Watch | None) -> list[S
     )
     scheduled: list[Scheduled] = []
     for row in config.source.rows(*asked):
-        if not counts(row):
+        if not counts(row, config.reading):
             continue
         lab = text(row, "lab")
         scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
         if not scanners:
             continue
         try:
-            if not first_day <= read_date(row) <= last_day:
+            if not first_day <= read_date(row, config.reading) <= last_day:
                 if watching:
                     _look(row, scanners, config, watching)
                 continue
@@ -266,7 +266,7 @@ def _only(scanners: Sequence[Scanner], lab: str) -> Scanner:
 def _look(row: Row, scanners: Sequence[Scanner], config: Config, watching: Watch) -> None:
     """Take note of a booking of a day that the worklist doesn't have."""
     try:
-        booking = read_booking(row)
+        booking = read_booking(row, config.reading)
         entry, _ = describe(booking, _only(scanners, text(row, "lab")), config.site, config.attributes)
     except Rejected as rejected:
         watching.reject(row, scanners[0] if len(scanners) == 1 else None, str(rejected))

@@ -72,8 +72,8 @@ class Watch:
         """Take note of a booking that has none."""
         day, start = self._day, None
         with suppress(Rejected):  # as much as can be read
-            day = read_date(row)
-            start = read_start(row)
+            day = read_date(row, self._config.reading)
+            start = read_start(row, self._config.reading)
         title = scanner.ae_title if scanner else ""
         booking_id = printable(text(row, "booking_id"))
         self._note(Booked(booking_id=booking_id, day=day, ae_title=title, start=start, reason=reason))

@@ -7,12 +7,13 @@ from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
 import live
-from dicom_worklist.booking import COLUMNS, Booking, read_booking
+from dicom_worklist.booking import COLUMNS, Booking, Reading, read_booking
 from dicom_worklist.errors import SourceError
 from dicom_worklist.sources import source_class
 
@@ -84,7 +85,10 @@ def test_all_kinds_of_source_give_the_same_bookings(
         writer.writerows([[row[column] for column in COLUMNS] for row in rows_of["mysql"]])
     rows_of["csv"] = source_class("csv")(path=str(tmp_path / "bookings.csv")).rows(*DAYS)
 
-    bookings: dict[str, list[Booking]] = {kind: list(map(read_booking, rows)) for kind, rows in rows_of.items()}
+    bookings: dict[str, list[Booking]] = {
+        kind: [read_booking(row, Reading(ZoneInfo("Europe/Amsterdam"))) for row in rows]
+        for kind, rows in rows_of.items()
+    }
     assert [booking.booking_id for booking in bookings["mysql"]] == ["1", "2", "3", "4"]
     assert bookings["mysql"][0].project_title == PROJECTS[0][1]
     assert bookings["mysql"][2].user_last_name == "nobody"

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pymysql
 import pytest
 
 from dicom_worklist import sources
-from dicom_worklist.booking import COLUMNS, Booking, read_booking
+from dicom_worklist.booking import COLUMNS, Booking, Reading, read_booking
 from dicom_worklist.errors import SourceError
 from dicom_worklist.sources.mysql import TLS
 from kit import DAY, Calendar
@@ -43,7 +44,7 @@ def mysql_source(port: int, **settings: object) -> sources.Source:
 
 
 def bookings(source: sources.Source) -> dict[str, Booking]:
-    read = [read_booking(row) for row in source.rows(**TODAY)]
+    read = [read_booking(row, Reading(ZoneInfo("Europe/Amsterdam"))) for row in source.rows(**TODAY)]
     return {booking.booking_id: booking for booking in read}
 
 
