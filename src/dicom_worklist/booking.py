@@ -20,8 +20,10 @@ COLUMNS = (
     "user_last_name",
     "status",
 )
+#: The columns that a source may give besides.
+OPTIONAL = tuple("subject session start end end_date end_time minutes birth_date sex weight size".split())  # noqa: SIM905
 
-#: One booking as its source has it: the COLUMNS, each text, a number, a date, a time or None.
+#: One booking as its source has it: COLUMNS and OPTIONAL, each text, a number, a date, a time or None.
 Row = Mapping[str, object]
 
 

@@ -224,7 +224,9 @@ def _scheduled(config: Config, report: Report, watching: Watch | None) -> list[S
         (min(first_day, watching.first_day), max(last_day, watching.last_day)) if watching else (first_day, last_day)
     )
     scheduled: list[Scheduled] = []
-    for row in config.source.rows(*asked):
+    rows = config.source.rows(*asked)
+    report.warnings += getattr(rows, "warnings", ())
+    for row in rows:
         if not counts(row):
             continue
         lab = text(row, "lab")
