@@ -23,13 +23,13 @@ COLUMNS = (
     "user_last_name",
     "status",
 )
-
 #: Further columns, which a source may give or not; NULL and blank count as not given. `subject` and `session` stand in
 #: place of subject_session, `start` of start_date and start_time.
-OPTIONAL = ("subject", "session", "start", "end", "end_date", "end_time", "minutes")
+OPTIONAL = tuple("subject session start end end_date end_time minutes birth_date sex weight size".split())  # noqa: SIM905
 #: An end that is further from the start is a mistake: no session lasts a day, and its entry would stay as long.
 LONGEST = timedelta(hours=24)
 _MOMENT = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8})(?P<clock>[Tt ].+)?", re.ASCII)
+
 
 #: One booking as its source has it: COLUMNS and OPTIONAL, each text, a number, a date, a time or None.
 Row = Mapping[str, object]

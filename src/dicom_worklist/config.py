@@ -44,10 +44,11 @@ class Site(_Section, frozen=True):
 
 
 class Window(_Section, frozen=True):
-    """Which days around today the worklist has."""
+    """Which days around today the worklist has; an entry stays until its end and `grace`, in minutes, all the same."""
 
     days_back: Days = 0
     days_ahead: Days = 0
+    grace: Minutes = 60
 
 
 class Scanner(_Section, frozen=True):
@@ -110,7 +111,8 @@ class Status(_Section, frozen=True):
 
     `state` is the file that `dicom-worklist status` reads, `page` a folder for the web page, `metrics` one for a node
     exporter's textfile collector. An entry leaves the console `leave_after` the last image of its study; None: never.
-    Without a good run for `frozen_after` the list counts as frozen, and the page as old.
+    Without a good run for `frozen_after` the list counts as frozen, and the page as old. The history, a file beside the
+    state, goes back `history_days`.
     """
 
     state: str
@@ -120,6 +122,7 @@ class Status(_Section, frozen=True):
     missing_after: Minutes = 60
     leave_after: Minutes | None = None
     frozen_after: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 5
+    history_days: Annotated[int, msgspec.Meta(ge=2, le=36500)] = 400
 
 
 class Config(_Section, frozen=True, dict=True):  # dict: has room for what is computed once

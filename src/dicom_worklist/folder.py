@@ -122,6 +122,21 @@ class Ours(Mapping[str, bytes | None]):
         return len(self._names)
 
 
+def others(root: Path, folders: Iterable[Path]) -> list[str]:
+    """Return what the broker shows and `file_name` didn't name, and what is in worklists that no scanner has any more.
+
+    Each is a path below `root`, the folder of all worklists.
+    """
+    ours = {folder.name for folder in folders}
+    found: list[str] = []
+    with suppress(OSError):  # a folder that can't be read is named elsewhere
+        for place in sorted(path for path in root.iterdir() if path.is_dir()):
+            with suppress(OSError):
+                names = (name for name in _names(place) if place.name not in ours or not parse_file_name(name))
+                found += [f"{place.name}/{name}" for name in names]
+    return found
+
+
 def compare(present: Mapping[str, bytes | None], wanted: Mapping[str, bytes | None]) -> Changes:
     """Return what makes our files equal to `wanted`: name → content, or None for one that stays as it is."""
     changes = Changes()

@@ -98,17 +98,17 @@ def read(path: Path, booking_ids: Collection[str], first_day: date, last_day: da
     return Past(current, versions, studies)
 
 
-def record(
-    path: Path,
-    now: datetime,
-    bookings: Sequence[Booked],
-    ended: Mapping[str, str],
-    studies: Sequence[Study],
-    keep: int,
-) -> None:
-    """Add what a run saw at `now` (aware), and forget what is older than `keep` days; all of it or nothing.
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a run saw: bookings, studies with `seen`, and the bookings that are no more: id → "cancelled" or "gone"."""
 
-    `ended` are the bookings that are no more: booking id → "cancelled" or "gone". `studies` have `seen`.
+    bookings: Sequence[Booked] = ()
+    studies: Sequence[Study] = ()
+    ended: Mapping[str, str] = field(default_factory=dict)
+
+
+def record(path: Path, now: datetime, news: News, keep: int) -> None:
+    """Add what a run saw at `now` (aware), and forget what is older than `keep` days; all of it or nothing.
 
     Raises:
         OSError, sqlite3.Error: it can't be written; what was there stays.
@@ -121,25 +121,25 @@ def record(
             connection.execute(
                 "SELECT booking_id, said FROM version "
                 "WHERE booking_id IN (SELECT value FROM json_each(?)) AND until IS NULL",
-                (_json([booked.booking_id for booked in bookings]),),
+                (_json([booked.booking_id for booked in news.bookings]),),
             ).fetchall()
         )
-        for booked in bookings:
+        for booked in news.bookings:
             said = _said(booked)
             if (before := known.get(booked.booking_id)) != said:
                 if before is not None:
                     _end(connection, booked.booking_id, moment, "changed")
                 values = (booked.booking_id, moment, booked.day.isoformat(), said)
                 connection.execute("INSERT OR REPLACE INTO version VALUES (?, ?, NULL, NULL, ?, ?)", values)
-        for booking_id, how in ended.items():
+        for booking_id, how in news.ended.items():
             _end(connection, booking_id, moment, how)
         seen = dict(
             connection.execute(
                 "SELECT orthanc_id, said FROM study WHERE orthanc_id IN (SELECT value FROM json_each(?))",
-                (_json([study.orthanc_id for study in studies]),),
+                (_json([study.orthanc_id for study in news.studies]),),
             ).fetchall()
         )
-        for study in studies:
+        for study in news.studies:
             said = _json(msgspec.structs.replace(study, seen=None))
             if seen.get(study.orthanc_id) != said:
                 first = (study.seen or now).astimezone(UTC).isoformat()

@@ -27,7 +27,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that somebody has to look at: what happened, what to do, and the booking that it is about, if any."""
+    """Something that somebody has to look at: what happened, what to do, and the booking that it is about."""
 
     level: Level
     text: str
@@ -161,7 +161,17 @@ def seen(config: Config, status: Status, found: Found, now: datetime) -> Reconci
 
 
 #: Statuses that people give what doesn't take place; others that don't count are reported.
-CANCELLING = {"CANCELLED", "CANCELED", "CANCELLATION", "DENIED", "DECLINED", "REJECTED", "DELETED", "NO SHOW", "NO-SHOW"}
+CANCELLING = {
+    "CANCELLED",
+    "CANCELED",
+    "CANCELLATION",
+    "DENIED",
+    "DECLINED",
+    "REJECTED",
+    "DELETED",
+    "NO SHOW",
+    "NO-SHOW",
+}
 
 
 def _day(config: Config, day: date, reconciled: Reconciled) -> Day:
@@ -236,7 +246,7 @@ def _named(line: Line) -> str:
 def _emptied(found: Found, zone: ZoneInfo) -> Iterable[Problem]:
     for one in found.emptied:
         since = one.since.astimezone(zone)
-        text = f"The calendar has no booking any more for {one.ae_title} on {one.day}: it had {one.count} until {since:%H:%M}."
+        text = f"Since {since:%H:%M} the calendar has no booking for {one.ae_title} on {one.day}; it had {one.count}."
         remedy = (
             "If they were not all cancelled, see whether the lab, the statuses or the query changed: `dicom-worklist "
             "check` lists labs and statuses. The entries have left the console."
@@ -252,7 +262,8 @@ def _calendar(found: Found) -> Iterable[Problem]:
         yield Problem(Level.WARNING, text, remedy=remedy, kind="labs")
     if unknown := {status: count for status, count in found.statuses.items() if status.upper() not in CANCELLING}:
         text = f"Bookings of these statuses don't count: {_counted(unknown)}."
-        yield Problem(Level.WARNING, text, remedy="If they take place, add the status to booking.statuses.", kind="statuses")
+        remedy = "If they take place, add the status to booking.statuses."
+        yield Problem(Level.WARNING, text, remedy=remedy, kind="statuses")
     if found.leftovers:
         text = f"The consoles are shown files that the sync did not write: {_some(found.leftovers)}."
         remedy = "Look at them with `dicom-worklist check`, and remove them by hand if nobody needs them."

@@ -42,7 +42,7 @@ def studies(
     """Return the studies whose StudyDate is one of these days, both included, and those of these bookings.
 
     A console whose clock is wrong dates its studies elsewhere. So the bookings of which none was found are asked for by
-    StudyInstanceUID, and then by AccessionNumber. That counts only with the PatientID: others number their studies, too.
+    StudyInstanceUID, and then by AccessionNumber, which counts only with the PatientID: others number studies, too.
     Series are asked for, because only they know the AE title that stored them, and whether they grow. `zone` is the
     site's.
 
@@ -50,7 +50,8 @@ def studies(
         PacsError: they can't be had.
     """
     found = _find(pacs, zone, "StudyDate", f"{first_day:%Y%m%d}-{last_day:%Y%m%d}")
-    for one in _named(pacs, zone, "StudyInstanceUID", (booked.study_instance_uid for booked in _sought(bookings, found))):
+    uids = [booked.study_instance_uid for booked in _sought(bookings, found)]
+    for one in _named(pacs, zone, "StudyInstanceUID", uids):
         found[one.orthanc_id] = one
     sought = {booked.accession_number: booked.patient_id for booked in _sought(bookings, found)}
     for one in _named(pacs, zone, "AccessionNumber", sought):

@@ -8,7 +8,7 @@ booking is said, not guessed. Times are naive, in the site's time zone, where no
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from itertools import pairwise
@@ -129,7 +129,7 @@ class _Index:
             return False
         if not study.timed:
             return study.start.date() == booked.start.date()
-        return booked.start - EARLY <= study.start < self.ends[booked]
+        return booked in self.ends and booked.start - EARLY <= study.start < self.ends[booked]
 
     def strongest(self, study: Study) -> Sequence[Booked]:
         """Return the bookings for which the evidence is strongest; none, if none is strong enough."""
@@ -171,6 +171,10 @@ class _Case:
     def as_is(self, booked: Booked) -> Booked:
         """Return a booking as it is; as it was, if it is no more."""
         return self.current.get(booked.booking_id, booked)
+
+    def index(self, booked: Booked) -> _Index:
+        """Return where a booking stands: among those that are, or that were."""
+        return self.now if booked in self.now.ends else self.then
 
     def tell(self, bookings: Iterable[Booked], study: Study, kind: Kind) -> None:
         """Say at each of these bookings that a study of no booking may be its own."""
@@ -275,7 +279,7 @@ def _match(study: Study, case: _Case) -> Booked | tuple[Oddity, ...]:
 
 def _rather(study: Study, owner: Booked, case: _Case) -> Booked:
     """Return the owner, or the booking whose subject was typed over the owner's, if place and time are that one's."""
-    if study.patient_id == owner.patient_id or case.now.fits(study, owner):
+    if study.patient_id == owner.patient_id or case.index(owner).fits(study, owner):
         return owner
     others = [one for one in case.now.find("patient_id", study.patient_id) if case.now.fits(study, one)]
     return others[0] if len(others) == 1 else owner
@@ -303,7 +307,8 @@ def _taken(study: Study, owner: Booked, slot: Booked, case: _Case) -> bool:
     return (
         slot.patient_id != owner.patient_id
         and case.now.fits(study, slot)
-        and not any(case.now.fits(own, slot) for own in case.owned.get(slot, ()))
+        # it has no images of its own, or they were made in the other's time: the entries were exchanged
+        and all(case.now.fits(own, owner) for own in case.owned.get(slot, ()))
         # an entry from before the booking was moved is no swap
         and not any(case.then.fits(study, version.booked) for version in case.versions.get(owner.booking_id, ()))
     )
@@ -312,7 +317,9 @@ def _taken(study: Study, owner: Booked, slot: Booked, case: _Case) -> bool:
 def _line(booked: Booked, case: _Case, *, known: bool) -> Line:
     end = case.now.ends.get(booked)
     studies = tuple(case.owned.get(booked, ()))
-    told = [one for one in case.told.get(booked, ()) if not studies or one.kind in SURE]
+    told: Iterable[Oddity] = case.told.get(booked, ())
+    if studies:
+        told = [replace(one, level=BESIDE_ITS_OWN[one.kind]) for one in told if one.kind in BESIDE_ITS_OWN]
     said = tuple(dict.fromkeys([*case.own.get(booked, ()), *told]))
     if booked.reason:
         state = State.REJECTED
@@ -327,8 +334,8 @@ def _line(booked: Booked, case: _Case, *, known: bool) -> Line:
     return Line(booked, state, studies, said, end)
 
 
-#: What is told at a booking though it has images of its own.
-SURE = {Kind.SWAPPED, Kind.OTHER_SUBJECT}
+#: What is told of other studies at a booking that has images of its own, and with what weight.
+BESIDE_ITS_OWN = {Kind.SWAPPED: Weight.WARNING, Kind.OTHER_SUBJECT: Weight.NOTE}
 
 
 def odd(said: Iterable[Oddity]) -> bool:
@@ -421,8 +428,7 @@ def _elsewhere(study: Study, booked: Booked) -> bool:
 
 
 def _time(study: Study, booked: Booked, case: _Case) -> Iterable[Oddity]:
-    index = case.now if booked in case.now.ends else case.then
-    if booked.start is None or (study.start and index.is_then(study, booked)):
+    if booked.start is None or case.index(booked).is_then(study, booked):
         return
     came = case.times.here(study.seen).date() if study.seen else None
     if study.start is None:

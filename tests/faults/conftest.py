@@ -9,7 +9,7 @@ from rich.table import Table
 import live
 import twins
 from dicom_worklist import config, sync
-from kit import DAY, PATIENTS, Calendar, settings, write_yaml
+from kit import DAY, NOW, PATIENTS, Calendar, settings, write_yaml
 from tally import Tally
 
 
@@ -49,7 +49,9 @@ def five_entries(broker: twins.Broker, tmp_path_factory: pytest.TempPathFactory)
     calendar = Calendar(folder / "calendar.sqlite")
     for number in range(1, len(PATIENTS) + 1):
         calendar.book(number, f"{number}-1")
-    sync.run(config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY)
+    sync.run(
+        config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY, now=NOW
+    )
 
 
 @pytest.hookimpl(wrapper=True)

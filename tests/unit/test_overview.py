@@ -9,8 +9,8 @@ import pytest
 
 from dicom_worklist.config import load
 from dicom_worklist.overview import Day, Level, Overview, Problem, overview, spell
-from dicom_worklist.records import Booked, Study
 from dicom_worklist.reconcile import State
+from dicom_worklist.records import Booked, Study
 from dicom_worklist.state import Found
 from kit import DAY, Configure
 

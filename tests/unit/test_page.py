@@ -15,8 +15,8 @@ import pytest
 import sample
 from dicom_worklist import page
 from dicom_worklist.overview import Day, Lane, Level, Overview, Problem, overview
-from dicom_worklist.records import Booked, Study
 from dicom_worklist.reconcile import Line, State, Unscheduled
+from dicom_worklist.records import Booked, Study
 from sample import DAY, HARMLESS, HOSTILE, NOW
 
 VOID = {"meta", "link", "wbr"}
