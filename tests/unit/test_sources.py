@@ -574,9 +574,11 @@ def test_a_short_row_without_a_line_end_is_a_file_that_was_cut_off(end: str, tmp
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_csv_may_have_any_line_end_and_empty_lines(end: str, tmp_path: Path) -> None:
-    content = end.join([HEADER, LINE, "", LINE.replace("1,", "2,", 1).replace("Language", f'"one{end}two"'), "", ""])
+    titles = ["Language", f"one{end}two", "one\u2028two\x85three\x0bfour"]  # only the second ends a line, in quotes
+    lines = [LINE.replace("1,", f"{at},", 1).replace("Language", f'"{title}"') for at, title in enumerate(titles)]
+    content = end.join([HEADER, lines[0], "", lines[1], lines[2].replace('"', ""), "", ""])
     read = bookings(csv_source(tmp_path / "bookings.csv", content))
-    assert [read[which].project_title for which in "12"] == ["Language", f"one{end}two"]
+    assert [booking.project_title for booking in read.values()] == titles
 
 
 def test_zeros_in_a_title_are_its_own_and_zeros_at_the_end_a_file_that_is_not_whole(tmp_path: Path) -> None:
