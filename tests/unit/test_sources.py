@@ -491,11 +491,12 @@ def test_a_byte_that_windows_1252_does_not_have_stays_a_fault_of_its_row(tmp_pat
 
 
 def test_a_bad_byte_in_utf_8_is_no_reason_to_guess(tmp_path: Path) -> None:
-    lines = [HEADER, LINE.replace("Ada", "J\udcfcrgen"), LINE.replace("Ada", "Jürgen"), LINE.replace("Ada", "日本")]
-    content = "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
-    rows = csv_source(tmp_path / "bookings.csv", content).rows(**TODAY)
-    assert [row["user_first_name"] for row in rows] == ["J\udcfcrgen", "Jürgen", "日本"]
-    assert getattr(rows, "warnings", None) == ()
+    for names in (["J\udcfcrgen", "Jürgen"], ["J\udcfcrgen", "Jürgen", "日本"], ["\udcfc", "\udcc3", "Ada", "é", "è"]):
+        lines = [HEADER, *(LINE.replace("Ada", name) for name in names)]
+        content = "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
+        rows = csv_source(tmp_path / "bookings.csv", content).rows(**TODAY)
+        assert [row["user_first_name"] for row in rows] == names
+        assert getattr(rows, "warnings", None) == ()
 
 
 @pytest.mark.parametrize("encoding", ["cp-1252x", "hex", "€"])

@@ -130,7 +130,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def _lines(body: str) -> Iterator[str]:
-    """Yield the lines with their ends, as a file opened with newline="" does; a StringIO takes four times the memory."""
+    """Yield the lines with their ends, as a file opened with newline="" does; a StringIO takes much more memory."""
     return (line[0] for line in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", body))
 
 
