@@ -263,8 +263,8 @@ def _look_at_configuration(config: Config, now: datetime) -> str:  # noqa: ARG00
 def _look_at_source(config: Config, now: datetime) -> str:
     here = sync.here(config, now)
     days = selection.days(config, here.date(), here)
-    report = sync.Report(here.date())
-    selected = sync.read(config, days, report)
+    reading = sync.Report(here.date())
+    selected = sync.read(config, days, reading)
     count = sum(one.shown for one in selected.scheduled) + sum(shown for _, _, shown, _ in selected.rejected)
     when = f"{days.first}" if days.first == days.last else f"{days.first} to {days.last}"
     said = [f"{config.source} can be read and has {count} bookings of scanners for {when} at the site"]
@@ -278,7 +278,7 @@ def _look_at_source(config: Config, now: datetime) -> str:
     ):
         if counted:
             said.append(f"{what} {', '.join(f'{name!r} ({number})' for name, number in sorted(counted.items()))}")
-    return "; ".join([*said, *getattr(report, "warnings", ())])
+    return "; ".join([*said, *reading.warnings])
 
 
 def _look_at_folders(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks are called alike
@@ -299,9 +299,9 @@ def _leftovers(config: Config, names: Iterable[str]) -> Iterable[str]:
         try:
             entry = dataset.attributes_of(dataset.decode(Path(config.worklist.root, name).read_bytes()))
         except (OSError, ValueError):
-            yield f"{name} (broken)"
+            yield f"{printable(name)} (broken)"
         else:
-            yield f"{name} (of {entry.get('ScheduledProcedureStepStartDate', 'no day')})"
+            yield f"{printable(name)} (of {entry.get('ScheduledProcedureStepStartDate', 'no day')})"
 
 
 def _look_at_broker(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks are called alike

@@ -317,15 +317,16 @@ def _taken(study: Study, owner: Booked, slot: Booked, case: _Case) -> bool:
 def _line(booked: Booked, case: _Case, *, known: bool) -> Line:
     end = case.now.ends.get(booked)
     studies = tuple(case.owned.get(booked, ()))
+    over = end is not None and case.times.asked > end + case.times.missing_after
     told: Iterable[Oddity] = case.told.get(booked, ())
-    if studies:
+    if studies or not over:
         told = [replace(one, level=BESIDE_ITS_OWN[one.kind]) for one in told if one.kind in BESIDE_ITS_OWN]
     said = tuple(dict.fromkeys([*case.own.get(booked, ()), *told]))
     if booked.reason:
         state = State.REJECTED
     elif studies:
         state = State.ODD if odd(said) else _arrival(studies)
-    elif end is None or case.times.asked <= end + case.times.missing_after:
+    elif not over:
         state = State.SCHEDULED
     elif not known:
         state = State.OVER
@@ -334,7 +335,7 @@ def _line(booked: Booked, case: _Case, *, known: bool) -> Line:
     return Line(booked, state, studies, said, end)
 
 
-#: What is told of other studies at a booking that has images of its own, and with what weight.
+#: What is told of other studies at a booking that lacks no images (yet), and with what weight.
 BESIDE_ITS_OWN = {Kind.SWAPPED: Weight.WARNING, Kind.OTHER_SUBJECT: Weight.NOTE}
 
 

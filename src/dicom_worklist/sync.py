@@ -296,13 +296,13 @@ def _doubles(bookings: Sequence[Booked], config: Config) -> Iterable[str]:
         scanners[booked.ae_title].append(booked)
     for (_, name), same in sessions.items():
         if len(same) > 1:
-            yield f"{oddities.named(same)} are of one subject and session, {name}"
+            yield printable(f"{oddities.named(same)} are of one subject and session, {name}")
     ends = reconcile.ends(bookings, timedelta(minutes=config.status.session if config.status else 60))
     for on_one in scanners.values():
         last = None
         for booked in on_one:
             if last and booked.start and booked.start < ends[last]:
-                yield f"{oddities.named([last, booked])} are at the same time on one scanner"
+                yield printable(f"{oddities.named([last, booked])} are at the same time on one scanner")
             last = booked if last is None or ends[booked] > ends[last] else last
 
 

@@ -84,9 +84,9 @@ class Watch:
 
     def known(self, booked: Booked) -> Booked:
         """Return the booking with the time since when it is as it is."""
-        before = self._past.current.get(booked.booking_id)
-        since = before.since if before and before.same(booked) else self._began
-        return msgspec.structs.replace(booked, since=since)
+        before = (known.get(booked.booking_id) for known in (self._past.current, self._latest))
+        since = [one.since for one in before if one and one.since and one.same(booked)]
+        return msgspec.structs.replace(booked, since=min(since, default=self._began))
 
     def reused(self, booked: Booked) -> str:
         """Return why this booking must not have an entry: its id was another subject's, and that has images."""

@@ -117,7 +117,7 @@ def test_a_database_that_refuses_is_named_with_the_remedy(
         ({"password_file": str(tmp_path / "absent")}, (f"read from {tmp_path / 'absent'}: No such file", "Write it")),
         ({"user": "stranger"}, ("refuses the user 'stranger'",)),
         ({"query": "SELECT"}, query),
-        ({"query": "SELECT 1 AS booking_id"}, ("gives no column project_id, ", "mend source.query")),
+        ({"query": "SELECT 1 AS booking_id"}, ("gives no column project_id, ", "Fix source.query")),
     ]
     alterations = [
         ("ALTER USER dicomdf ACCOUNT LOCK", "ALTER USER dicomdf ACCOUNT UNLOCK", account),

@@ -177,13 +177,13 @@ def test_the_version_is_told(run: Any) -> None:
 
 
 def test_json_is_one_object_of_the_contract(calendar: Calendar, configure: Configure, run: Any) -> None:
-    for number, subj_ses in enumerate(("7", "7", "7", "7-x"), 1):
+    for number, subj_ses in enumerate(("7", "8", "9", "7-x"), 1):
         calendar.book(number, subj_ses)
     config = configure()
     run("sync", "-c", config, "--day", DAY.isoformat())
     calendar.change(1, start_time="10:00:00")
     calendar.delete(2)
-    calendar.book("Ä", lab=SKYRA)
+    calendar.book("Ä", "10", lab=SKYRA)
     done = run("sync", "-c", config, "--day", DAY.isoformat(), "--json")
     assert done.status == 3
     assert done.json.keys() == SYNC_KEYS
@@ -296,7 +296,7 @@ def test_status_shows_today_as_a_table(calendar: Calendar, watched: Path, run: A
     run("sync", "-c", watched, *AT)
     done = run("status", "-c", watched, *AT)
     assert (done.status, done.err) == (0, "")
-    assert re.search(r"PRISMA .*09:00 .*(scheduled|missing) .*shown .*3010000.01_sub-007_ses-01 .* 1 ", done.out)
+    assert re.search(r"PRISMA .*09:00 .*over .*shown .*3010000.01_sub-007_ses-01 .* 1 ", done.out)
     assert re.search(r"SKYRA .*rejected .*not shown .*subject_session '7-x'", done.out)
     assert "CRITICAL" in done.out
 
@@ -308,7 +308,7 @@ def test_status_json_is_one_object(calendar: Calendar, watched: Path, run: Any) 
     assert (told["level"], told["site"], told["frozen"], told["pacs"]) == ("OK", "DCCN", None, False)
     assert [lane["ae_title"] for lane in told["today"]["lanes"]] == ["PRISMA", "PRISMAFIT", "SKYRA"]
     (line,) = told["today"]["lanes"][0]["lines"]
-    assert (line["state"], line["booked"]["booking_id"], line["booked"]["on_console"]) == ("scheduled", "1", True)
+    assert (line["state"], line["booked"]["booking_id"], line["booked"]["on_console"]) == ("over", "1", True)
 
 
 def test_status_for_nagios_is_its_plugins_exit_code_and_line(

@@ -133,7 +133,7 @@ def test_a_booking_whose_row_is_deleted_goes(site: Site) -> None:
 
 def test_each_lab_is_its_scanner_s_and_other_labs_nobody_s(site: Site) -> None:
     for booking_id, lab in enumerate([PRISMA, PRISMAFIT, SKYRA, MEG]):
-        site.calendar.book(booking_id, lab=lab)
+        site.calendar.book(booking_id, f"{booking_id}-1", lab=lab)
     report = site.run()
     assert site.shown() == {"0": "PRISMA", "1": "PRISMAFIT", "2": "SKYRA"}
     assert (report.rejected, report.warnings) == ([], [])
@@ -395,7 +395,7 @@ def test_no_other_run_writes_between_reading_the_calendar_and_publishing(site: S
             return []
 
     sync.run(msgspec.structs.replace(config, source=Probe()), DAY, now=NOW)
-    assert tried == [(DAY, DAY)]
+    assert tried == [(YESTERDAY, TOMORROW)]
 
 
 def test_a_broker_s_query_does_not_delay_reading_the_calendar(site: Site) -> None:

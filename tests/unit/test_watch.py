@@ -97,7 +97,7 @@ def test_a_run_says_what_it_found_of_three_days(site: Watched) -> None:
     assert [entry["booking_id"] for entry in report.published] == ["3"]
     assert "3010000.01_sub-007_ses-01" in site.page
     assert (
-        'dicom_worklist_bookings{ae_title="PRISMA",state="scheduled"} 1.0'
+        'dicom_worklist_bookings{ae_title="PRISMA",state="over"} 1.0'
         in (site.root / "metrics/dicom_worklist.prom").read_text()
     )
 
@@ -157,7 +157,7 @@ def test_over_midnight_a_failed_source_lets_yesterday_s_entries_go_from_the_page
 def test_of_two_runs_that_overlap_the_one_that_began_last_is_told(site: Watched) -> None:
     site.book("1")
     config = site.config()
-    older = watch.Watch(config, selection.days(config, DAY, None), NOW - timedelta(seconds=1))
+    older = watch.Watch(config, selection.days(config, DAY, None), NOW - timedelta(microseconds=1))
     site.run()
     found = site.found
     older.finish("the folder is locked")
@@ -292,7 +292,7 @@ def test_a_server_that_is_no_orthanc_is_named_and_the_list_published(
 
 def test_the_pacs_is_asked_once_a_run_whatever_is_booked(stranger: Any, site: Watched) -> None:
     for booking_id in range(20):
-        site.book(booking_id, time=f"{booking_id:02}:00:00")
+        site.book(booking_id, subj_ses=f"{booking_id}-1", time=f"{booking_id:02}:00:00")
     stranger.answer = (200, {}, b"[]")
     assert site.run({**site.pacs(stranger.server_port), "status.leave_after": 10}).warnings == []
     assert stranger.asked == ["/tools/find"]
@@ -333,6 +333,7 @@ def scanned(site: Watched) -> Scan:
         bookings = tuple(msgspec.structs.replace(one, since=NOW - ONE_DAY) for one in site.found.bookings)
         study = Study(
             orthanc_id="a", study_instance_uid=booked.study_instance_uid, patient_id=booked.patient_id,
+            patient_name=booked.patient_name,
             ae_titles=("PRISMA",), start=booked.start, series=1, instances=3, updated=NOW - ago,
         )  # fmt: skip
         study = msgspec.structs.replace(study, **details)

@@ -44,7 +44,7 @@ REMEDIES: dict[object, str] = {
     1129: "Let the server's administrator run FLUSH HOSTS",
     1130: "Let the server's administrator create the account for this host: CREATE USER '…'@'this host'",
     1317: "Somebody ended the query on the server. The next run tries again",
-    2026: "Switch TLS on at the server, or leave out source.tls",
+    2026: "Switch TLS on at the server",
     2059: LOGIN,
     3159: "The server wants TLS: switch it on there, and set source.tls",
 }
