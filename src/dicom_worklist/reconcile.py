@@ -21,6 +21,10 @@ from dicom_worklist.records import Booked, Study, Version
 EARLY = timedelta(minutes=15)
 #: A scan that begins as long before the booked time may be another booking's.
 TOO_EARLY = timedelta(hours=1)
+#: A scan that begins as long after the booked time is only late.
+LATE = timedelta(hours=2)
+#: So far apart may be the beginnings of two slots of one session where the calendar has no ends.
+ONE_SESSION = timedelta(hours=4)
 ONE_DAY = timedelta(days=1)
 
 
@@ -304,11 +308,16 @@ def _look_for_swaps(case: _Case) -> None:
 
 
 def _taken(study: Study, owner: Booked, slot: Booked, case: _Case) -> bool:
+    """Return whether a study was made in the time of a slot that has no images of its own session."""
+    session = [one for one in case.now.find("patient_name", slot.patient_name) if one.ae_title == slot.ae_title] or [
+        slot
+    ]
     return (
         slot.patient_id != owner.patient_id
         and case.now.fits(study, slot)
         # it has no images of its own, or they were made in the other's time: the entries were exchanged
         and all(case.now.fits(own, owner) for own in case.owned.get(slot, ()))
+        and not any(case.now.fits(own, slot) for one in session for own in case.owned.get(one, ()))
         # an entry from before the booking was moved is no swap
         and not any(case.then.fits(study, version.booked) for version in case.versions.get(owner.booking_id, ()))
     )
@@ -429,8 +438,11 @@ def _elsewhere(study: Study, booked: Booked) -> bool:
 
 
 def _time(study: Study, booked: Booked, case: _Case) -> Iterable[Oddity]:
-    if booked.start is None or case.index(booked).is_then(study, booked):
+    index = case.index(booked)
+    if booked.start is None or index.is_then(study, booked):
         return
+    if study.start and booked in index.ends and booked.start <= study.start < index.ends[booked] + LATE:
+        return  # also across midnight
     came = case.times.here(study.seen).date() if study.seen else None
     if study.start is None:
         yield oddities.clock(study, booked)
@@ -452,8 +464,12 @@ def _one_session(lines: Sequence[Line]) -> Iterable[Line]:
         if booked.start and not booked.reason and line.state is not State.CANCELLED:
             sessions[booked.ae_title, booked.patient_id, booked.patient_name].append(line)
     shared: dict[int, Line] = {}
-    for session in sessions.values():
-        for slots in _adjacent(sorted(session, key=lambda line: _place(line.booked))):
+    others: defaultdict[str, list[datetime]] = defaultdict(list)
+    for line in lines:
+        if line.booked.start:
+            others[line.booked.ae_title].append(line.booked.start)
+    for (title, *_), session in sessions.items():
+        for slots in _adjacent(sorted(session, key=lambda line: _place(line.booked)), others[title]):
             scanned = next((line for line in slots if line.studies), None)
             for line in slots:
                 if scanned and line.state is State.MISSING:
@@ -462,12 +478,11 @@ def _one_session(lines: Sequence[Line]) -> Iterable[Line]:
     return [shared.get(id(line), line) for line in lines]
 
 
-def _adjacent(lines: Sequence[Line]) -> Iterable[list[Line]]:
-    """Return those that follow each other without a pause."""
+def _adjacent(lines: Sequence[Line], begins: Sequence[datetime]) -> Iterable[list[Line]]:
+    """Return those that follow each other without a pause, and without another booking of the scanner between them."""
     slots: list[Line] = []
     for line in lines:
-        last = slots[-1].end if slots else None
-        if last is not None and line.booked.start and line.booked.start <= last + EARLY:
+        if slots and _follows(line, slots[-1], begins):
             slots.append(line)
         else:
             if slots:
@@ -475,3 +490,13 @@ def _adjacent(lines: Sequence[Line]) -> Iterable[list[Line]]:
             slots = [line]
     if slots:
         yield slots
+
+
+def _follows(line: Line, before: Line, begins: Sequence[datetime]) -> bool:
+    start, earlier = line.booked.start, before.booked.start
+    if start is None or earlier is None or before.end is None:
+        return False
+    if start <= before.end + EARLY:
+        return True
+    unknown_end = before.booked.end is None and start - earlier <= ONE_SESSION
+    return unknown_end and not any(earlier < begin < start for begin in begins)

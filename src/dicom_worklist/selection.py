@@ -1,7 +1,7 @@
 """Which rows of the calendar become entries, of which scanner, and which don't count. Pure logic."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -73,8 +73,8 @@ def days(config: Config, day: date, now: datetime | None) -> Days:
     return Days(first, last, (max(day, date.min + ONE_DAY) - ONE_DAY, min(day, date.max - ONE_DAY) + ONE_DAY), now)
 
 
-def select(rows: Iterable[Row], config: Config, days: Days) -> Selection:
-    """Return what becomes of each row; those of other days are passed over."""
+def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[str] = ()) -> Selection:
+    """Return what becomes of each row; those of other days are passed over, unless their ids are `known`."""
     selection = Selection()
     times: Counter[str] = Counter()
     matched: list[Scheduled] = []
@@ -92,7 +92,7 @@ def select(rows: Iterable[Row], config: Config, days: Days) -> Selection:
         try:
             day = read_date(row, config.reading)
             shown = days.first <= day <= days.last or _goes_on(row, day, config, days)
-            if shown or days.is_near(day):
+            if shown or days.is_near(day) or text(row, "booking_id") in known:
                 matched.append(Scheduled(row, _only(scanners, lab), day, shown))
         except Rejected as rejected:
             # a day that can't be read may be today

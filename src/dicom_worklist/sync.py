@@ -1,7 +1,7 @@
 """The whole way of the bookings: fetch, convert, publish, report."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -21,6 +21,9 @@ from dicom_worklist.records import Booked
 from dicom_worklist.seal import is_sealed
 from dicom_worklist.selection import Days, Scheduled
 from dicom_worklist.watch import Seen, Watch, watch
+
+#: How far away a booking is looked for that was moved after its scan.
+FURTHER = timedelta(days=92)
 
 
 class Published(TypedDict):
@@ -160,7 +163,7 @@ def _publish(run: _Run, *, dry_run: bool, track: folders.Track) -> Seen:
         for folder in config.folders():
             stack.enter_context(folders.one_writer(folder, timeout))
         try:
-            selected = read(config, run.days, report)
+            selected = read(config, run.days, report, watching.expected())
         except SourceError as error:
             if not dry_run:
                 try:
@@ -193,18 +196,29 @@ def _publish(run: _Run, *, dry_run: bool, track: folders.Track) -> Seen:
     return seen
 
 
-def read(config: Config, days: Days, report: Report) -> selection.Selection:
+def read(config: Config, days: Days, report: Report, expected: Collection[str] = ()) -> selection.Selection:
     """Return what became of the rows of the calendar around these days.
 
+    Bookings that were `expected` and are not there may have been moved further away: they are looked for there.
+
     Raises:
-        SourceError: they can't be read.
+        SourceError: the rows can't be read.
     """
     first, last = days.all
     if days.now is not None and first > date.min:
         first = min(first, days.first - selection.ONE_DAY)
     rows = config.source.rows(first, last)
     report.warnings += getattr(rows, "warnings", ())
-    return selection.select(rows, config, days)
+    selected = selection.select(rows, config, days, expected)
+    there = {text(one.row, "booking_id") for one in selected.scheduled} | selected.cancelled
+    there |= {text(row, "booking_id") for row, *_ in selected.rejected}
+    gone = {*expected} - there
+    if gone and last <= date.max - FURTHER:
+        with suppress(SourceError):
+            further = config.source.rows(last + selection.ONE_DAY, last + FURTHER)
+            found = selection.select(further, config, days, gone)
+            selected.scheduled += [one for one in found.scheduled if text(one.row, "booking_id") in gone]
+    return selected
 
 
 def _expire(run: _Run, track: folders.Track) -> None:
@@ -265,6 +279,7 @@ def _wanted(
         if on_console:
             run.report.warnings += [f"booking {printable(booking_id)}: {warning}" for warning in warnings]
             wanted[one.scanner.worklist][name] = content
+    run.seen.bookings += watching.elsewhere({booked.booking_id for booked in run.seen.bookings})
     run.report.warnings += _doubles(shown, config)
     return wanted
 

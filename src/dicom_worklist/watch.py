@@ -78,6 +78,23 @@ class Watch:
         else:
             self._past = past if past.current else self._past
 
+    def expected(self) -> set[str]:
+        """Return the bookings of which there may be images, and which the calendar had on these days."""
+        return {
+            booked.booking_id
+            for booked in self._before.bookings
+            if self._days.now and booked.start and not booked.reason and self._days.is_near(booked.day)
+            if booked.start - EARLY <= self._days.now
+        }
+
+    def elsewhere(self, there: Collection[str]) -> list[Booked]:
+        """Return the bookings that were on one of these days, were moved further away, and are not among `there`."""
+        return [
+            booked
+            for booking_id, booked in self._past.current.items()
+            if booking_id not in there and not booked.reason and not self._days.is_near(booked.day)
+        ]
+
     def is_known(self, booking_id: str) -> bool:
         """Return whether a run saw this booking on one of these days."""
         return booking_id in self._past.current
