@@ -29,6 +29,7 @@ COLUMNS = (
 OPTIONAL = ("subject", "session", "start", "end", "end_date", "end_time", "minutes")
 #: An end that is further from the start is a mistake: no session lasts a day, and its entry would stay as long.
 LONGEST = timedelta(hours=24)
+_DECIMALS = (float, Decimal)
 _MOMENT = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8})(?P<clock>[Tt ].+)?", re.ASCII)
 
 #: One booking as its source has it: COLUMNS and OPTIONAL, each text, a number, a date, a time or None.
@@ -220,9 +221,10 @@ def _end_minutes(row: Row, start: datetime, reading: Reading) -> datetime:  # no
 
 def _read_who(row: Row, start: datetime, reading: Reading) -> tuple[str, int]:
     """Return subject and session; where the source gives them twice they must be the same."""
-    both, subject, session = (_identifier(row, column) for column in ("subject_session", "subject", "session"))
-    if not (subject or session):
+    both = _identifier(row, "subject_session")
+    if row.get("subject") is None and row.get("session") is None:  # mostly
         return identity.read_subject_session(both, start, reading.characters)
+    subject, session = _identifier(row, "subject"), _identifier(row, "session")
     whole = identity.read_subject_session(both, start, reading.characters) if both or not subject else None
     read = (
         identity.read_subject(subject, start, reading.characters) if subject else whole[0] if whole else "",
@@ -243,7 +245,7 @@ def _identifier(row: Row, column: str) -> str:
         Rejected: it is a number that may have lost digits on its way.
     """
     value = row.get(column)
-    if isinstance(value, float | Decimal):
+    if isinstance(value, _DECIMALS):
         raise Rejected(
             f"{column} {value} comes as a number with decimals, which loses zeros (3010000.10 is 3010000.1): "
             "make the column text"

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from datetime import datetime
 from functools import lru_cache
+from itertools import repeat
 
 from dicom_worklist.errors import Rejected
 
@@ -21,6 +22,7 @@ _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"), "-")
+_USUAL = re.compile("([xX]?[0-9]{1,9})(?: ?- ?([0-9]{1,2}))?")
 _BIDS = re.compile("sub-(?P<subject>[^-]+?)(?:_ses-(?P<session>[^-]+))?", re.IGNORECASE)
 _FORMS = "write 7, 7-2 (subject-session) or sub-007_ses-02"
 #: In front of a dash they announce a number: who reads them as a subject makes one person of many.
@@ -99,6 +101,8 @@ def read_subject_session(typed: str, start: datetime, characters: str) -> tuple[
         Rejected: no subject, more parts than two, a session that is not a number from 0 to 99, a date, or a character
             that the site doesn't allow.
     """
+    if characters == CHARACTERS and (usual := _USUAL.fullmatch(typed)):  # most are, and need no further look
+        return _padded(usual[1]), int(usual[2] or 1)
     column = "subject_session"
     plain = _plain(typed)
     _reject_spreadsheet(column, typed, plain)
@@ -168,6 +172,10 @@ def _subject(column: str, typed: str, subject: str, start: datetime, characters:
     if subject[:9].lower() == "undefined":
         return f"{start:%Y%m%dT%H%M%S}"
     _check(column, typed, subject, characters)
+    return _padded(subject)
+
+
+def _padded(subject: str) -> str:
     if subject[0] in "xX" and len(subject) > 1:
         return "x" + subject[1:].rjust(3, "0")
     return subject.rjust(3, "0")
@@ -181,14 +189,14 @@ def _session(column: str, typed: str, session: str) -> int:
 
 def _check(column: str, typed: str, plain: str, characters: str) -> None:
     """Check what project and subject have in common: nothing in them means something to a path, a shell or a query."""
-    for character in plain:
-        if not allows(characters, character):
-            named = f"{character!r} (U+{ord(character):04X} {unicodedata.name(character, 'without a name')})"
-            allowed = _CHARACTERS_IN_WORDS if characters == CHARACTERS else f"{characters} (booking.characters)"
-            raise Rejected(
-                f"{column} {typed!r} has the character {named}: PatientID and PatientName take {allowed}; type it again"
-            )
-    if plain[0] in "-." or plain[-1] == "." or unicodedata.combining(plain[0]) or not any(map(str.isalnum, plain)):
+    if not all(map(allows, repeat(characters), plain)):
+        bad = next(character for character in plain if not allows(characters, character))
+        named = f"{bad!r} (U+{ord(bad):04X} {unicodedata.name(bad, 'without a name')})"
+        allowed = _CHARACTERS_IN_WORDS if characters == CHARACTERS else f"{characters} (booking.characters)"
+        raise Rejected(
+            f"{column} {typed!r} has the character {named}: PatientID and PatientName take {allowed}; type it again"
+        )
+    if not plain[0].isalnum() or plain[-1] == ".":
         raise Rejected(
             f"{column} {typed!r} must begin with a letter or digit, and not end with a dot: file names need it"
         )
