@@ -29,6 +29,8 @@ COLUMNS = (
 OPTIONAL = ("subject", "session", "start", "end", "end_date", "end_time", "minutes")
 #: An end that is further from the start is a mistake: no session lasts a day, and its entry would stay as long.
 LONGEST = timedelta(hours=24)
+#: What stands where the subject should, and is none.
+_PLACEHOLDERS = {"cancellation", "0"}
 _DECIMALS = (float, Decimal)
 _MOMENT = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8})(?P<clock>[Tt ].+)?", re.ASCII)
 
@@ -91,7 +93,9 @@ def counts(row: Row, reading: Reading) -> bool:
     """Tell whether the row is a session that will take place: not cancelled, not a placeholder."""
     if "status" in row and text(row, "status").casefold() not in reading.statuses:
         return False
-    return (text(row, "subject") or text(row, "subject_session")).lower() not in {"cancellation", "0"}
+    if row.get("subject") is not None and text(row, "subject").lower() in _PLACEHOLDERS:
+        return False
+    return text(row, "subject_session").lower() not in _PLACEHOLDERS
 
 
 def read_booking(row: Row, reading: Reading) -> Booking:
@@ -106,6 +110,10 @@ def read_booking(row: Row, reading: Reading) -> Booking:
     start = read_start(row, reading)
     subject, session = _read_who(row, start, reading)
     warnings: list[str] = []
+    if len(text(row, "start_date")) > len("2026-11-24") and not text(row, "start"):
+        typed = _moment(row, "start_date")
+        if typed and typed.time() not in {time(0), start.time()} and not typed.tzinfo:
+            warnings.append(f"start_date {text(row, 'start_date')!r} has a time too, which is not used: start_time is")
     end = read_end(row, start, reading, warnings)
     return Booking(
         booking_id=booking_id,
@@ -284,7 +292,7 @@ def _clock(row: Row, column: str) -> time | None:
     """Return a time of day, however a source gives it; None if it is not one."""
     value = row.get(column)
     if isinstance(value, time):
-        return value.replace(tzinfo=None)
+        return None if value.tzinfo else value
     if isinstance(value, timedelta):  # how a MySQL TIME arrives; it may lie outside one day
         if timedelta(0) <= value < timedelta(days=1):
             return (datetime.min + value).time()  # noqa: DTZ901 - only its time is used
