@@ -28,6 +28,9 @@ COLUMNS = (
 OPTIONAL = tuple("subject session start end end_date end_time minutes birth_date sex weight size".split())  # noqa: SIM905
 #: An end that is further from the start is a mistake: no session lasts a day, and its entry would stay as long.
 LONGEST = timedelta(hours=24)
+#: What stands where the subject should, and is none.
+_PLACEHOLDERS = {"cancellation", "0"}
+_DECIMALS = (float, Decimal)
 _MOMENT = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8})(?P<clock>[Tt ].+)?", re.ASCII)
 
 
@@ -90,7 +93,9 @@ def counts(row: Row, reading: Reading) -> bool:
     """Tell whether the row is a session that will take place: not cancelled, not a placeholder."""
     if "status" in row and text(row, "status").casefold() not in reading.statuses:
         return False
-    return (text(row, "subject") or text(row, "subject_session")).lower() not in {"cancellation", "0"}
+    if row.get("subject") is not None and text(row, "subject").lower() in _PLACEHOLDERS:
+        return False
+    return text(row, "subject_session").lower() not in _PLACEHOLDERS
 
 
 def read_booking(row: Row, reading: Reading) -> Booking:
@@ -105,6 +110,10 @@ def read_booking(row: Row, reading: Reading) -> Booking:
     start = read_start(row, reading)
     subject, session = _read_who(row, start, reading)
     warnings: list[str] = []
+    if len(text(row, "start_date")) > len("2026-11-24") and not text(row, "start"):
+        typed = _moment(row, "start_date")
+        if typed and typed.time() not in {time(0), start.time()} and not typed.tzinfo:
+            warnings.append(f"start_date {text(row, 'start_date')!r} has a time too, which is not used: start_time is")
     end = read_end(row, start, reading, warnings)
     return Booking(
         booking_id=booking_id,
@@ -220,9 +229,10 @@ def _end_minutes(row: Row, start: datetime, reading: Reading) -> datetime:  # no
 
 def _read_who(row: Row, start: datetime, reading: Reading) -> tuple[str, int]:
     """Return subject and session; where the source gives them twice they must be the same."""
-    both, subject, session = (_identifier(row, column) for column in ("subject_session", "subject", "session"))
-    if not (subject or session):
+    both = _identifier(row, "subject_session")
+    if row.get("subject") is None and row.get("session") is None:  # mostly
         return identity.read_subject_session(both, start, reading.characters)
+    subject, session = _identifier(row, "subject"), _identifier(row, "session")
     whole = identity.read_subject_session(both, start, reading.characters) if both or not subject else None
     read = (
         identity.read_subject(subject, start, reading.characters) if subject else whole[0] if whole else "",
@@ -243,7 +253,7 @@ def _identifier(row: Row, column: str) -> str:
         Rejected: it is a number that may have lost digits on its way.
     """
     value = row.get(column)
-    if isinstance(value, float | Decimal):
+    if isinstance(value, _DECIMALS):
         raise Rejected(
             f"{column} {value} comes as a number with decimals, which loses zeros (3010000.10 is 3010000.1): "
             "make the column text"
@@ -282,7 +292,7 @@ def _clock(row: Row, column: str) -> time | None:
     """Return a time of day, however a source gives it; None if it is not one."""
     value = row.get(column)
     if isinstance(value, time):
-        return value.replace(tzinfo=None)
+        return None if value.tzinfo else value
     if isinstance(value, timedelta):  # how a MySQL TIME arrives; it may lie outside one day
         if timedelta(0) <= value < timedelta(days=1):
             return (datetime.min + value).time()  # noqa: DTZ901 - only its time is used

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from datetime import datetime
 from functools import lru_cache
+from itertools import repeat
 
 from dicom_worklist.errors import Rejected
 
@@ -21,6 +22,7 @@ _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"), "-")
+_USUAL = re.compile("([xX]?[0-9]{1,9})(?: ?- ?([0-9]{1,2}))?")
 _BIDS = re.compile("sub-(?P<subject>[^-]+?)(?:_ses-(?P<session>[^-]+))?", re.IGNORECASE)
 _FORMS = "write 7, 7-2 (subject-session) or sub-007_ses-02"
 #: In front of a dash they announce a number: who reads them as a subject makes one person of many.
@@ -35,8 +37,9 @@ _DATE = re.compile(
     r"|[0-9]{1,2}/[0-9]{1,2}|[0-9]{1,2}\. ?[0-9]{1,2}\.|[0-9]{1,2}[-/.](?:19|20)[0-9]{2}"
 )
 _DAY_OR_YEAR = re.compile("[0-9]{1,2}|(?:19|20)[0-9]{2}")
-#: A number as spreadsheets and databases write it: 7.0, 3.01E+06
-_NUMBER = re.compile(r"[0-9]+\.0+|[0-9]+\.[0-9]+[Ee][+-]?[0-9]+|[0-9]+[Ee]\+[0-9]+")
+#: A number as spreadsheets and databases write it, large or small: 3.01E+06; whole: 7.0.
+_SCIENTIFIC = re.compile(r"[0-9]+\.[0-9]+[Ee][+-]?[0-9]+|[0-9]+[Ee]\+[0-9]+")
+_WHOLE = re.compile(r"[0-9]+\.0+")
 #: The months of English, German, Dutch, French and Spanish spreadsheets, without accents.
 _MONTH = re.compile(
     "jan(?:uar[yi]?|ner|v|vier)?|ene(?:ro)?|feb(?:ruar[yi]?|er|rero)?|fevr?(?:ier)?|mar(?:ch|s|zo?)?|maerz|mrz|mrt|maart"
@@ -56,10 +59,9 @@ def check_characters(characters: str) -> None:
         matches = re.compile(characters).fullmatch
     except (re.error, OverflowError) as error:
         raise ValueError(f"it is not a valid regular expression: {error}") from error
-    some = [chr(code) for code in range(0x250)]
-    if matches("") or any(matches(character * 2) for character in some):
+    if matches("") or any(matches(chr(code) * 2) for code in range(0x250)):
         raise ValueError(f"it must match one character at a time: write a class such as {CHARACTERS}, nothing after it")
-    if not any(character.isalnum() and allows(characters, character) for character in some):
+    if not any(chr(code).isalnum() and allows(characters, chr(code)) for code in range(0x3000)):
         raise ValueError(f"no letter or digit matches it: write a class such as {CHARACTERS}")
 
 
@@ -83,7 +85,7 @@ def read_project(typed: str, characters: str) -> str:
     """
     project = _plain(typed)
     if project:
-        if re.fullmatch(r"[0-9.]+[Ee]\+?[0-9]+", project):
+        if _SCIENTIFIC.fullmatch(project):
             raise Rejected(f"project_id {typed!r} is a number as spreadsheets write it: {_TEXT}")
         _check("project_id", typed, project, characters)
     return project
@@ -99,9 +101,12 @@ def read_subject_session(typed: str, start: datetime, characters: str) -> tuple[
         Rejected: no subject, more parts than two, a session that is not a number from 0 to 99, a date, or a character
             that the site doesn't allow.
     """
+    if characters == CHARACTERS and (usual := _USUAL.fullmatch(typed)):  # most are, and need no further look
+        return _padded(usual[1]), int(usual[2] or 1)
     column = "subject_session"
     plain = _plain(typed)
-    _reject_spreadsheet(column, typed, plain)
+    if "-" in plain:
+        _reject_spreadsheet(column, typed, plain)
     if bids := _BIDS.fullmatch(plain):
         subject, session = bids["subject"], bids["session"] or "1"
     else:
@@ -121,7 +126,6 @@ def read_subject(typed: str, start: datetime, characters: str) -> str:
         Rejected: as `read_subject_session`.
     """
     plain = _plain(typed)
-    _reject_spreadsheet("subject", typed, plain)
     return _subject("subject", typed, re.sub("^sub-", "", plain, flags=re.IGNORECASE).strip(), start, characters)
 
 
@@ -142,13 +146,13 @@ def _plain(typed: str) -> str:
 def _reject_spreadsheet(column: str, typed: str, plain: str) -> None:
     if _DATE.fullmatch(plain) or _has_month(plain):
         raise Rejected(f"{column} {typed!r} is a date, as spreadsheets make of 7-1: {_TEXT}")
-    if _NUMBER.fullmatch(plain):
+    if _WHOLE.fullmatch(plain) or _SCIENTIFIC.fullmatch(plain):
         raise Rejected(f"{column} {typed!r} is a number as spreadsheets and databases write it: {_TEXT}")
 
 
 def _has_month(plain: str) -> bool:
     """Tell whether it is a month's name and numbers, such as `07. Jan`, `Jan-32` and `1 de julio de 2026`."""
-    words = re.split("[-./, ]+", plain.strip(". ")) if plain[-1:] else []
+    words = re.split("[-./, ]+", plain.strip(". "))
     if len(words) < 2:
         return False
     names = [word for word in words if not _DAY_OR_YEAR.fullmatch(word) and word.lower() != "de"]
@@ -167,7 +171,12 @@ def _subject(column: str, typed: str, subject: str, start: datetime, characters:
         raise Rejected(f"{column} {typed!r} names no subject: {_FORMS}")
     if subject[:9].lower() == "undefined":
         return f"{start:%Y%m%dT%H%M%S}"
+    _reject_spreadsheet(column, typed, subject)
     _check(column, typed, subject, characters)
+    return _padded(subject)
+
+
+def _padded(subject: str) -> str:
     if subject[0] in "xX" and len(subject) > 1:
         return "x" + subject[1:].rjust(3, "0")
     return subject.rjust(3, "0")
@@ -181,14 +190,14 @@ def _session(column: str, typed: str, session: str) -> int:
 
 def _check(column: str, typed: str, plain: str, characters: str) -> None:
     """Check what project and subject have in common: nothing in them means something to a path, a shell or a query."""
-    for character in plain:
-        if not allows(characters, character):
-            named = f"{character!r} (U+{ord(character):04X} {unicodedata.name(character, 'without a name')})"
-            allowed = _CHARACTERS_IN_WORDS if characters == CHARACTERS else f"{characters} (booking.characters)"
-            raise Rejected(
-                f"{column} {typed!r} has the character {named}: PatientID and PatientName take {allowed}; type it again"
-            )
-    if plain[0] in "-." or plain[-1] == "." or unicodedata.combining(plain[0]) or not any(map(str.isalnum, plain)):
+    if not all(map(allows, repeat(characters), plain)):
+        bad = next(character for character in plain if not allows(characters, character))
+        named = f"{bad!r} (U+{ord(bad):04X} {unicodedata.name(bad, 'without a name')})"
+        allowed = _CHARACTERS_IN_WORDS if characters == CHARACTERS else f"{characters!r} (booking.characters)"
+        raise Rejected(
+            f"{column} {typed!r} has the character {named}: PatientID and PatientName take {allowed}; type it again"
+        )
+    if not plain[0].isalnum() or plain[-1] == ".":
         raise Rejected(
             f"{column} {typed!r} must begin with a letter or digit, and not end with a dot: file names need it"
         )
