@@ -47,6 +47,8 @@ def grow(index: Path, size: int, instances: int) -> None:
             ).fetchone(),
             database.execute("SELECT max(internalId) FROM Resources").fetchone(),
         )
+        if held >= instances:
+            return
         first = -(-top // size)
         last = first + -(-(instances - held) // seed) - 1
         for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -500000"):
