@@ -28,16 +28,20 @@ def remove_old() -> None:
 
 
 @contextmanager
-def twin(name: str, sources: Mapping[str, Path], ports: Mapping[str, int], **host: Any) -> Iterator[Container]:
+def twin(
+    name: str, sources: Mapping[str, Path], ports: Mapping[str, int], entrypoint: list[str] | None = None, **host: Any
+) -> Iterator[Container]:
     """Run a copy of the container `name`; it is gone afterwards.
 
     `sources` are the folders and files of the host, by their places in the container; what the original mounts
-    elsewhere the twin hasn't. `ports` are loopback's, by the container's (`1234/tcp`); `host` changes its HostConfig.
+    elsewhere the twin hasn't. `ports` are loopback's, by the container's (`1234/tcp`); `entrypoint` is run instead of
+    the original's; `host` changes its HostConfig.
     """
     engine = docker.from_env()
     attributes = engine.containers.get(name).attrs
     mounts = {mount["Target"]: mount for mount in attributes["HostConfig"]["Mounts"]}
     config = attributes["Config"] | {"Image": attributes["Image"], "Hostname": "", "Labels": {LABEL: str(os.getpid())}}
+    config["Entrypoint"] = entrypoint or config["Entrypoint"]
     config["HostConfig"] = attributes["HostConfig"] | {
         "NetworkMode": "bridge",
         "PortBindings": {inner: [{"HostIp": "127.0.0.1", "HostPort": str(port)}] for inner, port in ports.items()},
