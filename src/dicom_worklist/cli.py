@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dicom_worklist import __version__, folder, sync
@@ -58,12 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         "6 the broker doesn't show what the folder holds; 7 the PACS can't be asked.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="sync | list | status | check")
+    commands = parser.add_subparsers(required=True, metavar="sync | list | status | check | repair")
     for run, summary in (
         (_sync, "make the worklist equal to the calendar"),
         (_list, "show what the scanners see now"),
         (_status, "show what was booked, is on the console, was scanned and arrived"),
         (_check, "check the configuration, the source, the folder, the broker and the PACS"),
+        (_repair, "give a study in the PACS the identity that its booking has"),
     ):
         command = commands.add_parser(run.__name__.lstrip("_"), help=summary, description=f"{summary}.")
         command.set_defaults(run=run)
@@ -79,6 +81,17 @@ def _parser() -> argparse.ArgumentParser:
         if run is _sync:
             command.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="stands in for today at the site")
             command.add_argument("--dry-run", action="store_true", help="say what would change; write nothing")
+        if run is _repair:
+            command.add_argument("study", metavar="STUDY", help="Orthanc's id of it, or its StudyInstanceUID")
+            command.add_argument("booking", metavar="BOOKING", help="the id of the booking")
+            command.add_argument("--apply", action="store_true", help="do it; without, say what would change")
+            command.add_argument("--user", default="admin", help="a login of Orthanc that may change studies (admin)")
+            command.add_argument(
+                "--password-file",
+                default="/etc/orthanc-pacs/admin.password",
+                metavar="FILE",
+                help="the file with its password (%(default)s)",
+            )
     return parser
 
 
@@ -189,6 +202,23 @@ def _entries(config: Config) -> tuple[list[dict[str, object]], list[str]]:
             entries.append(place | {"file": name} | attributes)
     keys = ("ScheduledStationAETitle", "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
     return sorted(entries, key=lambda entry: [str(entry.get(key, "")) for key in keys]), unreadable
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from dicom_worklist import repair, terminal  # noqa: PLC0415 - cron needs none of it
+
+    config = load(options.config)
+    pacs = repair.login(config, options.user, options.password_file)
+    booked = repair.identity_of(config, options.booking)
+    plan, study = repair.plan(pacs, options.study, booked), None
+    if not options.json:
+        terminal.show_repair(plan, booked, applied=options.apply)
+    if options.apply and not plan.right:
+        run = repair.Run(pacs, datetime.now(UTC), _track, partial(print, file=sys.stderr))
+        study = repair.repair(run, options.study, booked)
+    if options.json:
+        print(json.dumps(plan.as_dict() | {"repaired": study}, indent=2))
+    return DONE
 
 
 def _check(options: argparse.Namespace) -> int:
