@@ -1,9 +1,11 @@
 """Private twins of the site's containers: the same image, command, user and limits, with folders and a port of their
 own, so that a fault that is tried on one hurts nobody else."""
 
+import json
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +61,17 @@ def twin(
         container.remove(force=True, v=True)
 
 
+@contextmanager
+def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
+    """A disk of its own; it is gone afterwards."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
 def free_port() -> int:
     """Return a port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -108,9 +121,18 @@ class Pacs:
 
 
 @contextmanager
-def pacs(data: Path, **host: Any) -> Iterator[Pacs]:
-    """Run a twin of Orthanc that keeps its images in the folder `data`; its owner and mode are the site's."""
+def pacs(data: Path, settings: Mapping[str, object] | None = None, **host: Any) -> Iterator[Pacs]:
+    """Run a twin of Orthanc that keeps its images in the folder `data`; its owner and mode are the site's.
+
+    `settings` are Orthanc's, over those of the site.
+    """
     config = Path(live.VARIABLES["orthanc_config_dir"])
+    file = config / "orthanc.json"
+    if settings:
+        changed = data.with_name(f"{data.name}.json")
+        changed.write_text(json.dumps(json.loads(file.read_text()) | settings))
+        os.chown(changed, file.stat().st_uid, file.stat().st_gid)
+        file = changed
     status = Path(live.VARIABLES["orthanc_data_dir"]).stat()
     data.mkdir(exist_ok=True)
     os.chown(data, status.st_uid, status.st_gid)
@@ -118,7 +140,7 @@ def pacs(data: Path, **host: Any) -> Iterator[Pacs]:
     dicom, web = free_port(), free_port()
     sources = {
         "/srv/orthanc": data,
-        "/etc/orthanc-pacs/orthanc.json": config / "orthanc.json",
+        "/etc/orthanc-pacs/orthanc.json": file,
         "/etc/orthanc-pacs/health.curlrc": config / "health.curlrc",
         "/etc/orthanc-pacs/reader.lua": config / "reader.lua",
         "/srv/page": Path(live.VARIABLES["orthanc_page_dir"]),

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from dicom_worklist.overview import Overview
 
 DONE, REJECTED = 0, 3
+#: Where the role writes the configuration.
+CONFIG = "/etc/dicom-worklist/config.yml"
 #: What `status --exit-code` returns when it can't tell, as Nagios' plug-ins do.
 UNKNOWN = 3
 #: Fewer changes than this are over before a progress bar can be read.
@@ -60,16 +63,19 @@ def _parser() -> argparse.ArgumentParser:
         "6 the broker doesn't show what the folder holds; 7 the PACS can't be asked.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="sync | list | status | check")
+    commands = parser.add_subparsers(required=True, metavar="sync | list | status | check | repair")
     for run, summary in (
         (_sync, "make the worklist equal to the calendar"),
         (_list, "show what the scanners see now"),
         (_status, "show what was booked, is on the console, was scanned and arrived"),
         (_check, "check the configuration, the source, the folder, the broker and the PACS"),
+        (_repair, "give a study in the PACS the identity that its booking has"),
     ):
         command = commands.add_parser(run.__name__.lstrip("_"), help=summary, description=f"{summary}.")
         command.set_defaults(run=run)
-        command.add_argument("-c", "--config", required=True, metavar="FILE", help="the configuration file")
+        command.add_argument(
+            "-c", "--config", default=CONFIG, metavar="FILE", help="the configuration file (%(default)s)"
+        )
         if run is _check:
             command.add_argument("--only", choices=CHECKS, help="check just this")
         else:
@@ -90,6 +96,17 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--dry-run", action="store_true", help="say what would change; write nothing")
             command.add_argument(
                 "--log", action="store_true", help="for cron: lines with their time, and a warning only once"
+            )
+        if run is _repair:
+            command.add_argument("study", metavar="STUDY", help="Orthanc's id of it, or its StudyInstanceUID")
+            command.add_argument("booking", metavar="BOOKING", help="the id of the booking")
+            command.add_argument("--apply", action="store_true", help="do it; without, say what would change")
+            command.add_argument("--user", default="admin", help="a login of Orthanc that may change studies (admin)")
+            command.add_argument(
+                "--password-file",
+                default="/etc/orthanc-pacs/admin.password",
+                metavar="FILE",
+                help="the file with its password (%(default)s)",
             )
     return parser
 
@@ -234,6 +251,23 @@ def _entries(config: Config) -> tuple[list[dict[str, object]], list[str]]:
             entries.append(place | {"file": name} | attributes)
     keys = ("ScheduledStationAETitle", "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
     return sorted(entries, key=lambda entry: [str(entry.get(key, "")) for key in keys]), unreadable
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from dicom_worklist import repair, terminal  # noqa: PLC0415 - cron needs none of it
+
+    config = load(options.config)
+    pacs = repair.login(config, options.user, options.password_file)
+    booked = repair.identity_of(config, options.booking)
+    plan, study = repair.plan(pacs, options.study, booked), None
+    if not options.json:
+        terminal.show_repair(plan, booked, applied=options.apply)
+    if options.apply and not plan.right:
+        run = repair.Run(pacs, datetime.now(UTC), _track, partial(print, file=sys.stderr))
+        study = repair.repair(run, options.study, booked)
+    if options.json:
+        print(json.dumps(plan.as_dict() | {"repaired": study}, indent=2))
+    return DONE
 
 
 def _check(options: argparse.Namespace) -> int:

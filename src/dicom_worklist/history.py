@@ -63,8 +63,8 @@ def path_beside(state: str) -> Path:
     return Path(state).with_suffix(".history.sqlite")
 
 
-def read(path: Path, booking_ids: Collection[str], first_day: date, last_day: date) -> Past:
-    """Return what is known of these bookings, and of all that were on these days, both included.
+def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, last_day: date = date.min) -> Past:
+    """Return what is known of these bookings, and of all that were on one of these days, both included.
 
     Raises:
         OSError, sqlite3.Error: the history can't be read.

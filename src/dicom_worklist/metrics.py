@@ -32,14 +32,15 @@ def write(folder: Path, overview: Overview, found: Found) -> None:
 
     lines = [*overview.yesterday.lines, *overview.today.lines]
     unscheduled = [*overview.yesterday.unscheduled, *overview.today.unscheduled]
-    odd = sum(is_odd(line.oddities) for line in lines) + sum(is_odd(one.oddities) for one in unscheduled)
+    odd = sum(len(line.studies) for line in lines if is_odd(line.oddities))
+    odd += sum(is_odd(one.oddities) for one in unscheduled)
     tell("rejected_bookings", overview.today.counts[State.REJECTED], "Bookings of today that are not on the console.")
     tell(
         "missing_bookings",
         sum(line.state is State.MISSING for line in lines),
         "Bookings of yesterday and today whose images are missing.",
     )
-    tell("odd_studies", odd, "Bookings and studies of yesterday and today that somebody has to look at.")
+    tell("odd_studies", odd, "Studies of yesterday and today that don't fit their booking, or may be of one.")
     tell("unscheduled_studies", len(unscheduled), "Studies of yesterday and today that are of no booking.")
 
     tell("emptied_scanners", len(found.emptied), "Scanners whose bookings of a day all went from the calendar at once.")

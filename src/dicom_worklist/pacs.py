@@ -8,12 +8,14 @@ from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, tzinfo
+from functools import lru_cache
 from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
+from dicom_worklist.booking import printable
 from dicom_worklist.config import Pacs
 from dicom_worklist.errors import PacsError
 from dicom_worklist.records import Booked, Study
@@ -84,7 +86,7 @@ def _find(pacs: Pacs, zone: tzinfo, keyword: str, value: str) -> dict[str, Study
         "ResponseContent": ["MainDicomTags", "Metadata", "IsStable", "Parent", "RequestedTags"],
         "RequestedTags": TAGS,
     }
-    answer = _ask(pacs, "/tools/find", question)
+    answer = ask(pacs, "/tools/find", question)
     try:
         return {study.orthanc_id: study for study in gathered(answer, zone)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -163,7 +165,14 @@ def _start(tags: Mapping[str, str], zone: tzinfo) -> tuple[datetime | None, bool
     return None, False
 
 
-def _ask(pacs: Pacs, path: str, question: object) -> Any:
+def ask(pacs: Pacs, path: str, content: object = None, method: str | None = None) -> Any:
+    """Send one request to Orthanc, and return its answer: bytes if it is a DICOM file, else what its JSON says.
+
+    `content` is sent as it is if it is bytes, else as JSON; without any it is a GET.
+
+    Raises:
+        PacsError: there is no such answer.
+    """
     try:
         password = Path(pacs.password_file).read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, ValueError) as error:
@@ -171,18 +180,25 @@ def _ask(pacs: Pacs, path: str, question: object) -> Any:
             f"pacs.password_file {pacs.password_file} can't be read: {error}; site.yml writes it"
         ) from error
     login = b64encode(f"{pacs.user}:{password}".encode()).decode()
+    sent = content if content is None or isinstance(content, bytes) else json.dumps(content).encode()
+    kind = "application/octet-stream" if sent is content else "application/json"
     request = Request(  # noqa: S310 - the configuration allows http and https only
         pacs.url.rstrip("/") + path,
-        json.dumps(question).encode(),
-        {"Authorization": f"Basic {login}", "Content-Type": "application/json"},
+        sent,
+        {"Authorization": f"Basic {login}", "Content-Type": kind},
+        method=method,
     )
     try:
         with _opener(pacs).open(request, timeout=pacs.timeout) as answer:
-            return json.loads(_read(answer, time.monotonic() + pacs.timeout))
+            file = answer.headers.get_content_type() == "application/dicom"
+            body = _read(answer, time.monotonic() + pacs.timeout, None if file else LARGEST)
+            return body if file or not body else json.loads(body)
     except HTTPError as error:
         with error:
-            remedy = "; compare pacs.user and its password with Orthanc's" if error.code in {401, 403} else ""
-            raise _failure(pacs, f"answers {error.code} {error.reason}{remedy}") from error
+            remedy = ""
+            if error.code in {401, 403}:
+                remedy = f"; compare {pacs.user!r} and the password in {pacs.password_file} with Orthanc's"
+            raise _failure(pacs, f"answers {error.code} {error.reason}{_details(pacs, error)}{remedy}") from error
     except (OSError, HTTPException, ValueError, RecursionError) as error:  # URLError is an OSError
         reason = error.reason if isinstance(error, URLError) else error
         remedy = "check that its container runs, and pacs.url"
@@ -193,14 +209,22 @@ def _ask(pacs: Pacs, path: str, question: object) -> Any:
         raise _failure(pacs, f"can't be asked: {reason}; {remedy}") from error
 
 
-def _read(answer: Any, deadline: float) -> bytes:
+def _details(pacs: Pacs, error: HTTPError) -> str:
+    """Return what Orthanc says about an error, in brackets."""
+    with suppress(OSError, HTTPException, ValueError, RecursionError, LookupError, AttributeError):
+        said = json.loads(_read(error, time.monotonic() + pacs.timeout, LARGEST))
+        return f" ({printable(str(said.get('Details') or said['Message']))})"
+    return ""
+
+
+def _read(answer: Any, deadline: float, largest: int | None) -> bytes:
     """Read an answer to its end: one that trickles, or never ends, must not keep the run."""
     parts: list[bytes] = []
     while part := answer.read1(1 << 16):
         parts.append(part)
         if time.monotonic() > deadline:
             raise TimeoutError("the answer took longer than pacs.timeout")
-        if len(parts) > LARGEST:
+        if largest and len(parts) > largest:
             raise ValueError("the answer is too large for one of studies")
     if answer.length:  # what was promised and did not come
         raise IncompleteRead(b"".join(parts), answer.length)
@@ -214,6 +238,7 @@ class _NoRedirect(HTTPRedirectHandler):
         return None
 
 
+@lru_cache(maxsize=1)  # reading the certificates takes longer than most questions
 def _opener(pacs: Pacs) -> OpenerDirector:
     """Return what asks this PACS: no proxy of the environment's, no redirect, its certificate checked."""
     handlers: list[Any] = [ProxyHandler({}), _NoRedirect]

@@ -314,11 +314,14 @@ def _doubles(bookings: Sequence[Booked], config: Config) -> Iterable[str]:
             yield printable(f"{oddities.named(same)} are of one subject and session, {name}")
     ends = reconcile.ends(bookings, timedelta(minutes=config.status.session if config.status else 60))
     for on_one in scanners.values():
-        last = None
-        for booked in on_one:
-            if last and booked.start and booked.start < ends[last]:
-                yield printable(f"{oddities.named([last, booked])} are at the same time on one scanner")
-            last = booked if last is None or ends[booked] > ends[last] else last
+        together: list[Booked] = []
+        for booked in [*on_one, None]:
+            if booked and booked.start and together and booked.start < max(ends[one] for one in together):
+                together.append(booked)
+                continue
+            if len(together) > 1:
+                yield printable(f"{oddities.named(together)} are at the same time on one scanner")
+            together = [booked] if booked else []
 
 
 def _content(entry: Entry, old: bytes | None) -> bytes | None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +12,10 @@ from rich.text import Text
 from dicom_worklist.booking import printable
 from dicom_worklist.overview import Day, Level, Overview, spell
 from dicom_worklist.reconcile import Line, State, Unscheduled
+from dicom_worklist.records import Booked
+
+if TYPE_CHECKING:
+    from dicom_worklist.repair import Plan  # which needs pydicom
 
 LEVELS = {Level.OK: "bold green", Level.WARNING: "bold yellow", Level.CRITICAL: "bold red"}
 STATES = {
@@ -60,6 +65,27 @@ def show_overview(overview: Overview) -> None:
         if day is overview.today or day.lines or day.unscheduled:
             name = {overview.yesterday.day: "yesterday", overview.today.day: "today"}.get(day.day, "tomorrow")
             console.print(_day(day, f"{name}, {day.day}: {counted(day)}"))
+
+
+def show_repair(plan: "Plan", booked: Booked, *, applied: bool) -> None:
+    """Print what a repair changes, and what it leaves."""
+    console = _console()
+    of = f"study {plan.study} ({plan.series} series, {plan.images} images) and booking {booked.booking_id}"
+    if plan.right:
+        console.print(Text(f"Nothing to do: {printable(of)} agree."))
+        return
+    if plan.stale:
+        console.print("Orthanc shows another identity for it than its images have, and will read them again.")
+    rows = [(change.attribute, change.old, change.new) for change in plan.changes]
+    title = f"{of} ({booked.ae_title} {booked.start or booked.day:%Y-%m-%d %H:%M})"
+    console.print(_table(title, {"attribute": "bold", "in the study": "yellow", "booked": "bold green"}, rows))
+    if plan.interim:
+        console.print(f"An earlier repair was not completed: its copy, study {plan.interim}, will be moved, too.")
+    console.print("All else stays: UIDs, dates, pixel data, private attributes. What was is kept in each image.")
+    if not plan.stable:
+        console.print("Images may still be coming: it can't be repaired before none has come for 45 seconds.")
+    if not applied:
+        console.print("Nothing was changed. To do it, add --apply.")
 
 
 def summary(overview: Overview) -> str:

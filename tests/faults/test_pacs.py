@@ -6,8 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,21 +80,10 @@ def test_killed_while_it_stores(tmp_path: Path, tally: Tally, often: Callable[[i
         tally.limit = f"{left} files that were written but not acknowledged stay, unused"
 
 
-@contextmanager
-def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
-    """A disk of its own; it is gone afterwards."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
 def test_the_disk_is_full(tmp_path: Path, tally: Tally, often: Callable[[int, int], int]) -> None:
     """Images are refused, what is there stays and can be read; as soon as there is room images are taken again."""
     size = 6
-    with small_disk(tmp_path / "data", size) as disk, twins.pacs(disk) as pacs:
+    with twins.small_disk(tmp_path / "data", size) as disk, twins.pacs(disk) as pacs:
         taken: scanner.Held = {}
         unremoved = 0
         for run in range(often(2, 20)):

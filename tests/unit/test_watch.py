@@ -264,7 +264,7 @@ def stranger() -> Any:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((401, {}, b""), "answers 401 .* compare pacs.user and its password"),
+        ((401, {}, b""), "answers 401 .* compare 'reader' and the password in .*/password with Orthanc's"),
         ((500, {}, b""), "answers 500"),
         ((302, {"Location": "http://192.0.2.1/"}, b""), "answers 302"),
         ((200, {}, b"<html>"), "can't be asked"),

@@ -1,0 +1,481 @@
+"""Giving a study in Orthanc the identity that its booking has, so that at each moment a whole copy of it is there.
+
+Each image is read, changed, stored under its new PatientID, read again and compared; the original goes when all of the
+copies are as they must be. Orthanc's own modification is not used, for what it does in 1.13: with `OverwriteInstances:
+Never` it reports success and changes nothing where the PatientID stays; it refuses a PatientName other than that of the
+subject's other studies; and it leaves no trace in the images.
+
+The UIDs stay. Orthanc names an image by its UIDs and its PatientID, so a study whose PatientID stays goes by way of an
+interim PatientID. A run that was killed has left the original, or a whole copy, or both: the next one completes it.
+"""
+
+import fcntl
+import os
+import re
+import sqlite3
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+
+import msgspec
+from pydicom import dcmread
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.sequence import Sequence as Items
+from pydicom.tag import BaseTag
+
+from dicom_worklist import __version__, history, state
+from dicom_worklist.config import Config, Pacs
+from dicom_worklist.errors import ConfigError, PacsError
+from dicom_worklist.pacs import ask
+from dicom_worklist.records import Booked
+
+#: An answer of Orthanc may take so long, in seconds: a large image, or the headers of a large study.
+TIMEOUT = 600
+#: The PatientID of an interim copy; Orthanc's id of the original follows.
+INTERIM = "repair-"
+#: The user metadata of Orthanc (1024 to 65535) that keeps Orthanc's id of the original.
+REPAIRED_FROM = "4002"
+ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
+REQUEST, TRACES = "RequestAttributesSequence", "OriginalAttributesSequence"
+#: What is corrected in a study's images; and in the items of RequestAttributesSequence, where it is there.
+IDENTITY = ("PatientID", "PatientName", "AccessionNumber", "StudyDescription", "RequestedProcedureDescription")
+REQUESTED = ("AccessionNumber", "RequestedProcedureDescription", "ScheduledProcedureStepID")
+#: What may be spelled in ASCII where an image's character set doesn't have it.
+DESCRIPTIONS = {"StudyDescription", "RequestedProcedureDescription"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An attribute, what the study says, and what the booking says."""
+
+    attribute: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a repair will change. `study` is Orthanc's id; `interim` that of the copy which a killed run left, or empty.
+
+    `original` is what `study` is an interim copy of, or itself; `stable` tells that no image has come for Orthanc's
+    StableAge; `stale` that Orthanc shows another identity for it than its images have: that of one which is gone.
+    """
+
+    study: str
+    study_instance_uid: str
+    booking_id: str
+    patient_id: str
+    original: str
+    series: int
+    images: int
+    stable: bool
+    labels: tuple[str, ...]
+    changes: tuple[Change, ...]
+    stale: bool
+    interim: str
+
+    @property
+    def right(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.changes or self.interim or self.stale)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as `--json` prints it."""
+        kept = ("study", "study_instance_uid", "booking_id", "series", "images", "stable", "interim", "changes")
+        return {name: value for name, value in asdict(self).items() if name in kept}
+
+
+def identity_of(config: Config, booking_id: str) -> Booked:
+    """Return what the last run found of a booking, or else what the history has of it.
+
+    Raises:
+        ConfigError: nothing is known of it, or it has no entry.
+    """
+    if config.status is None:
+        raise ConfigError("there is no section status: runs write down what they find only where status.state says")
+    try:
+        bookings = [one for one in state.load(config.status.state).bookings if one.booking_id == booking_id]
+        if not bookings:
+            past = history.read(history.path_beside(config.status.state), [booking_id])
+            bookings = [*past.current.values(), *(one.booked for one in past.versions.get(booking_id, ())[-1:])][:1]
+    except sqlite3.Error as error:
+        raise ConfigError(f"the history beside status.state can't be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"status.state {config.status.state} can't be read: {error.strerror}; run as root") from error
+    if not bookings:
+        raise ConfigError(f"booking {booking_id!r} is not known: no run has seen it within status.history_days")
+    if reasons := [booked.reason for booked in bookings if booked.reason]:
+        raise ConfigError(f"booking {booking_id!r} has no entry, so no identity to give: {reasons[0]}")
+    if len({tuple(values_of(booked).items()) for booked in bookings}) > 1:
+        raise ConfigError(f"booking {booking_id!r} is there twice, for different subjects: correct the calendar first")
+    return bookings[0]
+
+
+def values_of(booked: Booked) -> dict[str, str]:
+    """Return DICOM keyword → text of what a booking says; what it leaves empty stays as it is."""
+    values = {
+        "PatientID": booked.patient_id,
+        "PatientName": booked.patient_name,
+        "AccessionNumber": booked.accession_number,
+        "StudyDescription": booked.project,
+        "RequestedProcedureDescription": booked.project,
+        "ScheduledProcedureStepID": booked.step_id,
+    }
+    return {keyword: value for keyword, value in values.items() if value}
+
+
+def login(config: Config, user: str, password_file: str) -> Pacs:
+    """Return the PACS with a login that may change studies.
+
+    Raises:
+        ConfigError: the configuration names no PACS.
+    """
+    if config.pacs is None:
+        raise ConfigError("there is no section pacs, so it is not known where Orthanc is")
+    return msgspec.structs.replace(config.pacs, user=user, password_file=password_file, timeout=TIMEOUT)
+
+
+# --- what there is, and what is to be done ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Study:
+    """A study in Orthanc; `tags` are those of its first image."""
+
+    orthanc_id: str
+    stable: bool
+    labels: tuple[str, ...]
+    tags: Mapping[str, str]
+
+    @property
+    def patient_id(self) -> str:
+        return self.tags["PatientID"]
+
+    @property
+    def original(self) -> str:
+        """Orthanc's id of the study that this is an interim copy of, or empty."""
+        rest = self.patient_id.removeprefix(INTERIM)
+        return rest if rest != self.patient_id and ORTHANC_ID.fullmatch(rest) else ""
+
+
+def plan(pacs: Pacs, name: str, booked: Booked) -> Plan:
+    """Find the study that has this name, Orthanc's id or its StudyInstanceUID, and what is to be changed in it.
+
+    Raises:
+        ConfigError: no study has this name, or several do.
+        PacsError: Orthanc can't be asked.
+    """
+    study, interim = _named(pacs, name, booked)
+    values = values_of(booked)
+    shared = ask(pacs, f"/studies/{study.orthanc_id}/shared-tags?simplify")  # those that all images have alike
+    parts = _find(pacs, "Series", {}, ("NumberOfSeriesRelatedInstances",), ParentStudy=study.orthanc_id)
+    return Plan(
+        study=study.orthanc_id,
+        study_instance_uid=study.tags["StudyInstanceUID"],
+        booking_id=booked.booking_id,
+        patient_id=study.patient_id,
+        original=study.original or study.orthanc_id,
+        series=len(parts),
+        images=sum(int(part["RequestedTags"]["NumberOfSeriesRelatedInstances"]) for part in parts),
+        stable=study.stable,
+        labels=study.labels,
+        changes=tuple(_changes(study, shared, parts, values)),
+        stale=any(
+            shared.get(keyword) == values.get(keyword) != study.tags[keyword] for keyword in values.keys() & IDENTITY
+        ),
+        interim=interim.orthanc_id if interim else "",
+    )
+
+
+def _changes(
+    study: _Study, shared: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], values: Mapping[str, str]
+) -> Iterator[Change]:
+    for keyword in IDENTITY:
+        old = study.tags[keyword]
+        if keyword in values and shared.get(keyword) != values[keyword]:
+            yield Change(keyword, old if keyword in shared or not old else f"{old} and others", values[keyword])
+    items = [item for part in parts for item in part["MainDicomTags"].get(REQUEST) or ()]
+    for keyword in REQUESTED:
+        olds = {item[keyword] for item in items if keyword in item}
+        if keyword in values and olds - {values[keyword]}:
+            yield Change(f"{REQUEST}.{keyword}", ", ".join(sorted(olds)), values[keyword])
+
+
+def _named(pacs: Pacs, name: str, booked: Booked) -> tuple[_Study, _Study | None]:
+    """Return the study of this name, and the interim copy of it that a killed run left."""
+    if ORTHANC_ID.fullmatch(name):
+        # of one that is gone a killed run may have left a copy
+        uids = _find(pacs, "Series", {}, ("StudyInstanceUID",), ParentStudy=name) or _find(
+            pacs, "Study", {}, ("StudyInstanceUID",), MetadataQuery={REPAIRED_FROM: name}
+        )
+        studies = _studies(pacs, uids[0]["RequestedTags"]["StudyInstanceUID"]) if uids else []
+        known = {name} if any(study.orthanc_id == name for study in studies) else {one["ID"] for one in uids}
+        named = [study for study in studies if study.orthanc_id in known]
+    elif UID.fullmatch(name) and len(name) <= 64:
+        named = studies = _studies(pacs, name)
+    else:
+        raise ConfigError(f"{name!r} is neither Orthanc's id of a study, as in the address of its page, nor a UID")
+    originals = [study for study in named if not study.original] or named
+    found = [study for study in originals if study.patient_id != booked.patient_id] or originals
+    if not found:
+        raise ConfigError(f"Orthanc has no study {name}")
+    if len(found) > 1:
+        raise ConfigError(f"Orthanc has several studies {name}; name one: {', '.join(s.orthanc_id for s in found)}")
+    interims = [study for study in studies if study.original == found[0].orthanc_id]
+    return found[0], interims[0] if interims else None
+
+
+def _studies(pacs: Pacs, uid: str) -> list[_Study]:
+    tags = ("StudyInstanceUID", *IDENTITY)
+    return [
+        _Study(
+            orthanc_id=one["ID"],
+            stable=one["IsStable"] is True,
+            labels=tuple(one["Labels"]),
+            tags={keyword: str(one["RequestedTags"].get(keyword) or "") for keyword in tags},
+        )
+        for one in _find(pacs, "Study", {"StudyInstanceUID": uid}, tags)
+    ]
+
+
+def _find(pacs: Pacs, level: str, query: Mapping[str, str], tags: Sequence[str], **limits: object) -> Any:
+    content = ["MainDicomTags", "IsStable", "Labels", "RequestedTags"]
+    question = {"Level": level, "Query": query, "ResponseContent": content, "RequestedTags": tags, **limits}
+    return ask(pacs, "/tools/find", question)
+
+
+def _images(pacs: Pacs, study: str) -> list[str]:
+    """Return Orthanc's ids of a study's images."""
+    return [one["ID"] for one in _find(pacs, "Instance", {}, (), ParentStudy=study)]
+
+
+# --- doing it ---
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a repair works with; `now` is aware, `track` shows how far it is, `say` gets a line of each thing done."""
+
+    pacs: Pacs
+    now: datetime
+    track: Callable[[Sequence[str], str], Iterable[str]]
+    say: Callable[[str], None]
+
+
+def repair(run: Run, name: str, booked: Booked) -> str:
+    """Do what `plan` says; return Orthanc's id of the study that is right now.
+
+    Raises:
+        ConfigError: no study has this name, or several do.
+        PacsError: it can't be done, or a copy is not as it must be; then nothing was removed that has no whole copy.
+    """
+    with _alone(run.pacs):
+        todo = plan(run.pacs, name, booked)
+        study, values = todo.study, values_of(booked)
+        left: list[str] = []
+        if todo.changes:
+            if not todo.stable:
+                raise PacsError(
+                    f"study {study} still gets images: wait until none has come for Orthanc's StableAge (45 seconds), "
+                    "and run this again"
+                )
+            in_place = todo.patient_id == booked.patient_id
+            held = values | {"PatientID": f"{INTERIM}{study}"} if in_place else values
+            copy = _move(run, todo, study, held)
+            left = _images(run.pacs, study)
+            study, interim = copy, copy if in_place else todo.interim
+        else:
+            interim = todo.interim
+        if interim:
+            study = _move(run, todo, interim, values)
+        if left:
+            raise PacsError(f"{len(left)} images came to study {todo.study} meanwhile: run this again in a minute")
+        if plan(run.pacs, study, booked).stale:
+            ask(run.pacs, f"/studies/{study}/reconstruct", {})
+        if others := plan(run.pacs, study, booked).changes:
+            raise PacsError(
+                f"study {study} had other images before, whose {', '.join(change.attribute for change in others)} "
+                f"is not as booked: run this again for study {study} in a minute"
+            )
+        return study
+
+
+@contextmanager
+def _alone(pacs: Pacs) -> Iterator[None]:
+    """Keep a second repair away: of two at once one could remove what the other has made."""
+    try:
+        handle = os.open(pacs.password_file, os.O_RDONLY)
+    except OSError as error:
+        raise PacsError(f"{pacs.password_file} can't be read: {error.strerror}; run as root") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PacsError("another repair is running: wait until it has ended") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def _move(run: Run, todo: Plan, source: str, values: Mapping[str, str]) -> str:
+    """Store each image of a study with these values, compare all, remove the originals; return the new study's id.
+
+    Raises:
+        PacsError: a copy is not as it must be; nothing was removed.
+    """
+    pacs, copies = run.pacs, dict[str, str]()
+    target = source
+    wrong: list[str] = []
+    for image in run.track(_images(pacs, source), "Copying and comparing"):
+        content = ask(pacs, f"/instances/{image}/file")
+        stored = ask(pacs, "/instances", corrected(content, values, run.now))
+        if stored["ID"] == image:
+            raise PacsError(f"Orthanc takes the copy of image {image} for the image itself: nothing was removed")
+        copies[image], target = stored["ID"], stored["ParentStudy"]
+        back = ask(pacs, f"/instances/{stored['ID']}/file")
+        wrong += [f"image {stored['ID']}: {what}" for what in differences(content, back, values)]
+    missing = {*copies.values()} - {*_images(pacs, target)}
+    wrong += [f"image {image} is not there" for image in sorted(missing)]
+    if wrong:
+        raise PacsError(
+            f"the copy, study {target}, is not as study {source}: {'; '.join(wrong[:10])}"
+            f"{f' and {len(wrong) - 10} more' if len(wrong) > 10 else ''}. Nothing was removed. Look at both; remove "
+            "what is wrong in the copy, and run this again"
+        )
+    for label in todo.labels:
+        ask(pacs, f"/studies/{target}/labels/{label}", b"", "PUT")
+    ask(pacs, f"/studies/{target}/metadata/{REPAIRED_FROM}", todo.original.encode(), "PUT")
+    # those that were compared and no others: what has come meanwhile stays
+    ask(pacs, "/tools/bulk-delete", {"Resources": [*copies]})
+    said = ", ".join(f"{keyword} {value!r}" for keyword, value in values.items())
+    run.say(f"{len(copies)} images of study {source} copied to study {target}, compared and removed there: {said}")
+    return target
+
+
+# --- an image ---
+
+
+def corrected(content: bytes, values: Mapping[str, str], now: datetime) -> bytes:
+    """Return an image with these values, and what they were in OriginalAttributesSequence (PS3.3 C.12.1).
+
+    All else is as it was, byte for byte, apart from group lengths.
+
+    Raises:
+        PacsError: an identifier has characters that the image's character set can't write.
+    """
+    image, before = _read(content), Dataset()
+    interim = any(str(patient_id).startswith(INTERIM) for patient_id in (image.get("PatientID"), values["PatientID"]))
+    for keyword in IDENTITY:
+        if keyword in values and _value(image, keyword) != (text := _spelled(image, keyword, values[keyword])):
+            if keyword in image and not (keyword == "PatientID" and interim):
+                before.add(deepcopy(image[keyword]))
+            setattr(image, keyword, text)
+    request = deepcopy(image.get(REQUEST))
+    if _correct_request(image, values):
+        before.RequestAttributesSequence = request
+    if before:
+        trace = Dataset()
+        trace.ModifiedAttributesSequence = Items([before])
+        trace.AttributeModificationDateTime = f"{now:%Y%m%d%H%M%S%z}"
+        trace.ModifyingSystem = f"dicom-worklist {__version__}"
+        trace.SourceOfPreviousValues = ""
+        trace.ReasonForTheAttributeModification = "CORRECT"
+        image.OriginalAttributesSequence = Items([*(image.get(TRACES) or ()), trace])
+    buffer = BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values of the scanner's that pydicom doubts stay as they are
+        image.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def differences(original: bytes, copy: bytes, values: Mapping[str, str]) -> list[str]:
+    """Return what of a copy is not as in the original, or not as these values say: nothing, if all is well."""
+    one, other = _read(original), _read(copy)
+    corrected_ones = [keyword for keyword in IDENTITY if keyword in values]
+    found = [
+        f"{keyword} is {_value(other, keyword)!r:.80} instead of {values[keyword]!r}"
+        for keyword in corrected_ones
+        if _value(other, keyword) != _spelled(one, keyword, values[keyword])
+    ]
+    if one.file_meta.TransferSyntaxUID != other.file_meta.TransferSyntaxUID:
+        found.append(f"its transfer syntax is {other.file_meta.TransferSyntaxUID.name}")
+    traces = [list(image.get(TRACES) or ()) for image in (one, other)]
+    if traces[0] != traces[1][: len(traces[0])]:
+        found.append(f"{TRACES} differs")
+    _correct_request(one, values)
+    compared = {*one.keys(), *other.keys()} - {tag_for_keyword(keyword) for keyword in (*corrected_ones, TRACES)}
+    found += [
+        f"{tag} {keyword_for_tag(tag)}".rstrip() + " differs"
+        for tag in sorted(compared)
+        if tag.element and not _same(one, other, tag)
+    ]
+    return found
+
+
+def _correct_request(image: Dataset, values: Mapping[str, str]) -> bool:
+    """Correct what the items of RequestAttributesSequence say; return whether anything was wrong."""
+    changed = False
+    for item in image.get(REQUEST) or ():
+        for keyword in REQUESTED:
+            if keyword in item and keyword in values and _value(item, keyword) != values[keyword]:
+                setattr(item, keyword, _spelled(image, keyword, values[keyword]))
+                changed = True
+    return changed
+
+
+def _value(image: Dataset, keyword: str) -> str:
+    return str(image.get(keyword) or "")
+
+
+def _same(one: Dataset, other: Dataset, tag: BaseTag) -> bool:
+    """Tell whether an element is the same in both: as it was read, or, if it was written in another way, its value."""
+    if tag not in one or tag not in other:
+        return False
+    first, second = one.get_item(tag), other.get_item(tag)
+    if isinstance(first, RawDataElement) and isinstance(second, RawDataElement):
+        if (first.VR, first.value or b"") == (second.VR, second.value or b""):
+            return True
+    elif isinstance(first, DataElement) and isinstance(second, DataElement) and first.VR == second.VR == "SQ":
+        return len(first.value) == len(second.value) and all(map(_alike, first.value, second.value))
+    return bool(one[tag] == other[tag])
+
+
+def _alike(one: Dataset, other: Dataset) -> bool:
+    tags = {*one.keys()}
+    return tags == {*other.keys()} and all(_same(one, other, tag) for tag in tags)
+
+
+def _spelled(image: Dataset, keyword: str, text: str) -> str:
+    """Return a text as the image's character set can write it: a description, if need be, in ASCII."""
+    charsets = image.get("SpecificCharacterSet") or "ISO_IR 6"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        encodings = convert_encodings(charsets)
+    for encoding in encodings:
+        try:
+            text.encode("ascii" if encoding == default_encoding else encoding)
+        except (UnicodeEncodeError, LookupError):
+            continue
+        return text
+    if keyword in DESCRIPTIONS:
+        from anyascii import anyascii  # noqa: PLC0415 - rarely needed
+
+        return anyascii(text)[:64].rstrip()
+    raise PacsError(
+        f"{keyword} {text!r} can't be written in the images' character set, {charsets}: nothing was removed"
+    )
+
+
+def _read(content: bytes) -> FileDataset:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return dcmread(BytesIO(content))
