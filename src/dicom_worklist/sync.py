@@ -305,23 +305,25 @@ def _booked(booking_id: str, entry: Entry, start: datetime, end: datetime | None
 def _doubles(bookings: Sequence[Booked], config: Config) -> Iterable[str]:
     """Return a warning for each two bookings of one session, and each two at one time on one scanner."""
     sessions: defaultdict[tuple[str, str], list[Booked]] = defaultdict(list)
-    scanners: defaultdict[str, list[Booked]] = defaultdict(list)
-    for booked in sorted(bookings, key=lambda booked: (str(booked.start), booked.booking_id)):
+    together: list[list[Booked]] = []
+    ends = reconcile.ends(bookings, timedelta(minutes=config.status.session if config.status else 60))
+    for booked in sorted(bookings, key=lambda booked: (booked.ae_title, str(booked.start), booked.booking_id)):
         sessions[booked.patient_id, booked.patient_name].append(booked)
-        scanners[booked.ae_title].append(booked)
+        if together and _overlaps(booked, together[-1], ends):
+            together[-1].append(booked)
+        else:
+            together.append([booked])
     for (_, name), same in sessions.items():
         if len(same) > 1:
             yield printable(f"{oddities.named(same)} are of one subject and session, {name}")
-    ends = reconcile.ends(bookings, timedelta(minutes=config.status.session if config.status else 60))
-    for on_one in scanners.values():
-        together: list[Booked] = []
-        for booked in [*on_one, None]:
-            if booked and booked.start and together and booked.start < max(ends[one] for one in together):
-                together.append(booked)
-                continue
-            if len(together) > 1:
-                yield printable(f"{oddities.named(together)} are at the same time on one scanner")
-            together = [booked] if booked else []
+    for at_once in together:
+        if len(at_once) > 1:
+            yield printable(f"{oddities.named(at_once)} are at the same time on one scanner")
+
+
+def _overlaps(booked: Booked, others: Sequence[Booked], ends: Mapping[Booked, datetime]) -> bool:
+    same = others[-1].ae_title == booked.ae_title
+    return same and booked.start is not None and booked.start < max(ends[other] for other in others)
 
 
 def _content(entry: Entry, old: bytes | None) -> bytes | None:
