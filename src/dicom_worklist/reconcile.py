@@ -297,7 +297,9 @@ def _look_for_swaps(case: _Case) -> None:
             slots[booked.ae_title, day].append(booked)
     for owner, studies in list(case.owned.items()):
         for study in studies:
-            if study.start is None or not study.timed or owner not in case.now.ends or case.now.is_then(study, owner):
+            if study.start is None or not study.timed or owner.start is None or owner not in case.now.ends:
+                continue
+            if owner.start - EARLY <= study.start < case.now.ends[owner] + EARLY:
                 continue
             for title in study.ae_titles:
                 for slot in slots[title, study.start.date()]:
