@@ -146,5 +146,3 @@ def used_again(plot: Plot, story: Story, slots: list[Slot]) -> None:
     change(story, moment, booking, subj_ses=f"{plot.subject()}-1", **moved(new))
     story.due("REJECTED", booking, since=moment, day=story.day + 2 * DAY)
     story.allow("CHANGED MOVED CANCELLED", booking, visit)
-
-

@@ -1,4 +1,4 @@
-"""A scanner's console: it asks for its list, and stores images that say what the entry taken said, or what was typed."""
+"""A scanner's console: it asks for its list, and stores images that say what the entry said, or what was typed."""
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
@@ -94,7 +94,9 @@ class Console:
     def _said(self, visit: Visit) -> dict[str, str]:
         """Return what the images say of study and patient: the entry's, what was typed over it, the console's clock."""
         entry = self._taken[visit.key] if visit.entry else Dataset()
-        said = {"AccessionNumber": ""} | {keyword: str(entry[keyword].value or "") for keyword in COPIED if keyword in entry}
+        said = {"AccessionNumber": ""} | {
+            keyword: str(entry[keyword].value or "") for keyword in COPIED if keyword in entry
+        }
         if visit.own_uid:
             del said["StudyInstanceUID"]
         first = visit.continues or visit  # the console goes on with what it has of the study

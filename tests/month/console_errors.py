@@ -136,7 +136,8 @@ def last_entry_one_study(plot: Plot, story: Story, slots: list[Slot]) -> None:
 
 
 def _swap(
-    plot: Plot, story: Story, lies: Booking, taken_for: Booking, *, taken: int | None = None, continues: Visit | None = None
+    plot: Plot, story: Story, lies: Booking, taken_for: Booking, *, taken: int | None = None,
+    continues: Visit | None = None,
 ) -> Visit:  # fmt: skip
     """Scan a booking's subject in its slot by the entry of another booking; the study may be shown at either."""
     return plot.own(story, lies, entry=taken_for, also=(taken_for,), taken=taken, continues=continues)
@@ -178,7 +179,9 @@ def old_time(plot: Plot, story: Story, slots: list[Slot]) -> None:
     booking = plot.book(story, plot.evening(story.day))
     plot.own(story, booking, taken=60, after=12)
     start = booking.slot.start + 10 * MINUTE
-    change(story, _before(booking.slot), booking, start_time=f"{start:%H:%M:%S}", stop_time=f"{start + HOUR / 2:%H:%M:%S}")
+    change(
+        story, _before(booking.slot), booking, start_time=f"{start:%H:%M:%S}", stop_time=f"{start + HOUR / 2:%H:%M:%S}"
+    )
 
 
 @story("old list: cancelled before the scan", mixes="delivery reboot")

@@ -39,14 +39,19 @@ class Month:
 
 
 def write(seed: int, first: date, days: int, bookings: int, often: int) -> Month:
-    """Write about so many bookings, in which each story and each manner happens `often` times at the least."""
+    """Write about so many bookings, in which each story and each manner happens `often` times at the least.
+
+    Half of the times a manner is that of a good session, at the least.
+    """
     plot = Plot(seed, first, days)
     lanes = _lanes(plot, bookings)
     good = next(kind for kind in KINDS if kind.name == "good session")
     rest = [kind for kind in KINDS if kind is not good for _ in range(often)]
     places = [_place(plot, lanes, kind, []) for kind in sorted(rest, key=lambda one: (-one.slots, -one.minutes))]
     places = [(kind, slots, day, _manners(plot, kind)) for kind, slots, day, _ in places]
-    places += [_place(plot, lanes, good, [manner]) for manner in MANNERS for _ in range(often)]
+    have = Counter(manner.name for *_, manners in places for manner in manners)
+    few = [manner for manner in MANNERS for _ in range(max(often - have[manner.name], -(-often // 2)))]
+    places += [_place(plot, lanes, good, [manner]) for manner in few]
     plain = [(good, [slot], slot.day, []) for lane in lanes for slot in lane if slot not in _used(places)]
     stories = [_written(plot, place) for place in plain]
     for story in stories:
@@ -73,13 +78,12 @@ def _place(plot: Plot, lanes: list[Lane], kind: Kind, manners: list[Manner]) -> 
     days = max((plot.last - plot.first).days + 1 - kind.days, 1)
     if not kind.slots:
         return kind, [], plot.first + plot.random.randrange(days) * DAY, manners
-    for _ in range(10_000):
-        lane = plot.random.choice(lanes)
-        begin = plot.random.randrange(1, max(len(lane) - kind.slots, 2))
+    starts = [(lane, begin) for lane in lanes for begin in range(len(lane) - kind.slots + 1)]
+    for lane, begin in plot.random.sample(starts, len(starts)):
         slots = lane[begin : begin + kind.slots]
-        around = set(lane[begin - 1 : begin + kind.slots + 1])
-        fits = len(around) == kind.slots + 2 and all(slot.minutes >= kind.minutes for slot in slots)
-        if fits and not around & plot.taken and slots[0].day < plot.first + days * DAY:
+        around = lane[max(begin - 1, 0) : begin + kind.slots + 1]
+        fits = slots[0].day < plot.first + days * DAY and all(slot.minutes >= kind.minutes for slot in slots)
+        if fits and plot.taken.isdisjoint(around):
             plot.taken.update(slots)
             return kind, slots, slots[0].day, manners
     raise ValueError(f"no room for {kind.name!r}: let there be more bookings")

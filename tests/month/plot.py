@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from random import Random
 
-from month.truth import DAY, HOUR, MINUTE, Act, Booking, Change, Send, Slot, Story, Take, Visit, at, local
+from month.truth import DAY, HOUR, MINUTE, Booking, Change, Send, Slot, Story, Take, Visit, at, local
 
 #: Each is also what the calendar calls its lab.
 SCANNERS = ("PRISMA", "PRISMAFIT", "SKYRA", "TRIO", "VIDA", "LUMINA", "TERRA", "CIMA")
@@ -71,8 +71,9 @@ class Plot:
         return booking
 
     def visit(
-        self, story: Story, slot: Slot, of: Booking | None = None, *, entry: Booking | None = None, after: int | None = None,
-        minutes: int | None = None, taken: int | None = None, values: dict[str, str] | None = None,
+        self, story: Story, slot: Slot, of: Booking | None = None, *, entry: Booking | None = None,
+        after: int | None = None, minutes: int | None = None, taken: int | None = None,
+        values: dict[str, str] | None = None,
         also: tuple[Booking, ...] = (), stray: bool = False, everybodys: bool = False, continues: Visit | None = None,
         own_uid: bool = False,
     ) -> Visit:  # fmt: skip
@@ -159,5 +160,3 @@ def moved(slot: Slot) -> dict[str, str]:
 def spoken(visit: Visit) -> datetime:
     """Return when a visit begins by the site's clocks."""
     return local(visit.begins)
-
-

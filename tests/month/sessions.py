@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from month.plot import Plot, cancel, missing_since, story
-from month.truth import DAY, HOUR, MINUTE, PROJECT, Send, Slot, Story, Visit, at, local, right_clock
+from month.truth import DAY, HOUR, MINUTE, PROJECT, Send, Slot, Story, Take, Visit, at, local, right_clock
 
 
 @story("good session", mixes="time clock day delivery reboot")
@@ -120,7 +120,7 @@ def rebooted_anew(plot: Plot, story: Story) -> None:
 
 def _again(story: Story, first: Visit, second: Visit) -> None:
     """Let the session go on, with what the console has of it already."""
-    story.acts += [replace(act, visit=second) for act in story.acts if not isinstance(act, Send)][:1]
+    story.acts += [replace(act, visit=second) for act in story.acts if isinstance(act, Take)]
     story.acts.append(Send(first.sent, second, (1, 2)))
     story.visits.append(second)
     second.begins += 3 * MINUTE
@@ -249,5 +249,3 @@ def rejected_and_scanned(plot: Plot, story: Story, slots: list[Slot]) -> None:
 @story("lab without scanner")
 def no_scanner(plot: Plot, story: Story, slots: list[Slot]) -> None:
     plot.book(story, slots[0], lab="MEG lab")
-
-
