@@ -1,5 +1,8 @@
 """A scanner's console: it asks for its list, and stores images that say what the entry said, or what was typed."""
 
+from pydicom import config as pydicom_config
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
@@ -88,7 +91,8 @@ class Console:
             request.RequestedProcedureID = self._taken[visit.key].RequestedProcedureID
             image.RequestAttributesSequence = Sequence([request])
         for keyword, value in said.items():
-            setattr(image, keyword, value)
+            # what no standard allows is written as it is
+            image.add(DataElement(keyword, dictionary_VR(keyword), value, validation_mode=pydicom_config.IGNORE))
         return image
 
     def _said(self, visit: Visit) -> dict[str, str]:

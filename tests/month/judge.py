@@ -13,7 +13,7 @@ from month.truth import DAY, HOUR, Story, Visit, at, local
 from month.world import Look, Said
 
 #: What nobody may be told to do where the evidence isn't sure; "not to cancel" may be said.
-DRASTIC = re.compile(r"(?<!not )(?<!not to )(?<!n't )(?<!never )\b(cancel|delete|remove)\b", re.IGNORECASE)
+DRASTIC = re.compile(r"(?<!not )(?<!not to )(?<!n't )(?<!never )\b(cancel|delete|remove)\b(?! nothing)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
