@@ -1,15 +1,22 @@
 """A scanner's console: it asks for its list, and stores images that say what the entry said, or what was typed."""
 
+import socket
+from collections.abc import Mapping
+from io import BytesIO
+
 from pydicom import config as pydicom_config
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE
 from pynetdicom.association import Association
+from pynetdicom.dsutils import encode
 
 import live
+import wire
 from dicom_worklist.broker import keep_answers
 from month.truth import Visit
 
@@ -24,6 +31,7 @@ class Console:
 
     def __init__(self, broker_port: int, pacs_port: int) -> None:
         self._broker_port, self._pacs_port = broker_port, pacs_port
+        self._recorded = wire.query(broker_port)
         self._associations: dict[str, Association] = {}
         self._taken: dict[str, Dataset] = {}
         self._uids: dict[str, str] = {}
@@ -33,8 +41,7 @@ class Console:
     def take(self, visit: Visit) -> None:
         """Ask for the list of the scanner, or everybody's, and keep the entry of a booking in it."""
         keys = {} if visit.everybodys else {"ScheduledStationAETitle": visit.ae_title}
-        shown = live.pynetdicom_find(self._broker_port, **keys)
-        entries = [entry for entry in shown if str(entry.AccessionNumber) == visit.entry]
+        entries = [entry for entry in self._ask(keys) if str(entry.AccessionNumber) == visit.entry]
         if len(entries) == 1:
             self._taken[visit.key] = entries[0]
         else:
@@ -58,6 +65,13 @@ class Console:
             if association.is_established:
                 association.release()
 
+    def _ask(self, keys: Mapping[str, str]) -> list[Dataset]:
+        question = encode(live.query(**keys), is_implicit_vr=False, is_little_endian=True)
+        assert question
+        statuses, answers = wire.find(self._broker_port, self._recorded, question)
+        assert statuses[-1] == 0, statuses
+        return [read_dataset(BytesIO(answer), is_implicit_VR=False, is_little_endian=True) for answer in answers]
+
     def _association(self, ae_title: str) -> Association:
         association = self._associations.get(ae_title)
         if association is None or not association.is_established:
@@ -67,6 +81,8 @@ class Console:
             association = ae.associate("127.0.0.1", self._pacs_port, ae_title="ORTHANC")
             assert association.is_established, f"the PACS refuses {ae_title}"
             keep_answers(association)
+            # else each message waits for the other side's acknowledgement of the last one
+            association.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._associations[ae_title] = association
         return association
 
