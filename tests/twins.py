@@ -1,6 +1,7 @@
 """Private twins of the site's containers: the same image, command, user and limits, with folders and a port of their
 own, so that a fault that is tried on one hurts nobody else."""
 
+import json
 import os
 import shutil
 import socket
@@ -108,17 +109,27 @@ class Pacs:
 
 
 @contextmanager
-def pacs(data: Path, **host: Any) -> Iterator[Pacs]:
-    """Run a twin of Orthanc that keeps its images in the folder `data`; its owner and mode are the site's."""
+def pacs(data: Path, settings: Mapping[str, object] | None = None, **host: Any) -> Iterator[Pacs]:
+    """Run a twin of Orthanc that keeps its images in the folder `data`; its owner and mode are the site's.
+
+    `settings` are Orthanc's own, beside those of the site.
+    """
     config = Path(live.VARIABLES["orthanc_config_dir"])
     status = Path(live.VARIABLES["orthanc_data_dir"]).stat()
     data.mkdir(exist_ok=True)
     os.chown(data, status.st_uid, status.st_gid)
     data.chmod(status.st_mode & 0o7777)
     dicom, web = free_port(), free_port()
+    settings_file = config / "orthanc.json"
+    if settings:
+        settings_file = data.with_name("orthanc.json")
+        settings_file.write_text(json.dumps(json.loads((config / "orthanc.json").read_text()) | dict(settings)))
+        like = (config / "orthanc.json").stat()
+        os.chown(settings_file, like.st_uid, like.st_gid)
+        settings_file.chmod(like.st_mode & 0o7777)
     sources = {
         "/srv/orthanc": data,
-        "/etc/orthanc-pacs/orthanc.json": config / "orthanc.json",
+        "/etc/orthanc-pacs/orthanc.json": settings_file,
         "/etc/orthanc-pacs/health.curlrc": config / "health.curlrc",
         "/etc/orthanc-pacs/reader.lua": config / "reader.lua",
         "/srv/page": Path(live.VARIABLES["orthanc_page_dir"]),

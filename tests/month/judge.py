@@ -85,12 +85,12 @@ def judge(month: Month, looks: Iterable[Look], uid: Callable[[Visit], str], not_
         judgement.untold[by_visit[visit.key]].add(f"booking {visit.entry} was not on the console of {visit.ae_title}")
     for look in looks:
         for said in look.said:
-            visit = by_study.get(said.where)
-            number = by_visit[visit.key] if visit else by_booking.get(said.where)
+            of = by_study.get(said.where)
+            number = by_visit[of.key] if of else by_booking.get(said.where)
             if number is None:
                 judgement.strange.add(f"{said.where}: {said.kind} {said.text}")
             else:
-                place = visit.study if visit else said.where
+                place = of.study if of else said.where
                 judgement.wrong[number].update(_wrong(said, place, month.stories[number], look))
         for study, shown in look.shown.items():
             visit = by_study[study]

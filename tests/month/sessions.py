@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from kit import MEG
 from month.plot import Plot, cancel, missing_since, story
 from month.truth import DAY, HOUR, MINUTE, PROJECT, Send, Slot, Story, Take, Visit, at, local, right_clock
 
@@ -248,4 +249,4 @@ def rejected_and_scanned(plot: Plot, story: Story, slots: list[Slot]) -> None:
 
 @story("lab without scanner")
 def no_scanner(plot: Plot, story: Story, slots: list[Slot]) -> None:
-    plot.book(story, slots[0], lab="MEG lab")
+    plot.book(story, slots[0], lab=MEG)

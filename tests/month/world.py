@@ -8,8 +8,8 @@ from pathlib import Path
 
 import twins
 from dicom_worklist import config, overview, state, sync
-from dicom_worklist.oddities import Weight
-from kit import Calendar, changed, settings, write_yaml
+from dicom_worklist.oddities import Oddity, Weight
+from kit import MEG, SKYRA, Calendar, changed, settings, write_yaml
 from month.console import Console
 from month.month import Month
 from month.plot import EVENING, SCANNERS
@@ -47,10 +47,9 @@ class World:
     def __init__(self, folder: Path, broker: twins.Broker, pacs: twins.Pacs) -> None:
         self.calendar = Calendar(folder / "calendar.sqlite")
         self.console = Console(broker.port, pacs.dicom_port)
-        for title in SCANNERS[len({"PRISMA", "PRISMAFIT", "SKYRA"}) :]:
-            self.calendar.add_lab(title)
-        for title in ("PRISMA", "PRISMAFIT"):
-            self.calendar.add_lab(title)
+        for title in SCANNERS:
+            if title != SKYRA:  # which a calendar has already
+                self.calendar.add_lab(title)
         (folder / "password").write_text(pacs.login[1])
         self.config = config.load(
             write_yaml(
@@ -59,7 +58,7 @@ class World:
                     settings(self.calendar.path, broker.folder.parent),
                     {
                         "scanners": [{"ae_title": title, "lab": f"^{title}$"} for title in SCANNERS],
-                        "ignored_labs": ["MEG"],
+                        "ignored_labs": [MEG],
                         "status": {"state": str(folder / "status.json")},
                         "pacs": {
                             "url": pacs.url, "user": pacs.login[0], "password_file": str(folder / "password"),
@@ -141,7 +140,7 @@ class World:
 ORDER: dict[type[Act], int] = {Change: 0, Take: 1, Send: 2}
 
 
-def _said(where: str, oddity: overview.oddities.Oddity) -> Said:
+def _said(where: str, oddity: Oddity) -> Said:
     return Said(where, oddity.kind.name, oddity.text, oddity.remedy, oddity.level is Weight.WARNING)
 
 
