@@ -82,6 +82,8 @@ class Console:
             assert association.is_established, f"the PACS refuses {ae_title}"
             keep_answers(association)
             # else each message waits for the other side's acknowledgement of the last one
+            assert association.dul.socket
+            assert association.dul.socket.socket
             association.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._associations[ae_title] = association
         return association

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from month.plot import SCANNERS, Plot, cancel, change, story
-from month.truth import HOUR, MINUTE, Booking, Slot, Story, Visit, at, patient_id
+from month.plot import SCANNERS, Plot, cancel, change, missing_since, story
+from month.truth import DAY, HOUR, MINUTE, Booking, Slot, Story, Visit, at, patient_id
 
 ALL = "time clock day delivery reboot"
 
@@ -158,6 +158,16 @@ def nobody_could_tell(plot: Plot, story: Story, slots: list[Slot]) -> None:
     story.limit = "who lies in the scanner is in no image: expected is nothing"
 
 
+@story("own entry, hours before its time")
+def hours_early(plot: Plot, story: Story, slots: list[Slot]) -> None:
+    """The subject comes in a time that nobody has booked."""
+    booking = plot.book(story, plot.evening(story.day, slots[0].ae_title))
+    plot.visit(story, slots[0], booking, entry=booking)
+    if booking.slot.start - slots[0].start > HOUR + 10 * MINUTE:
+        story.due("TIME", booking)
+    story.allow("TIME", booking)
+
+
 @story("old list: subject changed before the scan", mixes="day delivery reboot")
 def old_subject(plot: Plot, story: Story, slots: list[Slot]) -> None:
     booking = plot.book(story, slots[0])
@@ -182,6 +192,16 @@ def old_time(plot: Plot, story: Story, slots: list[Slot]) -> None:
     change(
         story, _before(booking.slot), booking, start_time=f"{start:%H:%M:%S}", stop_time=f"{start + HOUR / 2:%H:%M:%S}"
     )
+
+
+@story("old list: scanner changed before the scan")
+def old_scanner(plot: Plot, story: Story, slots: list[Slot]) -> None:
+    booking = plot.book(story, slots[0])
+    plot.own(story, booking, taken=60)
+    new = plot.evening(story.day)
+    if new.ae_title != slots[0].ae_title:
+        change(story, _before(slots[0]), booking, calendar_id=new.ae_title)
+        story.due("STALE_ENTRY SCANNER", booking)
 
 
 @story("old list: cancelled before the scan", mixes="delivery reboot")
@@ -248,6 +268,15 @@ def late_by_hand(plot: Plot, story: Story, slots: list[Slot]) -> None:
     visit = by_hand(plot, story, plot.evening(story.day, slots[0].ae_title), booking, stray=True)
     story.due("PATIENT TIME MISSING", booking, visit)
     story.allow("MISSING PATIENT TIME", booking, visit)
+
+
+@story("by hand, on another day", days=1)
+def next_day_by_hand(plot: Plot, story: Story, slots: list[Slot]) -> None:
+    booking = plot.book(story, slots[0])
+    visit = by_hand(plot, story, plot.evening(story.day + DAY), booking, stray=True)
+    story.due("MISSING", booking, since=missing_since(slots[0]), until=visit.sent, visits=())
+    story.due("PATIENT DAY", booking, visit, day=story.day + DAY)
+    story.allow("MISSING PATIENT DAY", booking, visit)
 
 
 @story("by hand, on another scanner")

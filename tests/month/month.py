@@ -52,7 +52,7 @@ def write(seed: int, first: date, days: int, bookings: int, often: int) -> Month
     have = Counter(manner.name for *_, manners in places for manner in manners)
     few = [manner for manner in MANNERS for _ in range(max(often - have[manner.name], -(-often // 2)))]
     places += [_place(plot, lanes, good, [manner]) for manner in few]
-    plain = [(good, [slot], slot.day, []) for lane in lanes for slot in lane if slot not in _used(places)]
+    plain: list[Place] = [(good, [slot], slot.day, []) for lane in lanes for slot in lane if slot not in _used(places)]
     stories = [_written(plot, place) for place in plain]
     for story in stories:
         plot.good.setdefault(story.day, []).extend(story.bookings)
