@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from itertools import pairwise
 
 from month import calendar_changes, console_errors, sessions, strangers
 from month.plot import KINDS, SCANNERS, Kind, Plot
@@ -83,6 +84,7 @@ def _place(plot: Plot, lanes: list[Lane], kind: Kind, manners: list[Manner]) -> 
         slots = lane[begin : begin + kind.slots]
         around = lane[max(begin - 1, 0) : begin + kind.slots + 1]
         fits = slots[0].day < plot.first + days * DAY and all(slot.minutes >= kind.minutes for slot in slots)
+        fits = fits and (not kind.joined or all(one.end == other.start for one, other in pairwise(slots)))
         if fits and plot.taken.isdisjoint(around):
             plot.taken.update(slots)
             return kind, slots, slots[0].day, manners

@@ -113,19 +113,22 @@ class Kind:
     slots: int = 1
     days: int = 0
     mixes: str = ""
-    #: The least minutes that each of its slots has.
+    #: The least minutes that each of its slots has, and whether there is no gap between them.
     minutes: int = 5
+    joined: bool = False
 
 
 KINDS: list[Kind] = []
 Write = Callable[[Plot, Story, list[Slot]], None]
 
 
-def story(name: str, *, slots: int = 1, days: int = 0, mixes: str = "", minutes: int = 5) -> Callable[[Write], Write]:
+def story(
+    name: str, *, slots: int = 1, days: int = 0, mixes: str = "", minutes: int = 5, joined: bool = False
+) -> Callable[[Write], Write]:
     """Add a story to those that may happen."""
 
     def add(write: Write) -> Write:
-        KINDS.append(Kind(name, write, slots, days, mixes, minutes))
+        KINDS.append(Kind(name, write, slots, days, mixes, minutes, joined))
         return write
 
     return add

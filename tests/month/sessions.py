@@ -116,7 +116,10 @@ def rebooted(plot: Plot, story: Story) -> None:
 def rebooted_anew(plot: Plot, story: Story) -> None:
     (visit,) = story.visits
     _again(story, visit, replace(visit, key=f"{visit.key}-again", own_uid=True))
-    story.due("STUDIES", *story.bookings)
+    if visit.stray:  # of a booking that is cancelled there is more to say
+        story.allow("STUDIES", *story.bookings)
+    else:
+        story.due("STUDIES", *story.bookings)
 
 
 def _again(story: Story, first: Visit, second: Visit) -> None:
@@ -151,8 +154,8 @@ def twice_a_day(plot: Plot, story: Story, slots: list[Slot]) -> None:
     plot.own(story, second)
 
 
-@story("two slots of a session, one study", slots=2, minutes=15)
-@story("three slots of a session, one study", slots=3, minutes=15)
+@story("two slots of a session, one study", slots=2, minutes=15, joined=True)
+@story("three slots of a session, one study", slots=3, minutes=15, joined=True)
 def one_for_all(plot: Plot, story: Story, slots: list[Slot]) -> None:
     first = plot.book(story, slots[0])
     bookings = [first, *(plot.book(story, slot, first.subject) for slot in slots[1:])]
@@ -161,7 +164,7 @@ def one_for_all(plot: Plot, story: Story, slots: list[Slot]) -> None:
     story.due("SLOTS", *bookings)
 
 
-@story("two slots of a session, one study by the second's entry", slots=2, minutes=15)
+@story("two slots of a session, one study by the second's entry", slots=2, minutes=15, joined=True)
 def by_the_second(plot: Plot, story: Story, slots: list[Slot]) -> None:
     first = plot.book(story, slots[0])
     second = plot.book(story, slots[1], first.subject)
@@ -170,7 +173,7 @@ def by_the_second(plot: Plot, story: Story, slots: list[Slot]) -> None:
     story.due("SLOTS", first, second)
 
 
-@story("two slots of a session, a study each", slots=2, minutes=15)
+@story("two slots of a session, a study each", slots=2, minutes=15, joined=True)
 def one_each(plot: Plot, story: Story, slots: list[Slot]) -> None:
     first = plot.book(story, slots[0])
     second = plot.book(story, slots[1], first.subject)
@@ -178,7 +181,7 @@ def one_each(plot: Plot, story: Story, slots: list[Slot]) -> None:
     plot.own(story, second)
 
 
-@story("two slots of a session, two studies by the first's entry", slots=2, minutes=15)
+@story("two slots of a session, two studies by the first's entry", slots=2, minutes=15, joined=True)
 def two_by_the_first(plot: Plot, story: Story, slots: list[Slot]) -> None:
     first = plot.book(story, slots[0])
     second = plot.book(story, slots[1], first.subject)

@@ -1,7 +1,9 @@
 """Plays a month against a real broker and a real PACS, by a clock of its own, and notes what each evening says."""
 
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -71,9 +73,7 @@ class World:
 
     def play(self, month: Month) -> Iterator[Look]:
         """Let everything happen in its order; yield what is reported each evening, until the day after the last."""
-        for story in month.stories:
-            for booking in story.bookings:
-                self.book(booking)
+        self.book([booking for story in month.stories for booking in story.bookings])
         evenings = [at(datetime.combine(month.first + number * DAY, EVENING)) for number in range(month.days + 1)]
         acts = sorted(
             (act for story in month.stories for act in story.acts), key=lambda act: (act.at, ORDER[type(act)])
@@ -91,14 +91,18 @@ class World:
         finally:
             self.console.close()
 
-    def book(self, booking: Booking) -> None:
-        slot = booking.slot
-        self.calendar.book(
-            booking.booking_id, booking.written, lab=booking.lab or slot.ae_title, day=slot.day,
-            time=f"{slot.start:%H:%M:%S}", status=booking.status,
-        )  # fmt: skip
-        if slot.ends:
-            self.calendar.change(booking.booking_id, stop_time=f"{slot.end:%H:%M:%S}")
+    def book(self, bookings: Sequence[Booking]) -> None:
+        """Fill the calendar, in which some bookings have an end."""
+        for booking in bookings:
+            slot, lab = booking.slot, booking.lab or booking.slot.ae_title
+            start = f"{slot.start:%H:%M:%S}"
+            self.calendar.book(
+                booking.booking_id, booking.written, lab=lab, day=slot.day, time=start, status=booking.status
+            )
+        with closing(sqlite3.connect(self.calendar.path)) as connection, connection:
+            connection.execute("ALTER TABLE calendar_items_new ADD COLUMN stop_time TIME")
+            ends = [(f"{one.slot.end:%H:%M:%S}", one.booking_id) for one in bookings if one.slot.ends]
+            connection.executemany("UPDATE calendar_items_new SET stop_time = ? WHERE id = ?", ends)
 
     def act(self, act: Act) -> None:
         if isinstance(act, Take):
