@@ -275,7 +275,7 @@ def next_day_by_hand(plot: Plot, story: Story, slots: list[Slot]) -> None:
     booking = plot.book(story, slots[0])
     visit = by_hand(plot, story, plot.evening(story.day + DAY), booking, stray=True)
     story.due("MISSING", booking, since=missing_since(slots[0]), until=visit.sent, visits=())
-    story.due("PATIENT DAY", booking, visit, day=story.day + DAY)
+    story.due("PATIENT DAY", booking, visit)
     story.allow("MISSING PATIENT DAY", booking, visit)
 
 
