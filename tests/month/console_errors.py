@@ -145,7 +145,7 @@ def _swap(
 
 @story("nobody came, next one came early", slots=2, minutes=15)
 def next_is_early(plot: Plot, story: Story, slots: list[Slot]) -> None:
-    """As with another entry taken: nobody could tell, so either may be reported."""
+    """It looks as if another entry was taken: no program could tell, so either may be reported."""
     first, second = (plot.book(story, slot) for slot in slots)
     plot.own(story, second, after=3 - slots[0].minutes, also=(first,))
     story.due("MISSING SWAPPED", first)
@@ -290,7 +290,7 @@ def elsewhere_by_hand(plot: Plot, story: Story, slots: list[Slot]) -> None:
 
 @story("PatientID mistyped by hand, in time")
 def mistyped_by_hand(plot: Plot, story: Story, slots: list[Slot]) -> None:
-    """Its PatientName tells whose it is."""
+    """Its PatientName says whose it is."""
     booking = plot.book(story, slots[0])
     visit = by_hand(plot, story, slots[0], booking, stray=True)
     visit.values["PatientID"] = patient_id(plot.typo(booking.subject))

@@ -12,7 +12,7 @@ from month.month import Month
 from month.truth import DAY, HOUR, Story, Visit, at, local
 from month.world import Look, Said
 
-#: What nobody may be told to do where the evidence isn't sure; "not to cancel" may be said.
+#: What nobody may be advised to do where the evidence isn't sure. "Do not cancel" is another thing.
 DRASTIC = re.compile(r"(?<!not )(?<!not to )(?<!n't )(?<!never )\b(cancel|delete|remove)\b(?! nothing)", re.IGNORECASE)
 
 
@@ -22,28 +22,28 @@ class Judgement:
 
     month: Month
     wrong: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
-    untold: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    unreported: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     #: What was reported of nobody that the month knows.
     strange: set[str] = field(default_factory=set)
 
     @property
     def counts(self) -> tuple[int, int]:
         """How many stories something wrong was reported of, and how many something wasn't that should have been."""
-        return len(self.wrong) + len(self.strange), len({*self.untold} - {*self.wrong})
+        return len(self.wrong) + len(self.strange), len({*self.unreported} - {*self.wrong})
 
     def rows(self) -> list[tuple[str, int, int, int, int, str]]:
-        """Return for each kind of story how many, told rightly, wrongly and not at all, and why none could."""
-        tried, wrong, untold = Counter[str](), Counter[str](), Counter[str]()
+        """Return for each kind of story: its name, how many, reported rightly, wrongly, not at all, and why none could."""
+        tried, wrong, unreported = Counter[str](), Counter[str](), Counter[str]()
         limits: dict[str, str] = {}
         for number, story in enumerate(self.month.stories):
             for name in story.names:
                 tried[name] += 1
                 wrong[name] += number in self.wrong
-                untold[name] += number in self.untold and number not in self.wrong
+                unreported[name] += number in self.unreported and number not in self.wrong
             if story.limit:
                 limits[story.names[0]] = story.limit
         return [
-            (name, count, count - wrong[name] - untold[name], wrong[name], untold[name], limits.get(name, ""))
+            (name, count, count - wrong[name] - unreported[name], wrong[name], unreported[name], limits.get(name, ""))
             for name, count in tried.items()
         ]
 
@@ -65,7 +65,7 @@ class Judgement:
         """Return what is wrong, for the one who has to find out why."""
         stories = self.month.stories
         lines = [f"seed {self.month.seed}:"]
-        for what, found in (("WRONG", self.wrong), ("UNTOLD", self.untold)):
+        for what, found in (("WRONG", self.wrong), ("UNREPORTED", self.unreported)):
             lines += [
                 f"{what} {', '.join(stories[number].names)} ({stories[number].day}): {sentence}"
                 for number, sentences in found.items()
@@ -82,7 +82,9 @@ def judge(month: Month, looks: Iterable[Look], uid: Callable[[Visit], str], not_
     by_visit = {visit.key: n for n, story in enumerate(month.stories) for visit in story.visits}
     by_study = {uid(visit): visit for story in month.stories for visit in story.visits if uid(visit)}
     for visit in not_shown:
-        judgement.untold[by_visit[visit.key]].add(f"booking {visit.entry} was not on the console of {visit.ae_title}")
+        judgement.unreported[by_visit[visit.key]].add(
+            f"booking {visit.entry} was not on the console of {visit.ae_title}"
+        )
     for look in looks:
         for said in look.said:
             of = by_study.get(said.where)
@@ -98,8 +100,8 @@ def judge(month: Month, looks: Iterable[Look], uid: Callable[[Visit], str], not_
                 judgement.wrong[by_visit[visit.key]].add(f"{visit.key} is shown at booking {', '.join(sorted(stray))}")
         for number, story in enumerate(month.stories):
             judgement.wrong[number].update(_green(story, look))
-            judgement.untold[number].update(_untold(story, look, uid))
-    for found in (judgement.wrong, judgement.untold):
+            judgement.unreported[number].update(_unreported(story, look, uid))
+    for found in (judgement.wrong, judgement.unreported):
         for number in [number for number, sentences in found.items() if not sentences]:
             del found[number]
     return judgement
@@ -122,7 +124,7 @@ def _green(story: Story, look: Look) -> Iterable[str]:
             yield f"{local(look.at):%m-%d} {said.where} is {said.kind} and as green as a good one"
 
 
-def _untold(story: Story, look: Look, uid: Callable[[Visit], str]) -> Iterable[str]:
+def _unreported(story: Story, look: Look, uid: Callable[[Visit], str]) -> Iterable[str]:
     evening = local(look.at)
     days = {evening.date(), evening.date() - DAY}
     places = {visit.study: uid(visit) for visit in story.visits}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from random import Random
 
-from month.truth import DAY, HOUR, MINUTE, Booking, Change, Send, Slot, Story, Take, Visit, at, local
+from month.truth import DAY, HOUR, MINUTE, Booking, Change, Send, Slot, Story, Take, Visit, at
 
 #: Each is also what the calendar calls its lab.
 SCANNERS = ("PRISMA", "PRISMAFIT", "SKYRA", "TRIO", "VIDA", "LUMINA", "TERRA", "CIMA")
@@ -158,8 +158,3 @@ def moved(slot: Slot) -> dict[str, str]:
         "calendar_id": slot.ae_title, "start_date": slot.day.isoformat(), "start_time": f"{slot.start:%H:%M:%S}",
         "stop_time": f"{slot.end:%H:%M:%S}",
     }  # fmt: skip
-
-
-def spoken(visit: Visit) -> datetime:
-    """Return when a visit begins by the site's clocks."""
-    return local(visit.begins)

@@ -9,8 +9,6 @@ ZONE = ZoneInfo("Europe/Amsterdam")
 PROJECT = "3010000.01"
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-#: Reported in the state of a booking; the other kinds are those of reconcile.Kind, by their names.
-MISSING, REJECTED = "MISSING", "REJECTED"
 
 
 def at(local: datetime) -> datetime:
@@ -37,7 +35,7 @@ Clock = Callable[[datetime], dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A time of a scanner; `start` is naive, `ends` tells whether the calendar knows its end."""
+    """A time of a scanner; `start` is naive, `ends` says whether the calendar has its end."""
 
     ae_title: str
     start: datetime
@@ -84,7 +82,7 @@ class Visit:
     """Somebody in a scanner: what the console makes of it. `begins` is the true time, in UTC.
 
     `entry` is the booking whose entry is taken from the console's list; "" is none. `values` are what is typed, over
-    the entry's or by hand. `owners` are the bookings that the study may be shown at; `stray` tells whether it may be
+    the entry's or by hand. `owners` are the bookings that the study may be shown at; `stray` says whether it may be
     shown as a study of none. A visit that `continues` another one adds to its study.
     """
 
@@ -175,7 +173,9 @@ class Story:
         self, kinds: str, *where: Booking | Visit, since: datetime = BEGINNING, until: datetime = END,
         day: date | None = None, visits: tuple[Visit, ...] | None = None,
     ) -> None:  # fmt: skip
-        """Expect one of these kinds (names with blanks between) at one of these bookings or studies.
+        """Expect one of these kinds at one of these bookings or studies.
+
+        `kinds` are names with blanks between: those of oddities.Kind, and MISSING and REJECTED, which are states.
 
         Without `visits` all that there are so far must have been sent.
         """
