@@ -142,11 +142,16 @@ def damage(path: Path) -> None:
         beside.unlink()
 
 
+def folder_in_place_of(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 FAULTS: dict[str, Callable[[Path], object]] = {
     "another program's file": lambda path: path.write_bytes(b"not a database at all, " * 99),
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:5000]),
     "zeros": damage,
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a folder": folder_in_place_of,
     "of a later version": lambda path: sqlite3.connect(path).executescript("PRAGMA user_version = 99;").close(),
 }
 
