@@ -276,7 +276,7 @@ def _images(pacs: Pacs, study: str) -> dict[str, tuple[str, str]]:
 
 
 def _orthanc_id(*names: str) -> str:
-    """Return Orthanc's id of a study (PatientID, StudyInstanceUID) or an image (also SeriesInstanceUID, its own UID)."""
+    """Return Orthanc's id of a study (PatientID, StudyInstanceUID) or an image (also SeriesInstanceUID, its UID)."""
     digest = sha1("|".join(names).encode(), usedforsecurity=False).hexdigest()
     return "-".join(digest[at : at + 8] for at in range(0, 40, 8))
 
