@@ -116,7 +116,7 @@ def rebooted(plot: Plot, story: Story) -> None:
 def rebooted_anew(plot: Plot, story: Story) -> None:
     (visit,) = story.visits
     _again(story, visit, replace(visit, key=f"{visit.key}-again", own_uid=True))
-    if visit.stray:  # of a booking that is cancelled there is more to say
+    if any(due.kinds & {"MOVED", "CANCELLED", "CANCELLED_BEFORE"} for due in story.dues):  # there is more to say
         story.allow("STUDIES", *story.bookings)
     else:
         story.due("STUDIES", *story.bookings)
