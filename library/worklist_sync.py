@@ -122,7 +122,7 @@ exit_status:
 """
 
 import sys  # noqa: E402 - Ansible wants the documentation first
-from datetime import date  # noqa: E402
+from datetime import UTC, date, datetime  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib  # noqa: E402
 
@@ -145,7 +145,7 @@ def main() -> None:
     except ValueError:
         module.fail_json(msg=f"day is {module.params['day']!r}: write YYYY-MM-DD", exit_status=2)
     try:
-        report = sync.run(config.load(module.params["config"]), day, dry_run=module.check_mode)
+        report = sync.run(config.load(module.params["config"]), day, now=datetime.now(UTC), dry_run=module.check_mode)
     except errors.WorklistError as error:
         module.fail_json(msg=str(error), exit_status=error.exit_status)
     for rejection in report.rejected:

@@ -5,7 +5,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from copy import deepcopy
@@ -22,6 +21,8 @@ from pydicom.dataset import Dataset
 import dicom_worklist
 
 DAY = date(2026, 11, 24)
+#: Noon of that day at the site.
+NOW = datetime(2026, 11, 24, 12, tzinfo=ZoneInfo("Europe/Amsterdam"))
 PRISMA, PRISMAFIT, SKYRA, MEG = "Siemens PRISMA 3T", "Prismafit", "SKYRA", "MEG lab"
 #: Who has an entry for PRISMA, where tests of faults need some.
 PATIENTS = [f"3010000.01_sub-{number:03}" for number in range(1, 6)]
@@ -106,13 +107,6 @@ class Calendar:
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute(statement, values)
-
-
-def wait_for_the_day(timezone: str) -> None:
-    """Wait for midnight where it is near, so that a test that needs today has all of it in one day."""
-    now = datetime.now(ZoneInfo(timezone))
-    if now.hour == 23 and now.minute == 59:
-        time.sleep(61 - now.second)
 
 
 def settings(calendar: Path, root: Path) -> dict[str, Any]:

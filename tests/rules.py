@@ -73,17 +73,21 @@ def promise(row: Row) -> Promise:
 
 def _patient(said: Mapping[str, str], clock: str, scanner: str, made: Promise) -> None:
     """Identifiers are taken as they are, or not at all."""
-    subject, *others = (part.strip() for part in said["subject_session"].split("-"))
-    session = others[-1] if others else "1"
-    if not subject or not (session.isascii() and session.isdigit() and int(session) < 100) or _is_date(said):
+    if said["project_id"] and not _plain(_dashed(said["project_id"])):
+        made.faults.add("project_id")
+    subject, session = _who(_dashed(said["subject_session"]))
+    if not (session.isascii() and session.isdigit() and int(session) < 100):
         made.faults.add("subject_session")
         return
     if subject.lower().startswith("undefined"):
         subject = f"{DAY:%Y%m%d}T{clock}"
+    elif not _plain(subject) or re.fullmatch(r"\d+\.0+", subject) or _is_date(_dashed(said["subject_session"])):
+        made.faults.add("subject_session")
+        return
     elif len(subject) > 1 and subject[0] in "xX":
         subject = "x" + "0" * (4 - len(subject)) + subject[1:]
     subject = "0" * (3 - len(subject)) + subject
-    patient = f"{said['project_id']}_sub-{subject}"
+    patient = f"{_dashed(said['project_id'])}_sub-{subject}"
     name = f"{patient}_ses-{int(session):02}"
     made.texts |= {
         "PatientID": patient,
@@ -95,8 +99,9 @@ def _patient(said: Mapping[str, str], clock: str, scanner: str, made: Promise) -
         "ScheduledProcedureStepStartDate": f"{DAY:%Y%m%d}",
         "ScheduledProcedureStepStartTime": clock,
         "ScheduledStationAETitle": scanner,
-        "SpecificCharacterSet": CHARSETS[scanner][0],
     }
+    if scanner != "SKYRA":  # ISO_IR 6 is what is written where nothing says otherwise
+        made.texts["SpecificCharacterSet"] = CHARSETS[scanner][0]
     for keyword, length, further in (("PatientID", 64, ""), ("PatientName", 64, "^="), ("AccessionNumber", 16, "")):
         value = made.texts[keyword]
         if len(value) > length or not _writable(value, scanner) or any(_forbidden(c, further) for c in value):
@@ -124,8 +129,29 @@ def _descriptions(said: Mapping[str, str], scanner: str, made: Promise) -> None:
         made.warned.add("RequestedProcedureDescription")
 
 
-def _is_date(said: Mapping[str, str]) -> bool:
-    return bool(re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", said["subject_session"]))
+def _dashed(text: str) -> str:
+    return unicodedata.normalize("NFC", re.sub("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]", "-", text))
+
+
+def _who(typed: str) -> tuple[str, str]:
+    """Return subject and session as they were typed; no session, if there is no telling."""
+    if bids := re.fullmatch("sub-([^-]+?)(_ses-([^-]+))?", typed, re.IGNORECASE):
+        return bids[1].strip(), (bids[3] or "1").strip()
+    parts = [part.strip() for part in typed.split("-")]
+    if parts[0].lower() in ("sub", "subj", "subject", "ses", "sess", "session", "participant") and parts[1:]:
+        return "", ""
+    return parts[0], {1: "1", 2: parts[-1]}.get(len(parts), "")
+
+
+def _plain(text: str) -> bool:
+    """Tell whether a site without booking.characters takes it."""
+    taken = re.fullmatch("[A-Za-z0-9]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?", text)
+    return bool(taken) and not re.search("_s(ub|es)-", text.lower()) and text.lower() not in "nan nat none null".split()
+
+
+def _is_date(typed: str) -> bool:
+    """Tell whether it is one of the dates of test_input; test_identity.py has more."""
+    return bool(re.fullmatch(r"\d{4}-\d\d-\d\d|[A-Z][a-z]{2}-\d\d?|\d\d?/\d\d?|\d\d\.\d\d\.\d{4}", typed, re.ASCII))
 
 
 def _forbidden(character: str, further: str = "") -> bool:

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from dicom_worklist.config import Config, Pacs, Scanner, Site, Status, Worklist
 from dicom_worklist.overview import Overview, overview
-from dicom_worklist.reconcile import Booked, Study
+from dicom_worklist.records import Booked, Study
 from dicom_worklist.state import Found
 
 DAY = date(2026, 11, 24)

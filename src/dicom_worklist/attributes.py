@@ -79,11 +79,15 @@ IDENTIFIERS = {
     "ScheduledProcedureStepID",
     "ScheduledStationName",
 }
-#: The VRs of text in the scanner's character set, and the most characters of each (PN: of its one group).
+#: The VRs of text in the scanner's character set, and the most characters of each (PN: of each of its groups).
 TEXT_LENGTH = {"LO": 64, "LT": 10240, "PN": 64, "SH": 16, "ST": 1024, "UC": 2**16, "UT": 2**16}
+#: The most groups of a PN, with `=` between them: in letters, in ideographs, as spoken (PS3.5 6.2.1).
+NAME_GROUPS = 3
+#: What a file without SpecificCharacterSet is written in; it has no defined term (PS3.3 C.12.1.1.2).
+DEFAULT_CHARSET = "ISO_IR 6"
 #: Python's codec for each character set (PS3.3 C.12.1.1.2) in which a backslash is only ever a backslash.
 CODECS = {
-    "ISO_IR 6": "ascii",
+    DEFAULT_CHARSET: "ascii",
     "ISO_IR 100": "iso8859_1",
     "ISO_IR 101": "iso8859_2",
     "ISO_IR 109": "iso8859_3",

@@ -4,10 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
+from dicom_worklist import identity
 from dicom_worklist.errors import Rejected
 
-#: The columns that every source gives.
+#: The columns that a booking is read from.
 COLUMNS = (
     "booking_id",
     "project_id",
@@ -20,8 +23,18 @@ COLUMNS = (
     "user_last_name",
     "status",
 )
+#: Further columns, which a source may give or not; NULL and blank count as not given. `subject` and `session` stand in
+#: place of subject_session, `start` of start_date and start_time.
+OPTIONAL = tuple("subject session start end end_date end_time minutes birth_date sex weight size".split())  # noqa: SIM905
+#: An end that is further from the start is a mistake: no session lasts a day, and its entry would stay as long.
+LONGEST = timedelta(hours=24)
+#: What stands where the subject should, and is none.
+_PLACEHOLDERS = {"cancellation", "0"}
+_DECIMALS = (float, Decimal)
+_MOMENT = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8})(?P<clock>[Tt ].+)?", re.ASCII)
 
-#: One booking as its source has it: the COLUMNS, each text, a number, a date, a time or None.
+
+#: One booking as its source has it: COLUMNS and OPTIONAL, each text, a number, a date, a time or None.
 Row = Mapping[str, object]
 
 
@@ -29,8 +42,9 @@ Row = Mapping[str, object]
 class Booking:
     """One session in the calendar.
 
-    `subject` is what follows `sub-` in the PatientID, `session` a number from 0 to 99, `start` a naive
-    datetime in the site's time zone. `user_last_name` is the login where the user is unknown.
+    `subject` is what follows `sub-` in the PatientID, `session` a number from 0 to 99. `start` and `end` are naive
+    datetimes in the site's time zone; `end` is None where it is not known. `user_last_name` is the login where the user
+    is unknown. `warnings` has a sentence for each value that was there and could not be used.
     """
 
     booking_id: str
@@ -43,11 +57,26 @@ class Booking:
     user_first_name: str
     user_last_name: str
     status: str
+    end: datetime | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a site reads its rows.
+
+    `zone` is the site's; `statuses` that count, in lower case; `characters` is a regular expression for one character
+    of project and subject, checked by `identity.check_characters`.
+    """
+
+    zone: ZoneInfo
+    statuses: frozenset[str] = frozenset({"confirmed", "tentative"})
+    characters: str = identity.CHARACTERS
 
 
 def text(row: Row, column: str) -> str:
-    """Return a column as text without surrounding blanks; NULL is the empty text."""
-    value = row[column]
+    """Return a column as text without surrounding blanks; NULL, and a column that isn't there, is the empty text."""
+    value = row.get(column)
     if value is None:
         return ""
     if isinstance(value, bytes):
@@ -60,28 +89,35 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
-def counts(row: Row) -> bool:
+def counts(row: Row, reading: Reading) -> bool:
     """Tell whether the row is a session that will take place: not cancelled, not a placeholder."""
-    return text(row, "status").upper() in {"CONFIRMED", "TENTATIVE"} and text(row, "subject_session").lower() not in {
-        "cancellation",
-        "0",
-    }
+    if "status" in row and text(row, "status").casefold() not in reading.statuses:
+        return False
+    if row.get("subject") is not None and text(row, "subject").lower() in _PLACEHOLDERS:
+        return False
+    return text(row, "subject_session").lower() not in _PLACEHOLDERS
 
 
-def read_booking(row: Row) -> Booking:
+def read_booking(row: Row, reading: Reading) -> Booking:
     """Read a row as a Booking.
 
     Raises:
         Rejected: a column has a value that makes no session; the reason names the column.
     """
-    booking_id = text(row, "booking_id")
+    booking_id = _identifier(row, "booking_id")
     if not booking_id:
         raise Rejected("booking_id is empty: every booking needs an id of its own")
-    start = read_start(row)
-    subject, session = read_subject_session(text(row, "subject_session"), start)
+    start = read_start(row, reading)
+    subject, session = _read_who(row, start, reading)
+    warnings: list[str] = []
+    if len(text(row, "start_date")) > len("2026-11-24") and not text(row, "start"):
+        typed = _moment(row, "start_date")
+        if typed and typed.time() not in {time(0), start.time()} and not typed.tzinfo:
+            warnings.append(f"start_date {text(row, 'start_date')!r} has a time too, which is not used: start_time is")
+    end = read_end(row, start, reading, warnings)
     return Booking(
         booking_id=booking_id,
-        project_id=text(row, "project_id"),
+        project_id=identity.read_project(_identifier(row, "project_id"), reading.characters),
         project_title=text(row, "project_title"),
         subject=subject,
         session=session,
@@ -90,76 +126,183 @@ def read_booking(row: Row) -> Booking:
         user_first_name=text(row, "user_first_name"),
         user_last_name=text(row, "user_last_name"),
         status=text(row, "status"),
+        end=end,
+        warnings=tuple(warnings),
     )
 
 
-def read_subject_session(subject_session: str, start: datetime) -> tuple[str, int]:
-    """Read `<subject>-<session>` as the calendar's users type it.
-
-    The first part is the subject, the last one the session; without a dash the session is 1.
-    `7` → `007`, `x2` → `x002`, `Undefined` → the start of the booking, anything else is padded with
-    zeros to three characters.
-
-    Raises:
-        Rejected: no subject, or a session that is no number from 0 to 99.
-    """
-    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", subject_session):
-        raise Rejected(
-            f"subject_session {subject_session!r} is a date, as spreadsheets make of 7-1: format that column as text"
-        )
-    parts = [part.strip() for part in subject_session.split("-")]
-    subject, session = parts[0], parts[-1] if len(parts) > 1 else "1"
-    if not subject:
-        raise Rejected(f"subject_session {subject_session!r} names no subject: write <subject>-<session>")
-    if not re.fullmatch("0*[0-9]{1,2}", session):
-        raise Rejected(
-            f"subject_session {subject_session!r} has the session {session!r}: "
-            "write a number from 0 to 99 after the last dash"
-        )
-    if subject.lower().startswith("undefined"):
-        subject = f"{start:%Y%m%dT%H%M%S}"
-    elif subject[0] in "xX" and len(subject) > 1:
-        subject = "x" + subject[1:].rjust(3, "0")
-    else:
-        subject = subject.rjust(3, "0")
-    return subject, int(session)
-
-
-def read_date(row: Row) -> date:
+def read_date(row: Row, reading: Reading) -> date:
     """Return the day of a booking, in the site's time zone.
 
     Raises:
-        Rejected: it is no date of the form YYYY-MM-DD.
+        Rejected: it is not a date of the form YYYY-MM-DD, or has a time that could make it another day's.
     """
-    value = row["start_date"]
-    if isinstance(value, datetime):
-        return value.date()
-    if isinstance(value, date):
+    value = row.get("start_date")
+    if type(value) is date and row.get("start") is None:  # most are
         return value
-    try:
-        return datetime.fromisoformat(text(row, "start_date")).date()
-    except ValueError:
-        raise Rejected(f"start_date {value!r} is no date: write YYYY-MM-DD") from None
+    if text(row, "start"):
+        return read_start(row, reading).date()
+    moment = _moment(row, "start_date")
+    if moment is None:
+        raise Rejected(f"start_date {value!r} is not a date: write YYYY-MM-DD")
+    if moment.tzinfo is None:
+        return moment.date()
+    # many programs write a day as its first moment, in UTC; any other moment may be one of two days
+    local = _local(moment, reading)
+    if local is None or local.time() not in {time(0), _clock(row, "start_time")}:
+        raise Rejected(
+            f"start_date {str(value)!r} has a time zone and a time of its own: write YYYY-MM-DD as the day is at the "
+            "site, or give date and time in the column start"
+        )
+    return local.date()
 
 
-def read_start(row: Row) -> datetime:
+def read_start(row: Row, reading: Reading) -> datetime:
     """Return when a booking begins, naive, in the site's time zone.
 
     Raises:
-        Rejected: its date is no date, or its time no time of a day.
+        Rejected: its date is not a date, or its time not a time of day.
     """
-    return datetime.combine(read_date(row), _read_time(row))
+    if given := text(row, "start"):
+        moment = _moment(row, "start", with_clock=True)
+        start = moment and _local(moment, reading)
+        if start is None:
+            raise Rejected(f"start {given!r} is not a date and time: write 2026-11-24T09:30:00, with a zone or without")
+        return start
+    clock = _clock(row, "start_time")
+    day = read_date(row, reading)
+    if clock is None:
+        raise Rejected(f"start_time {text(row, 'start_time')!r} is not a time of day: write HH:MM:SS")
+    return datetime.combine(day, clock)
 
 
-def _read_time(row: Row) -> time:
-    value = row["start_time"]
+def read_end(row: Row, start: datetime, reading: Reading, warnings: list[str]) -> datetime | None:
+    """Return when a booking that begins at `start` ends, naive, in the site's time zone; None if it isn't known.
+
+    The first of these that is given counts: `end`, `end_time` (of `end_date`, or the first one after the start),
+    `minutes`. One that can't be right is not used, with a warning: the subject is scanned all the same.
+    """
+    for column, read in (("end", _end), ("end_time", _end_time), ("minutes", _end_minutes)):
+        value = row.get(column)
+        if value is None or not text(row, column):
+            continue
+        try:
+            end = read(row, start, reading)
+        except (OverflowError, ValueError):
+            end = None
+        if end is None:
+            why = "can't be read"
+        elif end <= start:
+            why = f"is not after the start, {start:%Y-%m-%d %H:%M}"
+        elif end - start >= LONGEST:
+            why = f"is a day or more after the start, {start:%Y-%m-%d %H:%M}"
+        else:
+            return end
+        warnings.append(f"{column} {text(row, column)!r} {why}: when this booking ends is not known")
+        return None
+    return None
+
+
+def _end(row: Row, start: datetime, reading: Reading) -> datetime | None:  # noqa: ARG001 - all three are called alike
+    moment = _moment(row, "end", with_clock=True)
+    return moment and _local(moment, reading)
+
+
+def _end_time(row: Row, start: datetime, reading: Reading) -> datetime | None:
+    clock = _clock(row, "end_time")
+    midnight = clock is None and _is_24(row)
+    if clock is None and not midnight:
+        return None
+    clock = clock or time(0)
+    if text(row, "end_date"):
+        moment = _moment(row, "end_date")
+        day = moment and _local(moment, reading)
+        return day and datetime.combine(day, clock) + timedelta(days=midnight)
+    end = datetime.combine(start, clock)
+    return end if end > start else end + timedelta(days=1)
+
+
+def _end_minutes(row: Row, start: datetime, reading: Reading) -> datetime:  # noqa: ARG001 - all three are called alike
+    value = row["minutes"]
+    return start + (value if isinstance(value, timedelta) else timedelta(minutes=float(text(row, "minutes"))))
+
+
+def _read_who(row: Row, start: datetime, reading: Reading) -> tuple[str, int]:
+    """Return subject and session; where the source gives them twice they must be the same."""
+    both = _identifier(row, "subject_session")
+    if row.get("subject") is None and row.get("session") is None:  # mostly
+        return identity.read_subject_session(both, start, reading.characters)
+    subject, session = _identifier(row, "subject"), _identifier(row, "session")
+    whole = identity.read_subject_session(both, start, reading.characters) if both or not subject else None
+    read = (
+        identity.read_subject(subject, start, reading.characters) if subject else whole[0] if whole else "",
+        identity.read_session(session) if session else whole[1] if whole else 1,
+    )
+    if whole and whole != read:
+        raise Rejected(
+            f"subject_session {both!r} and the columns subject {subject!r} and session {session!r} differ: "
+            "leave one of them empty"
+        )
+    return read
+
+
+def _identifier(row: Row, column: str) -> str:
+    """Return the text of a column that tells one thing from another.
+
+    Raises:
+        Rejected: it is a number that may have lost digits on its way.
+    """
+    value = row.get(column)
+    if isinstance(value, _DECIMALS):
+        raise Rejected(
+            f"{column} {value} comes as a number with decimals, which loses zeros (3010000.10 is 3010000.1): "
+            "make the column text"
+        )
+    return text(row, column)
+
+
+def _moment(row: Row, column: str, *, with_clock: bool = False) -> datetime | None:
+    """Return a date, or a date and time, however a source gives it; None if it is neither."""
+    value = row.get(column)
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, date):
+        return None if with_clock else datetime.combine(value, time(0))
+    written = text(row, column)
+    match = _MOMENT.fullmatch(written)
+    if match is None or (with_clock and not match["clock"]):
+        return None
+    try:
+        return datetime.fromisoformat(written.upper())
+    except ValueError:
+        return None
+
+
+def _local(moment: datetime, reading: Reading) -> datetime | None:
+    """Return it naive, in the site's zone; None if that leaves the years that there are."""
+    if moment.tzinfo is not None:
+        try:
+            moment = moment.astimezone(reading.zone).replace(tzinfo=None, fold=0)
+        except OverflowError:
+            return None
+    return moment.replace(microsecond=0)
+
+
+def _clock(row: Row, column: str) -> time | None:
+    """Return a time of day, however a source gives it; None if it is not one."""
+    value = row.get(column)
     if isinstance(value, time):
-        return value.replace(tzinfo=None)
+        return None if value.tzinfo else value
     if isinstance(value, timedelta):  # how a MySQL TIME arrives; it may lie outside one day
         if timedelta(0) <= value < timedelta(days=1):
             return (datetime.min + value).time()  # noqa: DTZ901 - only its time is used
-    elif match := re.fullmatch(r"(\d{1,2}):(\d\d)(?::(\d\d)(?:\.0*)?)?", text(row, "start_time"), re.ASCII):
+    elif match := re.fullmatch(r"(\d{1,2}):(\d\d)(?::(\d\d)(?:\.0*)?)?", text(row, column), re.ASCII):
         hour, minute, second = (int(part or 0) for part in match.groups())
         if hour < 24 and minute < 60 and second < 60:
             return time(hour, minute, second)
-    raise Rejected(f"start_time {text(row, 'start_time')!r} is no time of a day: write HH:MM:SS")
+    return None
+
+
+def _is_24(row: Row) -> bool:
+    """Tell whether end_time is the end of a day, as people write it."""
+    return row["end_time"] == timedelta(days=1) or re.fullmatch("24:00(?::00)?", text(row, "end_time")) is not None

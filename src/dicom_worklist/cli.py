@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
-from dicom_worklist import __version__, folder, sync
+from dicom_worklist import __version__, folder, selection, sync
 from dicom_worklist.attributes import ROOT, STEP
 from dicom_worklist.booking import printable
 from dicom_worklist.config import Config, load
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from dicom_worklist.overview import Overview
 
 DONE, REJECTED = 0, 3
+#: Where the role writes the configuration.
+CONFIG = "/etc/dicom-worklist/config.yml"
 #: What `status --exit-code` returns when it can't tell, as Nagios' plug-ins do.
 UNKNOWN = 3
 #: Fewer changes than this are over before a progress bar can be read.
@@ -69,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(run.__name__.lstrip("_"), help=summary, description=f"{summary}.")
         command.set_defaults(run=run)
-        command.add_argument("-c", "--config", required=True, metavar="FILE", help="the configuration file")
+        command.add_argument(
+            "-c", "--config", default=CONFIG, metavar="FILE", help="the configuration file (%(default)s)"
+        )
         if run is _check:
             command.add_argument("--only", choices=CHECKS, help="check just this")
         else:
@@ -78,9 +84,19 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--exit-code", action="store_true", help="for Nagios: 0 all is well, 1 warning, 2 critical, 3 unknown"
             )
+        if run is not _list:
+            command.add_argument(
+                "--now",
+                type=_moment,
+                metavar="ISO-8601",
+                help="stands in for the clock: date, time and offset",
+            )
         if run is _sync:
             command.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="stands in for today at the site")
             command.add_argument("--dry-run", action="store_true", help="say what would change; write nothing")
+            command.add_argument(
+                "--log", action="store_true", help="for cron: lines with their time, and a warning only once"
+            )
         if run is _repair:
             command.add_argument("study", metavar="STUDY", help="Orthanc's id of it, or its StudyInstanceUID")
             command.add_argument("booking", metavar="BOOKING", help="the id of the booking")
@@ -102,29 +118,62 @@ def _day(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is no day: write YYYY-MM-DD") from None
 
 
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a moment: write 2026-11-24T09:30:00+01:00")
+    return moment
+
+
+def _now(options: argparse.Namespace) -> datetime:
+    return options.now or datetime.now(UTC)
+
+
 def _sync(options: argparse.Namespace) -> int:
-    report = sync.run(load(options.config), options.day, dry_run=options.dry_run, track=_track)
+    config, now = load(options.config), _now(options)
+    if options.log:
+        return _sync_for_the_log(config, options, now)
+    report = sync.run(config, options.day, now=now, dry_run=options.dry_run, track=_track)
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
-        _print_report(report, dry_run=options.dry_run)
+        dry_run = options.dry_run
+        print(*report.changes(dry_run=dry_run), *report.remarks(), report.summary(dry_run=dry_run), sep="\n")
     return REJECTED if report.rejected else DONE
 
 
-def _print_report(report: sync.Report, *, dry_run: bool) -> None:
-    would = "would be " if dry_run else ""
-    for verb in ("published", "updated", "removed"):
-        for entry in getattr(report, verb):
-            print(f"{would}{verb} booking {printable(entry['booking_id'])} on {entry['ae_title']}")
-    for rejection in report.rejected:
-        print(f"rejected booking {rejection['booking_id']}: {rejection['reason']}")
-    for warning in report.warnings:
-        print(f"warning: {warning}")
-    print(
-        f"{report.day}: {len(report.published)} {would}published, {len(report.updated)} updated, "
-        f"{len(report.removed)} removed, {len(report.unchanged)} unchanged, "
-        f"{len(report.rejected)} rejected, {len(report.warnings)} warnings"
-    )
+def _sync_for_the_log(config: Config, options: argparse.Namespace, now: datetime) -> int:
+    """Print what changed, and each remark in the run in which it begins, and in the one in which it has ended."""
+    before = _said(config)
+    try:
+        report = sync.run(config, options.day, now=now, dry_run=options.dry_run)
+    except WorklistError as error:
+        changes, remarks, summary, status = [], [str(error)], [], error.exit_status
+    else:
+        changes, remarks, summary = (
+            report.changes(dry_run=options.dry_run),
+            report.remarks(),
+            [report.summary(dry_run=options.dry_run)],
+        )
+        status = REJECTED if report.rejected else DONE
+    begun = [remark for remark in remarks if remark not in before]
+    ended = [f"no longer: {remark}" for remark in before if remark not in remarks]
+    moment = now.astimezone(ZoneInfo(config.site.timezone)).isoformat(timespec="seconds")
+    for line in [*changes, *begun, *ended, *summary]:
+        print(moment, line)
+    return status
+
+
+def _said(config: Config) -> Sequence[str]:
+    """Return what the last run had to remark."""
+    from dicom_worklist import state  # noqa: PLC0415
+
+    with suppress(OSError):  # the run itself names it
+        return state.load(config.status.state).said if config.status else ()
+    return ()
 
 
 def _track(items: Sequence[str], description: str) -> Iterable[str]:
@@ -153,7 +202,7 @@ def _list(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     """Tell what the last runs found; `--exit-code` is for Nagios, and for mail from cron."""
     try:
-        overview = _overview(load(options.config))
+        overview = _overview(load(options.config), _now(options))
     except WorklistError as error:
         if not options.exit_code:
             raise
@@ -170,7 +219,7 @@ def _status(options: argparse.Namespace) -> int:
     return overview.level if options.exit_code else DONE
 
 
-def _overview(config: Config) -> "Overview":
+def _overview(config: Config, now: datetime) -> "Overview":
     from dicom_worklist import overview, state  # noqa: PLC0415
 
     if config.status is None:
@@ -181,7 +230,7 @@ def _overview(config: Config) -> "Overview":
         raise FolderError(
             f"status.state {config.status.state} can't be read: {error.strerror}; ask as the sync's user or root"
         ) from error
-    return overview.overview(config, found, datetime.now(UTC))
+    return overview.overview(config, found, now)
 
 
 def _entries(config: Config) -> tuple[list[dict[str, object]], list[str]]:
@@ -233,7 +282,7 @@ def _check(options: argparse.Namespace) -> int:
         if options.only not in {None, what} or (what == "pacs" and not (options.only or config.pacs)):
             continue
         try:
-            verdict, said = Text("ok    ", "bold green"), look(config)
+            verdict, said = Text("ok    ", "bold green"), look(config, _now(options))
         except WorklistError as error:
             verdict, said = Text("FAILED", "bold red"), str(error)
             failures.append(error.exit_status)
@@ -241,30 +290,55 @@ def _check(options: argparse.Namespace) -> int:
     return failures[0] if failures else DONE
 
 
-def _look_at_configuration(config: Config) -> str:
+def _look_at_configuration(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks are called alike
     return f"{len(config.scanners)} scanners, {config.source}"
 
 
-def _look_at_source(config: Config) -> str:
-    day = sync.today(config)
-    count, labs = sync.unmatched_labs(config, day)
-    said = [f"{config.source} can be read and has {count} bookings for {day} at the site"]
+def _look_at_source(config: Config, now: datetime) -> str:
+    here = sync.here(config, now)
+    days = selection.days(config, here.date(), here)
+    reading = sync.Report(here.date())
+    selected = sync.read(config, days, reading)
+    count = sum(one.shown for one in selected.scheduled) + sum(shown for _, _, shown, _ in selected.rejected)
+    when = f"{days.first}" if days.first == days.last else f"{days.first} to {days.last}"
+    said = [f"{config.source} can be read and has {count} bookings of scanners for {when} at the site"]
     with suppress(FolderError):  # which the next check tells
-        report = sync.run(config, day, dry_run=True)
+        report = sync.run(config, now=now, dry_run=True)
         waiting = len(report.published) + len(report.updated) + len(report.removed)
         said += [f"{len(report.rejected)} rejected", f"{waiting} entries wait for the next run"]
-    if labs:
-        said.append(f"no scanner has the labs {', '.join(map(repr, labs))}")
+    for what, counted in (
+        ("no scanner has the labs", selected.labs),
+        ("bookings of these statuses don't count:", selected.statuses),
+    ):
+        if counted:
+            said.append(f"{what} {', '.join(f'{name!r} ({number})' for name, number in sorted(counted.items()))}")
+    return "; ".join([*said, *reading.warnings])
+
+
+def _look_at_folders(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks are called alike
+    for path in config.folders():
+        folder.check_writable(path, config.worklist.lock_timeout)
+    said = [f"{', '.join(map(str, config.folders()))} can be written and locked"]
+    others = folder.others(Path(config.worklist.root), config.folders())
+    if others:
+        said.append(f"the consoles are shown what no sync wrote: {', '.join(_leftovers(config, others))}")
     return "; ".join(said)
 
 
-def _look_at_folders(config: Config) -> str:
-    for path in config.folders():
-        folder.check_writable(path, config.worklist.lock_timeout)
-    return f"{', '.join(map(str, config.folders()))} can be written and locked"
+def _leftovers(config: Config, names: Iterable[str]) -> Iterable[str]:
+    """Return each file with the day that it is for, or that it is broken."""
+    from dicom_worklist import dataset  # noqa: PLC0415 - rarely needed
+
+    for name in names:
+        try:
+            entry = dataset.attributes_of(dataset.decode(Path(config.worklist.root, name).read_bytes()))
+        except (OSError, ValueError):
+            yield f"{printable(name)} (broken)"
+        else:
+            yield f"{printable(name)} (of {entry.get('ScheduledProcedureStepStartDate', 'no day')})"
 
 
-def _look_at_broker(config: Config) -> str:
+def _look_at_broker(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks are called alike
     from dicom_worklist import broker, dataset  # noqa: PLC0415 - only this check speaks DICOM
 
     entries, _ = _entries(config)
@@ -288,16 +362,16 @@ def _look_at_broker(config: Config) -> str:
     return f"{config.broker.host}:{config.broker.port} shows what the folder holds: {', '.join(counts)}"
 
 
-def _look_at_pacs(config: Config) -> str:
+def _look_at_pacs(config: Config, now: datetime) -> str:
     if config.pacs is None:
         return "there is no section pacs, so none is asked what arrived"
     from dicom_worklist import pacs  # noqa: PLC0415 - only where there is one
 
-    day = sync.today(config)
+    day = sync.here(config, now).date()
     return f"{config.pacs.url} can be asked and has {len(pacs.studies(config.pacs, day, day))} studies of {day}"
 
 
-CHECKS: dict[str, Callable[[Config], str]] = {
+CHECKS: dict[str, Callable[[Config, datetime], str]] = {
     "configuration": _look_at_configuration,
     "source": _look_at_source,
     "folder": _look_at_folders,

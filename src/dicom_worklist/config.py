@@ -1,6 +1,7 @@
 """The configuration file, checked: what it may hold, and what each value must be."""
 
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -8,8 +9,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import yaml
 
-from dicom_worklist import sources, templates
+from dicom_worklist import identity, sources, templates
 from dicom_worklist.attributes import CODECS
+from dicom_worklist.booking import Reading
 from dicom_worklist.errors import ConfigError
 
 _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the quick one, where PyYAML has it
@@ -23,6 +25,8 @@ Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_][A-Z0-9_ ]{0,15}\Z")]
 ShortText = Annotated[str, msgspec.Meta(pattern=r"^(?!\s)[^\\\x00-\x1f\x7f-\x9f]{1,16}(?<!\s)\Z")]
 # an AE title that is a folder's name: what wlmscpfs accepts as one
 FolderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9:@_-]([A-Za-z0-9 :@_-]{0,14}[A-Za-z0-9:@_-])?\Z")]
+# what isn't blank
+Word = Annotated[str, msgspec.Meta(pattern=r"\S")]
 # leaves at least 20 of UI's 64 characters for the booking
 UIDRoot = Annotated[str, msgspec.Meta(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+\Z", max_length=43)]
 
@@ -40,10 +44,11 @@ class Site(_Section, frozen=True):
 
 
 class Window(_Section, frozen=True):
-    """Which days around today the worklist has."""
+    """Which days around today the worklist has; an entry stays until its end and `grace`, in minutes, all the same."""
 
     days_back: Days = 0
     days_ahead: Days = 0
+    grace: Minutes = 60
 
 
 class Scanner(_Section, frozen=True):
@@ -60,6 +65,16 @@ class Scanner(_Section, frozen=True):
     def matches(self, lab: str) -> bool:
         """Tell whether a booking of this lab is for this scanner."""
         return re.search(self.lab, lab, re.IGNORECASE) is not None
+
+
+class BookingRules(_Section, frozen=True):
+    """How a row of any source is read: which statuses count, in any case, and what project and subject consist of.
+
+    `characters` is a regular expression for one character.
+    """
+
+    statuses: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1)] = ("CONFIRMED", "TENTATIVE")
+    characters: str = identity.CHARACTERS
 
 
 class Worklist(_Section, frozen=True):
@@ -96,7 +111,8 @@ class Status(_Section, frozen=True):
 
     `state` is the file that `dicom-worklist status` reads, `page` a folder for the web page, `metrics` one for a node
     exporter's textfile collector. An entry leaves the console `leave_after` the last image of its study; None: never.
-    Without a good run for `frozen_after` the list counts as frozen, and the page as old.
+    Without a good run for `frozen_after` the list counts as frozen, and the page as old. The history, a file beside the
+    state, goes back `history_days`.
     """
 
     state: str
@@ -106,10 +122,14 @@ class Status(_Section, frozen=True):
     missing_after: Minutes = 60
     leave_after: Minutes | None = None
     frozen_after: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 5
+    history_days: Annotated[int, msgspec.Meta(ge=2, le=36500)] = 400
 
 
-class Config(_Section, frozen=True):
-    """The whole file. `source` is a Source of dicom_worklist.sources."""
+class Config(_Section, frozen=True, dict=True):  # dict: has room for what is computed once
+    """The whole file. `source` is a Source of dicom_worklist.sources.
+
+    `ignored_labs` are regular expressions, case-insensitive: labs that are known and have no scanner.
+    """
 
     site: Site
     source: Any
@@ -120,6 +140,18 @@ class Config(_Section, frozen=True):
     pacs: Pacs | None = None
     status: Status | None = None
     attributes: dict[str, Any] = {}
+    booking: BookingRules = BookingRules()
+    ignored_labs: tuple[str, ...] = ()
+
+    @cached_property
+    def reading(self) -> Reading:
+        """How a row of the source is read."""
+        statuses = frozenset(status.strip().casefold() for status in self.booking.statuses)
+        return Reading(ZoneInfo(self.site.timezone), statuses, self.booking.characters)
+
+    def ignores(self, lab: str) -> bool:
+        """Tell whether it is known that this lab has no scanner."""
+        return any(re.search(known, lab, re.IGNORECASE) for known in self.ignored_labs)
 
     def folders(self) -> list[Path]:
         """Return the folders of the worklists; each one's name is the called AE title."""
@@ -172,10 +204,7 @@ def _source(data: object) -> sources.Source:
 
 def _scanner(at: int, scanner: Scanner, site: Site) -> Scanner:
     """Return the scanner with its defaults filled in and checked."""
-    try:
-        re.compile(scanner.lab)
-    except (re.error, OverflowError) as error:
-        raise ConfigError(f"scanners[{at}].lab {scanner.lab!r} is no regular expression: {error}") from error
+    _check_expression(f"scanners[{at}].lab", scanner.lab)
     if scanner.charset not in CODECS:
         raise ConfigError(f"scanners[{at}].charset is {scanner.charset!r}: it must be one of {', '.join(CODECS)}")
     filled = {
@@ -188,6 +217,13 @@ def _scanner(at: int, scanner: Scanner, site: Site) -> Scanner:
         raise ConfigError(f"{error} (a location that isn't given is site.name, {site.name!r})") from error
 
 
+def _check_expression(place: str, expression: str) -> None:
+    try:
+        re.compile(expression)
+    except (re.error, OverflowError) as error:
+        raise ConfigError(f"{place} {expression!r} is not a valid regular expression: {error}") from error
+
+
 def _check(config: Config) -> None:
     """Check what takes more than one value to see."""
     try:
@@ -196,6 +232,12 @@ def _check(config: Config) -> None:
         raise ConfigError(
             f"site.timezone {config.site.timezone!r} is no IANA time zone such as Europe/Amsterdam"
         ) from error
+    try:
+        identity.check_characters(config.booking.characters)
+    except ValueError as error:
+        raise ConfigError(f"booking.characters is {config.booking.characters!r}: {error}") from error
+    for at, lab in enumerate(config.ignored_labs):
+        _check_expression(f"ignored_labs[{at}]", lab)
     if config.pacs and not re.fullmatch(r"https?://[^\s/@]+(/[^\s?#]*)?", config.pacs.url):
         raise ConfigError(
             "pacs.url is no address of Orthanc: write http://host:port or https://host:port, no login in it"

@@ -17,7 +17,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
 
-from dicom_worklist.attributes import EMPTY_SEQUENCES, STEP, TYPE_2, vr_of
+from dicom_worklist.attributes import DEFAULT_CHARSET, EMPTY_SEQUENCES, STEP, TYPE_2, vr_of
 from dicom_worklist.entry import Entry, uid
 from dicom_worklist.errors import Rejected
 from dicom_worklist.seal import PREAMBLE, sealed
@@ -50,7 +50,8 @@ def encode(entry: Entry) -> bytes:
     step = {keyword: _element(keyword, text, entry.charset) for keyword, text in texts.items() if keyword in STEP}
     root |= {keyword: _sequence(keyword, b"") for keyword in EMPTY_SEQUENCES}
     root["ScheduledProcedureStepSequence"] = _sequence("ScheduledProcedureStepSequence", _in_order(step))
-    root["SpecificCharacterSet"] = _element("SpecificCharacterSet", entry.charset, entry.charset)
+    if entry.charset != DEFAULT_CHARSET:
+        root["SpecificCharacterSet"] = _element("SpecificCharacterSet", entry.charset, entry.charset)
     file = _explicit_little_endian()
     file.write(bytes(PREAMBLE) + b"DICM")
     file.write(_file_meta(entry.values["StudyInstanceUID"]))
@@ -127,8 +128,8 @@ def _file_meta(study: str) -> bytes:
         "ImplementationClassUID": IMPLEMENTATION_CLASS_UID,
         "ImplementationVersionName": IMPLEMENTATION_VERSION_NAME,
     }
-    content = _in_order({keyword: _element(keyword, text, "ISO_IR 6") for keyword, text in texts.items()})
-    return _element("FileMetaInformationGroupLength", str(len(content)), "ISO_IR 6") + content
+    content = _in_order({keyword: _element(keyword, text, DEFAULT_CHARSET) for keyword, text in texts.items()})
+    return _element("FileMetaInformationGroupLength", str(len(content)), DEFAULT_CHARSET) + content
 
 
 def _explicit_little_endian() -> DicomBytesIO:

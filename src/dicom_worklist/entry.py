@@ -8,11 +8,12 @@ This module runs for every booking, every minute: what needs pydicom is in datas
 import re
 import unicodedata
 import uuid
+from base64 import b32encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from dicom_worklist.attributes import CODECS, IDENTIFIERS, REQUIRED, TEXT_LENGTH, vr_of
+from dicom_worklist.attributes import CODECS, DEFAULT_CHARSET, IDENTIFIERS, NAME_GROUPS, REQUIRED, TEXT_LENGTH, vr_of
 from dicom_worklist.booking import Booking
 from dicom_worklist.config import Scanner, Site
 from dicom_worklist.errors import Rejected
@@ -31,14 +32,14 @@ class Entry:
 
 
 def describe(booking: Booking, scanner: Scanner, site: Site, attributes: Mapping[str, str]) -> tuple[Entry, list[str]]:
-    """Return the entry of a booking on a scanner, and a warning for each description that was changed.
+    """Return the entry of a booking on a scanner, and a warning for each value that was changed or not used.
 
     `attributes` (keyword → Jinja2 template) override the defaults and add to them.
 
     Raises:
         Rejected: a value doesn't fit its attribute; the reason names the keyword and the rule.
     """
-    warnings: list[str] = []
+    warnings = list(booking.warnings)
     values = _defaults(booking, scanner, site, warnings)
     values |= {keyword: render(keyword, source, booking, scanner) for keyword, source in attributes.items()}
     fitted = {keyword: _checked(keyword, text, scanner.charset, warnings) for keyword, text in values.items()}
@@ -54,6 +55,16 @@ def uid(root: str | None, *names: str) -> str:
     return f"{root}.{digest % 10 ** (63 - len(root))}"
 
 
+def accession_number(booking_id: str) -> str:
+    """Return the id itself, or 16 letters and digits that only this id gives where it is too long for SH (PS3.5 6.2).
+
+    They are the first 80 bits of its SHA-256, in base 32.
+    """
+    if len(booking_id) <= TEXT_LENGTH["SH"] or FORBIDDEN.search(booking_id):
+        return booking_id  # what is forbidden is rejected as it was typed
+    return b32encode(sha256(booking_id.encode()).digest()[:10]).decode()
+
+
 def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str]) -> dict[str, str]:
     if not booking.project_id:
         raise Rejected("PatientID: the booking has no project_id, which it begins with")
@@ -61,7 +72,13 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
     name = f"{patient}_ses-{booking.session:02}"
     if separator := re.search(r"[\^=]", name):
         raise Rejected(f"PatientName: {name!r} has a {separator[0]!r}, which would split the name")
-    _check_text("AccessionNumber", booking.booking_id, "SH", scanner.charset)  # the UID is made of it, too
+    try:
+        booking.booking_id.encode()
+    except UnicodeEncodeError:
+        raise Rejected(
+            f"AccessionNumber and StudyInstanceUID are made of booking_id {booking.booking_id!r}, which has bytes that "
+            "are not UTF-8: give the booking another id"
+        ) from None
     title = booking.project_title
     if not _fitted(title, "LO", scanner.charset):
         title = booking.project_id
@@ -72,13 +89,13 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
         "PatientID": patient,
         "PatientName": name,
         "StudyInstanceUID": uid(site.uid_root, site.name, booking.booking_id),
-        "AccessionNumber": booking.booking_id,
+        "AccessionNumber": accession_number(booking.booking_id),
         "RequestedProcedureID": procedure,
         "RequestedProcedureDescription": title,
         "RequestingPhysician": who,
         "ReferringPhysicianName": who,
         "ScheduledProcedureStepID": procedure,
-        "ScheduledProcedureStepDescription": f"MR session {booking.session:02}",
+        "ScheduledProcedureStepDescription": f"{scanner.modality} session {booking.session:02}",
         "ScheduledStationAETitle": scanner.ae_title,
         "ScheduledStationName": scanner.station_name or scanner.ae_title,
         "ScheduledProcedureStepLocation": scanner.location or site.name,
@@ -119,9 +136,14 @@ def _checked(keyword: str, text: str, charset: str, warnings: list[str]) -> str:
 def _check_text(keyword: str, text: str, vr: str, charset: str) -> None:
     if bad := FORBIDDEN.search(text):
         raise Rejected(f"{keyword}: {text!r} has {bad[0]!r}; {vr} allows no backslash or control character")
-    charset = charset if vr in TEXT_LENGTH else "ISO_IR 6"
+    charset = charset if vr in TEXT_LENGTH else DEFAULT_CHARSET
     if not _encodable(text, charset):
         raise Rejected(f"{keyword}: {text!r} has characters that {charset} can't write")
+    if vr == "PN" and "=" in text:
+        groups = text.split("=")
+        if len(groups) > NAME_GROUPS:
+            raise Rejected(f"{keyword}: {text!r} has {len(groups)} groups, with '=' between; PN allows {NAME_GROUPS}")
+        text = max(groups, key=len)  # each may be as long
     if len(text) > TEXT_LENGTH.get(vr, len(text)):
         raise Rejected(f"{keyword}: {text!r} has {len(text)} characters; {vr} allows {TEXT_LENGTH[vr]}")
 
@@ -132,6 +154,8 @@ def _fitted(text: str, vr: str, charset: str) -> str:
     if not _encodable(fitted, charset):
         composed = unicodedata.normalize("NFC", fitted)
         fitted = "".join(c if _encodable(c, charset) else _spelled(c, vr) for c in composed).strip()
+    if vr == "PN" and "=" in fitted:
+        return "=".join(group[: TEXT_LENGTH[vr]].rstrip() for group in fitted.split("=")[:NAME_GROUPS])
     return fitted[: TEXT_LENGTH[vr]].rstrip()
 
 

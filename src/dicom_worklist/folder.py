@@ -10,12 +10,14 @@ import os
 import re
 import signal
 import time
+from base64 import b32encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from stat import S_ISREG
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from dicom_worklist.errors import FolderError
 
@@ -31,7 +33,9 @@ SYNCS = 8
 ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 #: No entry has as many bytes.
 LARGEST = 1 << 24
-_NAME = re.compile(r"booking-(?P<item>.+)-(?P<place>[^-]+)\.wl")
+#: The most bytes of a name: 255 are a file system's, and the temporary of a file has two more than the file.
+LONGEST_NAME = 253
+_NAME = re.compile(r"booking-(?P<item>.+?)(?P<digest>\+[A-Z2-7]{26})?-(?P<place>[^-]+)\.wl")
 
 #: Goes over a sequence and may show how far it has come; the text says what is being done.
 Track = Callable[[Sequence[str], str], Iterable[str]]
@@ -53,17 +57,38 @@ class Changes:
 
 
 def file_name(item: str, place: str) -> str:
-    """Return the file's name; different pairs have different names."""
-    return f"booking-{quote(item, safe='')}-{quote(place, safe='').replace('-', '%2D')}.wl"
+    """Return the file's name; different pairs have different names.
+
+    An item that is too long for one keeps its beginning, and has a `+`, which no other has, and a digest behind it.
+    """
+    quoted = quote(item, safe="")
+    name = _name(quoted, place)
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = f"+{b32encode(sha256(item.encode()).digest()[:16]).decode()[:26]}"
+    return _name(re.sub("%[0-9A-F]?$", "", quoted[: _room(digest, place)]) + digest, place)
 
 
 def parse_file_name(name: str) -> tuple[str, str] | None:
-    """Return what `file_name` was given; None for a name that it doesn't make."""
+    """Return what `file_name` was given, with `…` where an item was too long; None for a name that it doesn't make."""
     match = _NAME.fullmatch(name)
     if match is None or not name.isascii():
         return None
-    item, place = unquote(match["item"]), unquote(match["place"])
-    return (item, place) if file_name(item, place) == name else None
+    item, digest, place = match["item"], match["digest"], unquote(match["place"])
+    if digest is None:
+        return (unquote(item), place) if file_name(unquote(item), place) == name else None
+    cut = _room(digest, place) - len(item)  # up to two characters more, where an escape would have been cut
+    ours = 0 <= cut <= 2 and quote(unquote_to_bytes(item), safe="") == item and _name(item + digest, place) == name
+    return (f"{unquote(item, errors='ignore')}…", place) if ours else None
+
+
+def _name(quoted: str, place: str) -> str:
+    return f"booking-{quoted}-{quote(place, safe='').replace('-', '%2D')}.wl"
+
+
+def _room(digest: str, place: str) -> int:
+    """Return how many characters of a quoted item a name with this digest can have."""
+    return LONGEST_NAME - len(_name(digest, place))
 
 
 @contextmanager
@@ -120,6 +145,21 @@ class Ours(Mapping[str, bytes | None]):
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._names)
+
+
+def others(root: Path, folders: Iterable[Path]) -> list[str]:
+    """Return what the broker shows and `file_name` didn't name, and what is in worklists that no scanner has any more.
+
+    Each is a path below `root`, the folder of all worklists.
+    """
+    ours = {folder.name for folder in folders}
+    found: list[str] = []
+    with suppress(OSError):  # a folder that can't be read is named elsewhere
+        for place in sorted(path for path in root.iterdir() if path.is_dir()):
+            with suppress(OSError):
+                names = (name for name in _names(place) if place.name not in ours or not parse_file_name(name))
+                found += [f"{place.name}/{name}" for name in names]
+    return found
 
 
 def compare(present: Mapping[str, bytes | None], wanted: Mapping[str, bytes | None]) -> Changes:

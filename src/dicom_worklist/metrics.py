@@ -6,6 +6,7 @@ from pathlib import Path
 from dicom_worklist import files
 from dicom_worklist.overview import Overview
 from dicom_worklist.reconcile import State
+from dicom_worklist.reconcile import odd as is_odd
 from dicom_worklist.state import Found
 
 
@@ -31,7 +32,8 @@ def write(folder: Path, overview: Overview, found: Found) -> None:
 
     lines = [*overview.yesterday.lines, *overview.today.lines]
     unscheduled = [*overview.yesterday.unscheduled, *overview.today.unscheduled]
-    odd = sum(len(line.studies) for line in lines if line.oddities) + sum(bool(one.hint) for one in unscheduled)
+    odd = sum(len(line.studies) for line in lines if is_odd(line.oddities))
+    odd += sum(is_odd(one.oddities) for one in unscheduled)
     tell("rejected_bookings", overview.today.counts[State.REJECTED], "Bookings of today that are not on the console.")
     tell(
         "missing_bookings",
@@ -40,6 +42,11 @@ def write(folder: Path, overview: Overview, found: Found) -> None:
     )
     tell("odd_studies", odd, "Studies of yesterday and today that don't fit their booking, or may be of one.")
     tell("unscheduled_studies", len(unscheduled), "Studies of yesterday and today that are of no booking.")
+
+    tell("emptied_scanners", len(found.emptied), "Scanners whose bookings of a day all went from the calendar at once.")
+    tell("unknown_lab_bookings", sum(found.labs.values()), "Bookings of labs that no scanner has, around today.")
+    tell("uncounted_bookings", sum(found.statuses.values()), "Rows whose status doesn't count, around today.")
+    tell("foreign_entries", len(found.leftovers), "Files that the consoles are shown and that the sync did not write.")
 
     tell("last_success_timestamp_seconds", _seconds(found.good), "When the last good run ended; 0: never.")
     tell("last_run_timestamp_seconds", _seconds(found.began), "When the last run began, good or not; 0: never.")

@@ -1,7 +1,7 @@
 """What there is to see at a glance: of the last runs, the bookings and the studies, for page, terminal and metrics."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dicom_worklist import oddities
 from dicom_worklist.config import Config, Status
+from dicom_worklist.oddities import Weight
 from dicom_worklist.reconcile import Line, Reconciled, State, Times, Unscheduled, reconcile
 from dicom_worklist.state import Found
 
@@ -25,11 +27,18 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that somebody has to look at, in a sentence; with the booking that it is about, if it is."""
+    """Something that somebody has to look at: what happened, what to do, and the booking that it is about."""
 
     level: Level
     text: str
     booking_id: str = ""
+    remedy: str = ""
+    kind: str = ""
+
+    @property
+    def said(self) -> str:
+        """What happened, and what to do."""
+        return " ".join(filter(None, (self.text, self.remedy)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,7 @@ def overview(config: Config, found: Found, now: datetime) -> Overview:
     """Return what is to be told at `now` (an aware time) of what the runs found."""
     zone = ZoneInfo(config.site.timezone)
     now = now.astimezone(zone)
-    reconciled = seen(config, config.status, found) if config.status else Reconciled()
+    reconciled = seen(config, config.status, found, now) if config.status else Reconciled()
     days = [_day(config, now.date() + timedelta(days=ahead), reconciled) for ahead in (-1, 0, 1)]
     good = found.good.astimezone(zone) if found.good else None
     # in UTC: Python subtracts times of one zone by the clock on the wall, an hour off when that is changed
@@ -122,7 +131,14 @@ def overview(config: Config, found: Found, now: datetime) -> Overview:
         pacs_failure=found.pacs_failure,
         frozen_after=limit,
         problems=sorted(
-            [*_frozen(found, good, frozen, limit), *_unknown(found), *_shown(days[1], frozen), *_odd(days)],
+            [
+                *_frozen(found, good, frozen, limit),
+                *_emptied(found, zone),
+                *_unknown(found),
+                *_shown(days[1], frozen),
+                *_odd(days),
+                *_calendar(found),
+            ],
             key=lambda problem: -problem.level,
         ),
         yesterday=days[0],
@@ -131,15 +147,31 @@ def overview(config: Config, found: Found, now: datetime) -> Overview:
     )
 
 
-def seen(config: Config, status: Status, found: Found) -> Reconciled:
-    """Return the bookings and the studies that were found, reconciled."""
+def seen(config: Config, status: Status, found: Found, now: datetime) -> Reconciled:
+    """Return the bookings and the studies that were found, reconciled at `now`, an aware time."""
     zone = ZoneInfo(config.site.timezone)
     times = Times(
-        asked=(found.asked or datetime.now(zone)).astimezone(zone).replace(tzinfo=None),
+        # without a PACS a booking is over by the clock
+        asked=(found.asked or now).astimezone(zone).replace(tzinfo=None),
         session=timedelta(minutes=status.session),
         missing_after=timedelta(minutes=status.missing_after),
+        zone=zone,
     )
-    return reconcile(found.bookings, found.studies if config.pacs and found.asked else None, times)
+    return reconcile(found.bookings, found.studies if config.pacs and found.asked else None, times, found.past)
+
+
+#: Statuses that people give what doesn't take place; others that don't count are reported.
+CANCELLING = {
+    "CANCELLED",
+    "CANCELED",
+    "CANCELLATION",
+    "DENIED",
+    "DECLINED",
+    "REJECTED",
+    "DELETED",
+    "NO SHOW",
+    "NO-SHOW",
+}
 
 
 def _day(config: Config, day: date, reconciled: Reconciled) -> Day:
@@ -188,24 +220,64 @@ def _odd(days: Sequence[Day]) -> Iterable[Problem]:
         if line.state is State.REJECTED:
             text = f"{_named(line)}, will not be on the console: {line.booked.reason}"
             yield Problem(Level.WARNING, text, line.booked.booking_id)
-    for line in [*today.lines, *yesterday.lines]:
+    for line in [*today.lines, *yesterday.lines, *tomorrow.lines]:
         if line.state is State.MISSING:
-            text = (
-                f"{_named(line)}: no images, long after its time. If it was scanned, send them from the console again; "
-            )
-            yield Problem(Level.WARNING, f"{text}if not, cancel it in the calendar.", line.booked.booking_id)
+            text = f"{_named(line)}: no images, long after its time."
+            remedy = oddities.missing(line.booked)
+            yield Problem(Level.WARNING, text, line.booked.booking_id, remedy, State.MISSING)
         for oddity in line.oddities:
-            yield Problem(Level.WARNING, f"{_named(line)}: {oddity}", line.booked.booking_id)
+            if oddity.level is Weight.WARNING:
+                text = f"{_named(line)}: {oddity.text}"
+                yield Problem(Level.WARNING, text, line.booked.booking_id, oddity.remedy, oddity.kind)
     for one in [*today.unscheduled, *yesterday.unscheduled]:
-        if one.hint:
-            text = f'The study of PatientID "{one.study.patient_id}" is of no booking. {one.hint}'
-            yield Problem(Level.WARNING, text)
+        for oddity in one.oddities:
+            text = f'The study of PatientID "{one.study.patient_id}" is of no booking. {oddity.text}'
+            yield Problem(Level.WARNING, text, remedy=oddity.remedy, kind=oddity.kind)
 
 
 def _named(line: Line) -> str:
+    """Return which booking it is: its scanner, time, subject, project and who booked it, not only its id."""
     booked = line.booked
-    when = f" {booked.start:%Y-%m-%d %H:%M}" if booked.start else f" {booked.day}"
-    return f"Booking {booked.booking_id}, {booked.ae_title or 'no scanner'}{when}"
+    by = f"booked by {oddities.person(booked.booked_by)}" if booked.booked_by else ""
+    parts = [f"{booked.ae_title or 'no scanner'} {oddities.when(booked)}", booked.patient_name, booked.project, by]
+    return ", ".join([f"Booking {booked.booking_id}", *filter(None, parts)])
+
+
+def _emptied(found: Found, zone: ZoneInfo) -> Iterable[Problem]:
+    for one in found.emptied:
+        since = one.since.astimezone(zone)
+        text = f"Since {since:%H:%M} the calendar has no booking for {one.ae_title} on {one.day}; it had {one.count}."
+        remedy = (
+            "If they were not all cancelled, see whether the lab, the statuses or the query changed: `dicom-worklist "
+            "check` lists labs and statuses. The entries have left the console."
+        )
+        yield Problem(Level.CRITICAL, text, remedy=remedy, kind="emptied")
+
+
+def _calendar(found: Found) -> Iterable[Problem]:
+    """What of the calendar, and what in the folder, nobody has accounted for."""
+    if found.labs:
+        text = f"No scanner has the labs {_counted(found.labs)}."
+        remedy = "Correct the lab of a scanner in the inventory, or name the lab in ignored_labs."
+        yield Problem(Level.WARNING, text, remedy=remedy, kind="labs")
+    if unknown := {status: count for status, count in found.statuses.items() if status.upper() not in CANCELLING}:
+        text = f"Bookings of these statuses don't count: {_counted(unknown)}."
+        remedy = "If they take place, add the status to booking.statuses."
+        yield Problem(Level.WARNING, text, remedy=remedy, kind="statuses")
+    if found.leftovers:
+        text = f"The consoles are shown files that the sync did not write: {_some(found.leftovers)}."
+        remedy = "Look at them with `dicom-worklist check`, and remove them by hand if nobody needs them."
+        yield Problem(Level.WARNING, text, remedy=remedy, kind="leftovers")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return _some([f"{name or '(none)'!r} ({count})" for name, count in most])
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return five of the names at the most."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def spell(span: timedelta) -> str:

@@ -1,13 +1,13 @@
-"""Asking Orthanc, through its REST interface, which studies it has: one question, whatever their number."""
+"""Asking Orthanc, through its REST interface, which studies it has: three questions, whatever their number."""
 
 import json
 import re
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
 from http.client import HTTPException, IncompleteRead
 from pathlib import Path
@@ -18,7 +18,7 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Pr
 from dicom_worklist.booking import printable
 from dicom_worklist.config import Pacs
 from dicom_worklist.errors import PacsError
-from dicom_worklist.reconcile import Study
+from dicom_worklist.records import Booked, Study
 
 #: No answer takes as many reads, of 64 KiB at the most.
 LARGEST = 1 << 14
@@ -31,34 +31,71 @@ TAGS = (
     "AccessionNumber",
     "PatientID",
     "PatientName",
+    "TimezoneOffsetFromUTC",
     "NumberOfSeriesRelatedInstances",
 )
+#: How many values one question has at the most.
+MOST = 1000
 
 
-def studies(pacs: Pacs, first_day: date, last_day: date) -> tuple[Study, ...]:
-    """Return the studies whose StudyDate is one of these days, both included.
+def studies(
+    pacs: Pacs, first_day: date, last_day: date, zone: tzinfo = UTC, bookings: Collection[Booked] = ()
+) -> tuple[Study, ...]:
+    """Return the studies whose StudyDate is one of these days, both included, and those of these bookings.
 
-    Series are asked for, because only they know the AE title that stored them, and whether they grow.
+    A console whose clock is wrong dates its studies elsewhere. So the bookings of which none was found are asked for by
+    StudyInstanceUID, and then by AccessionNumber, which counts only with the PatientID: others number studies, too.
+    Series are asked for, because only they know the AE title that stored them, and whether they grow. `zone` is the
+    site's.
 
     Raises:
         PacsError: they can't be had.
     """
+    found = _find(pacs, zone, "StudyDate", f"{first_day:%Y%m%d}-{last_day:%Y%m%d}")
+    uids = [booked.study_instance_uid for booked in _sought(bookings, found)]
+    for one in _named(pacs, zone, "StudyInstanceUID", uids):
+        found[one.orthanc_id] = one
+    sought = {booked.accession_number: booked.patient_id for booked in _sought(bookings, found)}
+    for one in _named(pacs, zone, "AccessionNumber", sought):
+        if sought.get(one.accession_number) == one.patient_id:
+            found[one.orthanc_id] = one
+    return tuple(found[orthanc_id] for orthanc_id in sorted(found))
+
+
+def _sought(bookings: Iterable[Booked], found: Mapping[str, Study]) -> Iterable[Booked]:
+    """Return the bookings of which no study was found."""
+    uids = {study.study_instance_uid for study in found.values()}
+    numbers = {(study.accession_number, study.patient_id) for study in found.values()}
+    for booked in bookings:
+        if booked.study_instance_uid not in uids and (booked.accession_number, booked.patient_id) not in numbers:
+            yield booked
+
+
+def _named(pacs: Pacs, zone: tzinfo, keyword: str, values: Iterable[str]) -> Iterable[Study]:
+    """Return the studies with one of these values, many of which make one question (PS3.4 C.2.2.2.2)."""
+    names = sorted({value for value in values if value and not {*value} & {*"*?\\"}})  # no wildcards
+    for at in range(0, len(names), MOST):
+        yield from _find(pacs, zone, keyword, "\\".join(names[at : at + MOST])).values()
+
+
+def _find(pacs: Pacs, zone: tzinfo, keyword: str, value: str) -> dict[str, Study]:
+    """Return the studies that match, by Orthanc's names for them."""
     question = {
         "Level": "Series",
-        "Query": {"StudyDate": f"{first_day:%Y%m%d}-{last_day:%Y%m%d}"},
+        "Query": {keyword: value},
         "ResponseContent": ["MainDicomTags", "Metadata", "IsStable", "Parent", "RequestedTags"],
         "RequestedTags": TAGS,
     }
     answer = ask(pacs, "/tools/find", question)
     try:
-        return gathered(answer)
+        return {study.orthanc_id: study for study in gathered(answer, zone)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"answers something else than studies ({error!r}); is it Orthanc 1.12.5 or newer?"
         raise _failure(pacs, what) from error
 
 
-def gathered(series: Iterable[Mapping[str, Any]]) -> tuple[Study, ...]:
-    """Return the studies that these series, as Orthanc tells them, make.
+def gathered(series: Iterable[Mapping[str, Any]], zone: tzinfo = UTC) -> tuple[Study, ...]:
+    """Return the studies that these series, as Orthanc tells them, make; `zone` is the site's.
 
     Raises:
         AttributeError, KeyError, TypeError, ValueError: something else was told.
@@ -66,7 +103,7 @@ def gathered(series: Iterable[Mapping[str, Any]]) -> tuple[Study, ...]:
     by_study: dict[str, list[Mapping[str, Any]]] = {}
     for one in series:
         by_study.setdefault(_text(one["ParentStudy"]), []).append(one)
-    return tuple(_study(orthanc_id, parts) for orthanc_id, parts in sorted(by_study.items()))
+    return tuple(_study(orthanc_id, parts, zone) for orthanc_id, parts in sorted(by_study.items()))
 
 
 def _text(value: object) -> str:
@@ -74,7 +111,7 @@ def _text(value: object) -> str:
     return str(value or "").encode("utf-8", "replace").decode()
 
 
-def _study(orthanc_id: str, parts: list[Mapping[str, Any]]) -> Study:
+def _study(orthanc_id: str, parts: list[Mapping[str, Any]], zone: tzinfo) -> Study:
     tags = {name: _text(value) for name, value in parts[0]["RequestedTags"].items()}
     metadata = [part["Metadata"] for part in parts]
     steps = [
@@ -82,6 +119,7 @@ def _study(orthanc_id: str, parts: list[Mapping[str, Any]]) -> Study:
         for part in parts
         for item in part["MainDicomTags"].get("RequestAttributesSequence") or ()
     ]
+    start, timed = _start(tags, zone)
     return Study(
         orthanc_id=orthanc_id,
         study_instance_uid=tags.get("StudyInstanceUID", ""),
@@ -90,7 +128,8 @@ def _study(orthanc_id: str, parts: list[Mapping[str, Any]]) -> Study:
         accession_number=tags.get("AccessionNumber", ""),
         step_ids=tuple(sorted({*steps} - {""})),
         ae_titles=tuple(sorted({_text(one.get("RemoteAET")) for one in metadata} - {""})),
-        start=_start(tags),
+        start=start,
+        timed=timed,
         description=tags.get("StudyDescription", ""),
         series=len(parts),
         instances=sum(int(part["RequestedTags"].get("NumberOfSeriesRelatedInstances") or 0) for part in parts),
@@ -106,14 +145,24 @@ def _study(orthanc_id: str, parts: list[Mapping[str, Any]]) -> Study:
     )
 
 
-def _start(tags: Mapping[str, str]) -> datetime | None:
-    """Return StudyDate and StudyTime (PS3.5 6.2, DA and TM: HH, HHMM or HHMMSS); midnight without a time."""
-    day, clock = tags.get("StudyDate", ""), tags.get("StudyTime", "").partition(".")[0]
-    for text in (f"{day}T{clock.ljust(6, '0')}", f"{day}T000000"):
+def _start(tags: Mapping[str, str], zone: tzinfo) -> tuple[datetime | None, bool]:
+    """Return StudyDate and StudyTime at the site, and whether there is a time; midnight without one.
+
+    DA and TM are those of PS3.5 6.2, HH, HHMM or HHMMSS, and HH:MM:SS of ACR-NEMA. With a TimezoneOffsetFromUTC (PS3.3
+    C.12.1.1.8) they are of that zone, else of the site's.
+    """
+    day = tags.get("StudyDate", "").strip().replace(".", "")
+    clock = tags.get("StudyTime", "").strip().partition(".")[0].replace(":", "")
+    offset = tags.get("TimezoneOffsetFromUTC", "").strip()
+    for text, timed in ((f"{day}T{clock.ljust(6, '0')}", clock != ""), (f"{day}T000000", False)):
         if re.fullmatch("[0-9]{8}T[0-9]{6}", text):
-            with suppress(ValueError):
-                return datetime.strptime(text, "%Y%m%dT%H%M%S")  # noqa: DTZ007 - the scanner's own time, the site's
-    return None
+            with suppress(ValueError, OverflowError):
+                start = datetime.strptime(text, "%Y%m%dT%H%M%S")  # noqa: DTZ007 - the scanner's own time, the site's
+                if timed and re.fullmatch("[+-][0-9]{4}", offset):
+                    there = datetime.strptime(f"{text}{offset}", "%Y%m%dT%H%M%S%z")
+                    start = there.astimezone(zone).replace(tzinfo=None)
+                return start, timed
+    return None, False
 
 
 def ask(pacs: Pacs, path: str, content: object = None, method: str | None = None) -> Any:

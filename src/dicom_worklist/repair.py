@@ -12,6 +12,7 @@ interim PatientID. A run that was killed has left the original, or a whole copy,
 import fcntl
 import os
 import re
+import sqlite3
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,11 +32,11 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag
 
-from dicom_worklist import __version__, state
+from dicom_worklist import __version__, history, state
 from dicom_worklist.config import Config, Pacs
 from dicom_worklist.errors import ConfigError, PacsError
 from dicom_worklist.pacs import ask
-from dicom_worklist.reconcile import Booked
+from dicom_worklist.records import Booked
 
 #: An answer of Orthanc may take so long, in seconds: a large image, or the headers of a large study.
 TIMEOUT = 600
@@ -105,7 +106,7 @@ class Plan:
 
 
 def identity_of(config: Config, booking_id: str) -> Booked:
-    """Return what the last runs found of a booking.
+    """Return what the last run found of a booking, or else what the history has of it.
 
     Raises:
         ConfigError: nothing is known of it, or it has no entry.
@@ -113,19 +114,21 @@ def identity_of(config: Config, booking_id: str) -> Booked:
     if config.status is None:
         raise ConfigError("there is no section status: runs write down what they find only where status.state says")
     try:
-        bookings = state.load(config.status.state).bookings
+        bookings = [one for one in state.load(config.status.state).bookings if one.booking_id == booking_id]
+        if not bookings:
+            past = history.read(history.path_beside(config.status.state), [booking_id])
+            bookings = [*past.current.values(), *(one.booked for one in past.versions.get(booking_id, ())[-1:])][:1]
+    except sqlite3.Error as error:
+        raise ConfigError(f"the history beside status.state can't be read: {error}") from error
     except OSError as error:
         raise ConfigError(f"status.state {config.status.state} can't be read: {error.strerror}; run as root") from error
-    found = [booked for booked in bookings if booked.booking_id == booking_id]
-    if not found:
-        raise ConfigError(
-            f"booking {booking_id!r} is not known: the last run saw bookings of yesterday, today and tomorrow only"
-        )
-    if reasons := [booked.reason for booked in found if booked.reason]:
+    if not bookings:
+        raise ConfigError(f"booking {booking_id!r} is not known: no run has seen it within status.history_days")
+    if reasons := [booked.reason for booked in bookings if booked.reason]:
         raise ConfigError(f"booking {booking_id!r} has no entry, so no identity to give: {reasons[0]}")
-    if len({tuple(values_of(booked).items()) for booked in found}) > 1:
+    if len({tuple(values_of(booked).items()) for booked in bookings}) > 1:
         raise ConfigError(f"booking {booking_id!r} is there twice, for different subjects: correct the calendar first")
-    return found[0]
+    return bookings[0]
 
 
 def values_of(booked: Booked) -> dict[str, str]:

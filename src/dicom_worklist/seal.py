@@ -7,6 +7,7 @@ entry, the digest of the rest of the file, zeros.
 import json
 from hashlib import sha256
 
+from dicom_worklist.attributes import DEFAULT_CHARSET
 from dicom_worklist.entry import Entry
 
 #: Goes up when the same entry is to give other bytes, so that every file is written again.
@@ -25,5 +26,7 @@ def is_sealed(file: bytes, entry: Entry) -> bool:
 
 
 def _digest(entry: Entry) -> bytes:
-    said = [FORMAT, entry.charset, sorted(entry.values.items())]
+    # files of the default character set once named it, which they must not: another seal has them written again
+    charset = "" if entry.charset == DEFAULT_CHARSET else entry.charset
+    said = [FORMAT, charset, sorted(entry.values.items())]
     return sha256(json.dumps(said).encode()).digest()

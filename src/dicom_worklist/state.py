@@ -1,23 +1,37 @@
 """What the last runs found: a file beside the log, so that page, terminal and the next run know it."""
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import msgspec
 
 from dicom_worklist import files
-from dicom_worklist.reconcile import Booked, Study
+from dicom_worklist.records import Booked, Study, Version
+
+
+class Emptied(msgspec.Struct, frozen=True, kw_only=True):
+    """A scanner of which the calendar had `count` bookings on a day, and since `since` (UTC) has none."""
+
+    ae_title: str
+    day: date
+    count: int
+    since: datetime
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What runs found. The times are in UTC.
 
-    `bookings` are those of yesterday, today and tomorrow at the last good run, which ended at `good`; `studies` those
-    that the PACS had when it last answered, at `asked`. `began` and `seconds` are of the last run, good or not, and so
-    are `failure` (why it did not publish), `pacs_failure` and `failures` of what else it could not do.
+    `bookings` are those of yesterday, today and tomorrow at the last good run, which ended at `good`; `past` is what
+    they were before, and those that are no more; `studies` are those that the PACS had when it last answered, at
+    `asked`. `labs` without a scanner and `statuses` that don't count have each the number of their rows in these days;
+    `leftovers` are files that scanners are shown and no run wrote. `began` and `seconds` are of the last run, good or
+    not, and so
+    are `failure` (why it did not publish), `pacs_failure`, `failures` of what else it could not do, and `said`, its
+    warnings and rejections.
     """
 
     bookings: tuple[Booked, ...] = ()
+    past: tuple[Version, ...] = ()
     studies: tuple[Study, ...] = ()
     good: datetime | None = None
     asked: datetime | None = None
@@ -26,6 +40,11 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
     pacs_failure: str = ""
     failures: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    labs: dict[str, int] = {}
+    statuses: dict[str, int] = {}
+    leftovers: tuple[str, ...] = ()
+    emptied: tuple[Emptied, ...] = ()
 
 
 def load(path: str) -> Found:

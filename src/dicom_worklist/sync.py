@@ -1,24 +1,29 @@
 """The whole way of the bookings: fetch, convert, publish, report."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TypedDict
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from dicom_worklist import folder as folders
-from dicom_worklist.booking import Row, counts, printable, read_booking, read_date, text
+from dicom_worklist import oddities, reconcile, selection
+from dicom_worklist.booking import Row, printable, read_booking, read_date, read_start, text
 from dicom_worklist.config import Config, Scanner
 from dicom_worklist.entry import Entry, describe
-from dicom_worklist.errors import ConfigError, FolderError, Rejected, SourceError
+from dicom_worklist.errors import FolderError, Rejected, SourceError
+from dicom_worklist.records import Booked
 from dicom_worklist.seal import is_sealed
-from dicom_worklist.watch import Watch, watch
+from dicom_worklist.selection import Days, Scheduled
+from dicom_worklist.watch import Seen, Watch, watch
 
-#: A row of the calendar, and the scanner that it is for.
-Scheduled = tuple[Row, Scanner]
+#: How far away a booking is looked for that was moved after its scan.
+FURTHER = timedelta(days=92)
 
 
 class Published(TypedDict):
@@ -67,6 +72,29 @@ class Report:
             "warnings": self.warnings,
         }
 
+    def changes(self, *, dry_run: bool = False) -> list[str]:
+        """Return a line for each entry that changed."""
+        would = "would be " if dry_run else ""
+        return [
+            f"{would}{verb} booking {printable(entry['booking_id'])} on {entry['ae_title']}"
+            for verb, entries in (("published", self.published), ("updated", self.updated), ("removed", self.removed))
+            for entry in entries
+        ]
+
+    def remarks(self) -> list[str]:
+        """Return a line for each booking that was rejected, and each warning."""
+        rejected = [f"rejected booking {one['booking_id']}: {one['reason']}" for one in self.rejected]
+        return [*rejected, *(f"warning: {warning}" for warning in self.warnings)]
+
+    def summary(self, *, dry_run: bool = False) -> str:
+        """Return how much changed, in one line."""
+        would = "would be " if dry_run else ""
+        return (
+            f"{self.day}: {len(self.published)} {would}published, {len(self.updated)} updated, "
+            f"{len(self.removed)} removed, {len(self.unchanged)} unchanged, "
+            f"{len(self.rejected)} rejected, {len(self.warnings)} warnings"
+        )
+
     def as_text(self) -> tuple[str, str]:
         """Return the changed entries before and after, as lists for people."""
         return _as_text(self.before), _as_text(self.after)
@@ -76,13 +104,15 @@ def _track(items: Sequence[str], description: str) -> Iterable[str]:  # noqa: AR
     return items
 
 
-def today(config: Config) -> date:
-    """Return the day at the site."""
-    return datetime.now(ZoneInfo(config.site.timezone)).date()
+def here(config: Config, now: datetime) -> datetime:
+    """Return an aware time as the naive one at the site."""
+    return now.astimezone(ZoneInfo(config.site.timezone)).replace(tzinfo=None)
 
 
-def run(config: Config, day: date | None = None, *, dry_run: bool = False, track: folders.Track = _track) -> Report:
-    """Make the worklist equal to the calendar around `day` (default: today at the site).
+def run(
+    config: Config, day: date | None = None, *, now: datetime, dry_run: bool = False, track: folders.Track = _track
+) -> Report:
+    """Make the worklist equal to the calendar around `day` (default: the day at the site at `now`, an aware time).
 
     With `dry_run` nothing is written, and the report is that of the run that would.
 
@@ -90,32 +120,64 @@ def run(config: Config, day: date | None = None, *, dry_run: bool = False, track
         SourceError: the bookings can't be read; only entries of days before the window were removed.
         FolderError: a folder can't be written or locked; nothing was changed.
     """
-    report = Report(day or today(config))
+    local = here(config, now)
+    report = Report(day or local.date())
+    is_today = report.day == local.date()
+    days = selection.days(config, report.day, local if is_today else None)
     # another day's entries are for a moment: page and metrics go on telling today
-    with watch(config, report.day, record=not dry_run and report.day == today(config)) as watching:
-        _run(config, report, watching, dry_run=dry_run, track=track)
-    if watching:
-        report.warnings += watching.failures
+    with watch(config, days, now, record=not dry_run and is_today) as watching:
+        watching.seen = _publish(_Run(config, days, report, watching), dry_run=dry_run, track=track)
+        watching.said = report.remarks()
+    report.warnings += watching.failures
     return report
 
 
-def _run(config: Config, report: Report, watching: Watch | None, *, dry_run: bool, track: folders.Track) -> None:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run: what it is given, and what it fills."""
+
+    config: Config
+    days: Days
+    report: Report
+    watching: Watch
+    seen: Seen = field(default_factory=Seen)
+
+    def reject(self, row: Row, scanner: Scanner | None, reason: str, *, shown: bool) -> None:
+        """Report a booking that has no entry, with as much of it as can be read."""
+        booking_id = printable(text(row, "booking_id"))
+        if shown:
+            self.report.rejected.append({"booking_id": booking_id, "reason": reason})
+        day, start = self.report.day, None
+        with suppress(Rejected):
+            day = read_date(row, self.config.reading)
+            start = read_start(row, self.config.reading)
+        title = scanner.ae_title if scanner else ""
+        self.seen.bookings.append(Booked(booking_id=booking_id, day=day, ae_title=title, start=start, reason=reason))
+
+
+def _publish(run: _Run, *, dry_run: bool, track: folders.Track) -> Seen:
+    config, report, watching, seen = run.config, run.report, run.watching, run.seen
     timeout = config.worklist.lock_timeout
     with ExitStack() as stack:
         # held while the calendar is read, so that a slower run can't put an older state over a newer one
         for folder in config.folders():
             stack.enter_context(folders.one_writer(folder, timeout))
         try:
-            scheduled = _scheduled(config, report, watching)
+            selected = read(config, run.days, report, watching.expected())
         except SourceError as error:
             if not dry_run:
                 try:
-                    _expire(config, report.day, track)
+                    _expire(run, track)
                 except FolderError as also:
                     raise SourceError(f"{error}. Besides, {also}") from error
             raise
+        watching.remember({text(one.row, "booking_id") for one in selected.scheduled})
+        seen.cancelled, seen.labs, seen.statuses = selected.cancelled, dict(selected.labs), dict(selected.statuses)
+        seen.leftovers = tuple(folders.others(Path(config.worklist.root), config.folders()))
+        for row, scanner, shown, reason in selected.rejected:
+            run.reject(row, scanner, reason, shown=shown)
         present = {folder.name: folders.Ours(folder) for folder in config.folders()}
-        wanted = _wanted(config, scheduled, present, report, watching)
+        wanted = _wanted(run, selected.scheduled, present)
         pending: dict[Path, folders.Changes] = {}
         for folder in config.folders():
             changes = folders.compare(present[folder.name], wanted[folder.name])
@@ -128,34 +190,43 @@ def _run(config: Config, report: Report, watching: Watch | None, *, dry_run: boo
             report.after |= {f"{folder.name}/{name}": content for name, content in changes.after.items()}
         if not dry_run:
             folders.apply(pending, timeout, track)
-    left = watching.left if watching else 0
-    if report.removed and not (report.published or report.updated or report.unchanged or left):
-        report.warnings.append("the worklist is empty now: the calendar has no booking for any scanner in these days")
+    if report.removed and not (report.published or report.updated or report.unchanged or seen.left):
+        why = f"{len(report.rejected)} were rejected" if report.rejected else "the calendar has none for any scanner"
+        report.warnings.append(f"the worklist is empty now: of the bookings of these days {why}")
+    return seen
 
 
-def _window(config: Config, day: date) -> tuple[date, date]:
-    try:
-        return day - timedelta(days=config.window.days_back), day + timedelta(days=config.window.days_ahead)
-    except OverflowError as error:
-        raise ConfigError(f"the window around {day} leaves the years 1 to 9999") from error
+def read(config: Config, days: Days, report: Report, expected: Collection[str] = ()) -> selection.Selection:
+    """Return what became of the rows of the calendar around these days.
 
-
-def unmatched_labs(config: Config, day: date) -> tuple[int, list[str]]:
-    """Return how many bookings the window around a day has, and the labs among them that no scanner matches.
+    Bookings that were `expected` and are not there may have been moved further away: they are looked for there.
 
     Raises:
-        SourceError: the bookings can't be read.
+        SourceError: the rows can't be read.
     """
-    rows = [row for row in config.source.rows(*_window(config, day)) if counts(row)]
-    labs = {text(row, "lab") for row in rows}
-    return len(rows), sorted(lab for lab in labs if not any(scanner.matches(lab) for scanner in config.scanners))
+    first, last = days.all
+    if days.now is not None and first > date.min:
+        first = min(first, days.first - selection.ONE_DAY)
+    rows = config.source.rows(first, last)
+    report.warnings += getattr(rows, "warnings", ())
+    selected = selection.select(rows, config, days, expected)
+    there = {text(one.row, "booking_id") for one in selected.scheduled} | selected.cancelled
+    there |= {text(row, "booking_id") for row, *_ in selected.rejected}
+    gone = {*expected} - there
+    if gone and last <= date.max - FURTHER:
+        with suppress(SourceError):
+            further = config.source.rows(last + selection.ONE_DAY, last + FURTHER)
+            found = selection.select(further, config, days, gone)
+            selected.scheduled += [one for one in found.scheduled if text(one.row, "booking_id") in gone]
+    return selected
 
 
-def _expire(config: Config, day: date, track: folders.Track) -> None:
-    """Remove the entries of days before the window: without the calendar, they are all that is known to be wrong."""
+def _expire(run: _Run, track: folders.Track) -> None:
+    """Remove the entries of days before the window that don't go on: nothing else is known to be wrong."""
     from dicom_worklist import dataset  # noqa: PLC0415 - only when the calendar fails
 
-    first_day = f"{_window(config, day)[0]:%Y%m%d}"
+    config, first_day = run.config, f"{run.days.first:%Y%m%d}"
+    going_on = {folders.file_name(booked.booking_id, booked.ae_title) for booked in run.watching.going_on()}
     pending: dict[Path, folders.Changes] = {}
     for folder in config.folders():
         # what is no regular file is none of an entry; a run with a calendar replaces it
@@ -167,41 +238,92 @@ def _expire(config: Config, day: date, track: folders.Track) -> None:
                 past = str(step.ScheduledProcedureStepStartDate) < first_day
             except (AttributeError, ValueError):
                 past = False
-            if not past:
+            if not past or name in going_on:
                 kept[name] = content
         pending[folder] = folders.compare(present, kept)
     folders.apply(pending, config.worklist.lock_timeout, track)
 
 
 def _wanted(
-    config: Config,
-    scheduled: list[Scheduled],
-    present: Mapping[str, Mapping[str, bytes | None]],
-    report: Report,
-    watching: Watch | None,
+    run: _Run, scheduled: list[Scheduled], present: Mapping[str, Mapping[str, bytes | None]]
 ) -> dict[str, dict[str, bytes | None]]:
     """Return worklist → file name → content, None for what is there already; bookings that have none are reported.
 
     It empties `scheduled`: of many bookings not all rows and all entries have to fit the memory at once.
     """
+    config, watching = run.config, run.watching
     wanted: dict[str, dict[str, bytes | None]] = {worklist: {} for worklist in present}
+    shown: list[Booked] = []
     scheduled.reverse()
     while scheduled:
-        row, scanner = scheduled.pop()
-        booking_id = text(row, "booking_id")
+        one = scheduled.pop()
+        booking_id = text(one.row, "booking_id")
         try:
-            booking = read_booking(row)
-            entry, warnings = describe(booking, scanner, config.site, config.attributes)
-            name = folders.file_name(booking_id, scanner.ae_title)
-            if watching and not watching.book(row, entry, booking.start, in_window=True):
-                continue
-            content = _content(entry, present[scanner.worklist].get(name))
+            booking = read_booking(one.row, config.reading)
+            entry, warnings = describe(booking, one.scanner, config.site, config.attributes)
+            name = folders.file_name(booking_id, one.scanner.ae_title)
+            booked = watching.known(_booked(booking_id, entry, booking.start, booking.end))
+            if reason := watching.reused(booked):
+                raise Rejected(reason)
+            done = one.shown and watching.is_done(booked)
+            on_console = one.shown and not done
+            content = _content(entry, present[one.scanner.worklist].get(name)) if on_console else None
         except Rejected as rejected:
-            _reject(row, scanner, str(rejected), report, watching)
+            run.reject(one.row, one.scanner, str(rejected), shown=one.shown)
             continue
-        report.warnings += [f"booking {printable(booking_id)}: {warning}" for warning in warnings]
-        wanted[scanner.worklist][name] = content
+        run.seen.left += done
+        if run.days.is_near(one.day) or watching.is_known(booking_id):
+            booked = msgspec.structs.replace(booked, on_console=on_console)
+            run.seen.bookings.append(booked)
+            shown += [booked] if one.shown else []
+        if on_console:
+            run.report.warnings += [f"booking {printable(booking_id)}: {warning}" for warning in warnings]
+            wanted[one.scanner.worklist][name] = content
+    run.seen.bookings += watching.elsewhere({booked.booking_id for booked in run.seen.bookings})
+    run.report.warnings += _doubles(shown, config)
     return wanted
+
+
+def _booked(booking_id: str, entry: Entry, start: datetime, end: datetime | None) -> Booked:
+    values = entry.values
+    return Booked(
+        booking_id=booking_id,
+        day=start.date(),
+        ae_title=values["ScheduledStationAETitle"],
+        start=start,
+        end=end,
+        patient_id=values["PatientID"],
+        patient_name=values["PatientName"],
+        study_instance_uid=values["StudyInstanceUID"],
+        accession_number=values.get("AccessionNumber", ""),
+        step_id=values["ScheduledProcedureStepID"],
+        project=values["RequestedProcedureDescription"],
+        booked_by=values.get("RequestingPhysician", ""),
+    )
+
+
+def _doubles(bookings: Sequence[Booked], config: Config) -> Iterable[str]:
+    """Return a warning for each two bookings of one session, and each two at one time on one scanner."""
+    sessions: defaultdict[tuple[str, str], list[Booked]] = defaultdict(list)
+    together: list[list[Booked]] = []
+    ends = reconcile.ends(bookings, timedelta(minutes=config.status.session if config.status else 60))
+    for booked in sorted(bookings, key=lambda booked: (booked.ae_title, str(booked.start), booked.booking_id)):
+        sessions[booked.patient_id, booked.patient_name].append(booked)
+        if together and _overlaps(booked, together[-1], ends):
+            together[-1].append(booked)
+        else:
+            together.append([booked])
+    for (_, name), same in sessions.items():
+        if len(same) > 1:
+            yield printable(f"{oddities.named(same)} are of one subject and session, {name}")
+    for at_once in together:
+        if len(at_once) > 1:
+            yield printable(f"{oddities.named(at_once)} are at the same time on one scanner")
+
+
+def _overlaps(booked: Booked, others: Sequence[Booked], ends: Mapping[Booked, datetime]) -> bool:
+    same = others[-1].ae_title == booked.ae_title
+    return same and booked.start is not None and booked.start < max(ends[other] for other in others)
 
 
 def _content(entry: Entry, old: bytes | None) -> bytes | None:
@@ -211,71 +333,6 @@ def _content(entry: Entry, old: bytes | None) -> bytes | None:
     from dicom_worklist import dataset  # noqa: PLC0415 - a run with nothing to change needs no pydicom
 
     return dataset.encode(entry)
-
-
-def _scheduled(config: Config, report: Report, watching: Watch | None) -> list[Scheduled]:
-    """Return the bookings that count, of the window, each with its one scanner; others are reported.
-
-    Raises:
-        SourceError: they can't be read.
-    """
-    first_day, last_day = _window(config, report.day)
-    asked = (
-        (min(first_day, watching.first_day), max(last_day, watching.last_day)) if watching else (first_day, last_day)
-    )
-    scheduled: list[Scheduled] = []
-    for row in config.source.rows(*asked):
-        if not counts(row):
-            continue
-        lab = text(row, "lab")
-        scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
-        if not scanners:
-            continue
-        try:
-            if not first_day <= read_date(row) <= last_day:
-                if watching:
-                    _look(row, scanners, config, watching)
-                continue
-            scanner = _only(scanners, lab)
-        except Rejected as rejected:
-            _reject(row, scanners[0] if len(scanners) == 1 else None, str(rejected), report, watching)
-            continue
-        scheduled.append((row, scanner))
-    times = Counter(text(row, "booking_id") for row, _ in scheduled)
-    once: list[Scheduled] = []
-    for row, scanner in scheduled:
-        booking_id = text(row, "booking_id")
-        if not booking_id or times[booking_id] == 1:
-            once.append((row, scanner))
-        elif times[booking_id] > 1:  # told at the first of them
-            reason = f"the calendar has {times[booking_id]} bookings with this booking_id"
-            _reject(row, scanner, reason, report, watching)
-            times[booking_id] = 0
-    return once
-
-
-def _only(scanners: Sequence[Scanner], lab: str) -> Scanner:
-    if len(scanners) > 1:
-        titles = " and ".join(scanner.ae_title for scanner in scanners)
-        raise Rejected(f"lab {lab!r} matches the scanners {titles}: narrow scanners[].lab")
-    return scanners[0]
-
-
-def _look(row: Row, scanners: Sequence[Scanner], config: Config, watching: Watch) -> None:
-    """Take note of a booking of a day that the worklist doesn't have."""
-    try:
-        booking = read_booking(row)
-        entry, _ = describe(booking, _only(scanners, text(row, "lab")), config.site, config.attributes)
-    except Rejected as rejected:
-        watching.reject(row, scanners[0] if len(scanners) == 1 else None, str(rejected))
-    else:
-        watching.book(row, entry, booking.start, in_window=False)
-
-
-def _reject(row: Row, scanner: Scanner | None, reason: str, report: Report, watching: Watch | None) -> None:
-    report.rejected.append({"booking_id": printable(text(row, "booking_id")), "reason": reason})
-    if watching:
-        watching.reject(row, scanner, reason)
 
 
 def _published(name: str) -> Published:

@@ -33,6 +33,7 @@ _SAMPLE = Booking(
     user_first_name="Ada",
     user_last_name="Lovelace",
     status="CONFIRMED",
+    end=datetime(2026, 1, 2, 10),  # noqa: DTZ001
 )
 
 
@@ -88,7 +89,9 @@ def render(keyword: str, source: str, booking: Booking, scanner: object) -> str:
 
 
 def _context(booking: Booking, scanner: object) -> dict[str, object]:
-    return asdict(booking) | {"booking": booking, "scanner": scanner}
+    values = asdict(booking)
+    del values["warnings"]  # for people
+    return values | {"booking": booking, "scanner": scanner}
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from dicom_worklist.booking import printable
 from dicom_worklist.overview import Day, Level, Overview, spell
-from dicom_worklist.reconcile import Booked, Line, State, Unscheduled
+from dicom_worklist.reconcile import Line, State, Unscheduled
+from dicom_worklist.records import Booked
 
 if TYPE_CHECKING:
     from dicom_worklist.repair import Plan  # which needs pydicom
@@ -21,8 +22,11 @@ STATES = {
     State.SCHEDULED: "cyan",
     State.IN_PROGRESS: "bold blue",
     State.ARRIVED: "bold green",
+    State.ODD: "bold magenta",
     State.MISSING: "bold yellow",
+    State.OVER: "dim",
     State.REJECTED: "bold red",
+    State.CANCELLED: "bold magenta",
 }
 
 
@@ -55,7 +59,7 @@ def show_overview(overview: Overview) -> None:
     console = _console()
     console.print(Text(f"{printable(overview.site)}, {overview.now:%Y-%m-%d %H:%M %Z}", "bold"))
     for problem in overview.problems:
-        console.print(Text(f"{problem.level.name:8}", LEVELS[problem.level]), Text(printable(problem.text)))
+        console.print(Text(f"{problem.level.name:8}", LEVELS[problem.level]), Text(printable(problem.said)))
     console.print(Text(summary(overview), LEVELS[overview.level]))
     for day in (overview.yesterday, overview.today, overview.tomorrow):
         if day is overview.today or day.lines or day.unscheduled:
@@ -102,10 +106,10 @@ def summary(overview: Overview) -> str:
 
 def plugin(overview: Overview) -> Iterator[str]:
     """Return the lines of a Nagios plug-in: the first says how things are, the others what is wrong."""
-    first = overview.problems[0].text if overview.problems else summary(overview).partition(": ")[2]
+    first = overview.problems[0].said if overview.problems else summary(overview).partition(": ")[2]
     yield f"WORKLIST {overview.level.name} - {printable(first)}"
     for problem in overview.problems[1:]:
-        yield f"{problem.level.name}: {printable(problem.text)}"
+        yield f"{problem.level.name}: {printable(problem.said)}"
 
 
 def counted(day: Day) -> str:
@@ -146,7 +150,7 @@ def _cells(line: Line) -> tuple[object, ...]:
         line.series or "",
         line.instances or "",
         booked.booking_id,
-        " ".join([booked.reason] if booked.reason else line.oddities),
+        " ".join([*([booked.reason] if booked.reason else []), *(oddity.text for oddity in line.oddities)]),
     )
 
 
@@ -161,7 +165,7 @@ def _unscheduled(one: Unscheduled) -> tuple[object, ...]:
         study.series,
         study.instances,
         "",
-        f"PatientID {study.patient_id}. {one.hint}",
+        " ".join([f"PatientID {study.patient_id}.", *(oddity.text for oddity in one.oddities)]),
     )
 
 

@@ -1,98 +1,164 @@
-"""What a run leaves behind besides the worklist: its state, the page and the metrics.
+"""What a run remembers from before, and what it leaves behind besides the worklist: state, history, page and metrics.
 
-Whatever fails here is named, and nothing else: the worklist is published all the same.
+A failure here is reported but never stops publishing.
 """
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+import sqlite3
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dicom_worklist.booking import Row, printable, read_date, read_start, text
-from dicom_worklist.config import Config, Scanner, Status
-from dicom_worklist.entry import Entry
-from dicom_worklist.errors import PacsError, Rejected, WorklistError
+from dicom_worklist import history
+from dicom_worklist.config import Config, Status
+from dicom_worklist.errors import PacsError, WorklistError
+from dicom_worklist.history import Past
 from dicom_worklist.overview import overview, seen
-from dicom_worklist.reconcile import EARLY, Booked, Line, State, Study
-from dicom_worklist.state import Found, load, save
+from dicom_worklist.reconcile import EARLY, Line, State
+from dicom_worklist.records import Booked, Study, Version
+from dicom_worklist.selection import Days
+from dicom_worklist.state import Emptied, Found, load, save
 
-ONE_DAY = timedelta(days=1)
-FIRST, LAST = date.min + ONE_DAY, date.max - ONE_DAY
+#: So many bookings don't go from a scanner's day at once unless something is wrong.
+MANY = 3
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a run saw: the bookings of yesterday, today and tomorrow, and what is in the calendar besides.
+
+    `cancelled` are the ids of rows that don't count; `left` says how many entries are kept from the console because
+    their scans are done.
+    """
+
+    bookings: list[Booked] = field(default_factory=list)
+    cancelled: Collection[str] = ()
+    labs: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
+    leftovers: tuple[str, ...] = ()
+    left: int = 0
 
 
 class Watch:
-    """Takes note of the bookings that a run sees, of yesterday, today and tomorrow, and tells which are done."""
+    """Knows what was before, tells which bookings are done, and writes what a run saw."""
 
-    def __init__(self, config: Config, status: Status, day: date) -> None:
-        """Begin a run."""
-        self.first_day, self.last_day = max(day, FIRST) - ONE_DAY, min(day, LAST) + ONE_DAY
-        #: How many entries are kept from the console because their scans are done.
-        self.left = 0
+    def __init__(self, config: Config, days: Days, now: datetime) -> None:
+        """Begin a run at `now`, an aware time."""
         #: What could not be done, in sentences.
         self.failures: list[str] = []
-        self._config, self._status, self._day = config, status, day
-        self._began = datetime.now(UTC)
-        self._bookings: list[Booked] = []
+        #: What the run has to say, in lines; and what it saw.
+        self.said: list[str] = []
+        self.seen = Seen()
+        self._config, self._status, self._days = config, config.status, days
+        self._began, self._clock = now.astimezone(UTC), time.monotonic()
         self._pacs_failure = ""
         self._before = self._load()
+        self._past = _past(self._before)
 
-    def book(self, row: Row, entry: Entry, start: datetime, *, in_window: bool) -> bool:
-        """Take note of a booking that has an entry; return whether the scanner is to be shown it."""
-        values = entry.values
-        booked = Booked(
-            booking_id=text(row, "booking_id"),
-            day=start.date(),
-            ae_title=values["ScheduledStationAETitle"],
-            start=start,
-            patient_id=values["PatientID"],
-            patient_name=values["PatientName"],
-            study_instance_uid=values["StudyInstanceUID"],
-            accession_number=values.get("AccessionNumber", ""),
-            step_id=values["ScheduledProcedureStepID"],
-            project=values["RequestedProcedureDescription"],
-            booked_by=values.get("RequestingPhysician", ""),
-        )
-        before = self._known.get(booked.booking_id)
-        same = before is not None and msgspec.structs.replace(before, on_console=False, since=None) == booked
-        done = same and booked.booking_id in self._done
-        self.left += in_window and done
-        on_console = in_window and not done
-        since = before.since if before and same else self._began
-        self._note(msgspec.structs.replace(booked, on_console=on_console, since=since))
-        return on_console
+    def remember(self, booking_ids: Collection[str]) -> None:
+        """Read what is known of these bookings."""
+        if self._status is None:
+            return
+        path = history.path_beside(self._status.state)
+        if not path.parent.is_dir():
+            return  # which is named when the state is written
+        try:
+            past = history.read(path, booking_ids, *self._days.near)
+        except (OSError, sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
+            self._fail_history("read", error)
+        else:
+            self._past = past if past.current else self._past
 
-    def reject(self, row: Row, scanner: Scanner | None, reason: str) -> None:
-        """Take note of a booking that has none."""
-        day, start = self._day, None
-        with suppress(Rejected):  # as much as can be read
-            day = read_date(row)
-            start = read_start(row)
-        title = scanner.ae_title if scanner else ""
-        booking_id = printable(text(row, "booking_id"))
-        self._note(Booked(booking_id=booking_id, day=day, ae_title=title, start=start, reason=reason))
+    def expected(self) -> set[str]:
+        """Return the bookings of which there may be images, and which the calendar had on these days."""
+        return {
+            booked.booking_id
+            for booked in self._before.bookings
+            if self._days.now and booked.start and not booked.reason and self._days.is_near(booked.day)
+            if booked.start - EARLY <= self._days.now
+        }
+
+    def elsewhere(self, there: Collection[str]) -> list[Booked]:
+        """Return the bookings that were on one of these days, were moved further away, and are not among `there`."""
+        return [
+            booked
+            for booking_id, booked in self._past.current.items()
+            if booking_id not in there and not booked.reason and not self._days.is_near(booked.day)
+        ]
+
+    def is_known(self, booking_id: str) -> bool:
+        """Return whether a run saw this booking on one of these days."""
+        return booking_id in self._past.current
+
+    def known(self, booked: Booked) -> Booked:
+        """Return the booking with the time since when it is as it is."""
+        before = (known.get(booked.booking_id) for known in (self._past.current, self._latest))
+        since = [one.since for one in before if one and one.since and one.same(booked)]
+        return msgspec.structs.replace(booked, since=min(since, default=self._began))
+
+    def reused(self, booked: Booked) -> str:
+        """Return why this booking must not have an entry: its id was another subject's, and that has images."""
+        former = [version.booked for version in self._past.versions.get(booked.booking_id, ())]
+        former += filter(None, [self._past.current.get(booked.booking_id)])
+        for before in former:
+            if before.reason or before.patient_id == booked.patient_id or before.day == booked.day:
+                continue
+            for study in self._past.studies.get(before.study_instance_uid, ()):
+                if study.patient_id == before.patient_id or (study.start and study.start.date() == before.day):
+                    return (
+                        f"booking_id {booked.booking_id} was that of {before.patient_name} on {before.day}, who has "
+                        "images: both would have one StudyInstanceUID. Give the new booking an id of its own"
+                    )
+        return ""
+
+    def is_done(self, booked: Booked) -> bool:
+        """Return whether the booking's scan is done, so that its entry leaves the console."""
+        before = self._latest.get(booked.booking_id)
+        return before is not None and before.same(booked) and booked.booking_id in self._done
+
+    def going_on(self) -> Iterator[Booked]:
+        """Return the bookings of before the window that haven't ended, as the last good run saw them."""
+        now, window, status = self._days.now, self._config.window, self._status
+        for booked in self._before.bookings:
+            if now and status and booked.start and not booked.reason:
+                end = booked.end or booked.start + timedelta(minutes=status.session)
+                if booked.day < self._days.first and end + timedelta(minutes=window.grace) > now:
+                    yield booked
 
     def finish(self, failure: str = "") -> None:
         """Write what was found; `failure` is why the run did not publish."""
+        if self._status is None:
+            return
         studies = self._studies
         with ExitStack() as stack:
             with suppress(OSError):  # which is named when the state is written
                 stack.enter_context(_one_writer(Path(self._status.state).parent))
-            self._write(failure, studies)
-        if self._pacs_failure:
-            self.failures.insert(0, f"what arrived is not known: {self._pacs_failure}")
+            self._write(self._status, failure, studies)
+        self.failures = self._failures()
 
-    def _write(self, failure: str, studies: tuple[Study, ...] | None) -> None:
-        before, now = self._load(), datetime.now(UTC)
+    def _failures(self) -> list[str]:
+        unknown = [f"what arrived is not known: {self._pacs_failure}"] if self._pacs_failure else []
+        return [*unknown, *self.failures]
+
+    def _write(self, status: Status, failure: str, studies: tuple[Study, ...] | None) -> None:
+        before, now = self._load(), self._began + timedelta(seconds=time.monotonic() - self._clock)
         if before.began and self._began < before.began <= now:
             return  # another run began later, and has told already
+        ended = {} if failure else self._ended()
+        if not failure:
+            self._record(status, ended, studies)
         found = Found(
-            bookings=tuple(self._bookings),
+            bookings=tuple(self.seen.bookings),
+            past=() if failure else tuple(self._versions(ended)),
             studies=before.studies if studies is None else studies,
             good=now,
             asked=before.asked if studies is None else now,
@@ -100,14 +166,22 @@ class Watch:
             seconds=(now - self._began).total_seconds(),
             pacs_failure=self._pacs_failure,
             failures=tuple(self.failures),
+            said=(*self.said, *([failure] if failure else []), *(f"warning: {one}" for one in self._failures())),
+            labs=self.seen.labs,
+            statuses=self.seen.statuses,
+            leftovers=self.seen.leftovers,
+            emptied=() if failure else tuple(self._emptied(before)),
         )
         if failure:
             kept = tuple(self._expired(booked) for booked in before.bookings)
-            found = msgspec.structs.replace(found, bookings=kept, good=before.good, failure=failure)
-        self._try(found, f"status.state {self._status.state}", lambda found: save(self._status.state, found))
+            found = msgspec.structs.replace(
+                found, bookings=kept, good=before.good, failure=failure, past=before.past, labs=before.labs,
+                statuses=before.statuses, leftovers=before.leftovers, emptied=before.emptied,
+            )  # fmt: skip
+        self._try(found, f"status.state {status.state}", lambda found: save(status.state, found))
         for folder, what, write in (
-            (self._status.metrics, "metrics", self._write_metrics),
-            (self._status.page, "page", self._write_page),
+            (status.metrics, "metrics", self._write_metrics),
+            (status.page, "page", self._write_page),
         ):
             if folder:
                 self._try(
@@ -115,18 +189,67 @@ class Watch:
                 )
         if len(self.failures) > len(found.failures):
             with suppress(OSError):  # named already
-                save(self._status.state, msgspec.structs.replace(found, failures=tuple(self.failures)))
+                save(status.state, msgspec.structs.replace(found, failures=tuple(self.failures)))
 
     def _expired(self, booked: Booked) -> Booked:
-        """Return a booking as it is when the calendar can't be read: entries of days before the window go."""
-        first_day = self._day - timedelta(days=min(self._config.window.days_back, (self._day - date.min).days))
-        return msgspec.structs.replace(booked, on_console=booked.on_console and booked.day >= first_day)
+        """Return a booking as it is when the calendar can't be read: entries of before the window go when they end."""
+        stays = booked.day >= self._days.first or booked in [*self.going_on()]
+        return msgspec.structs.replace(booked, on_console=booked.on_console and stays)
 
-    def _note(self, booked: Booked) -> None:
-        if self.first_day <= booked.day <= self.last_day:  # the window may be wider
-            self._bookings.append(booked)
+    def _ended(self) -> dict[str, str]:
+        """Return the bookings of these days that are no more: booking id → how they ended."""
+        there = {booked.booking_id for booked in self.seen.bookings}
+        return {
+            booking_id: "cancelled" if booking_id in self.seen.cancelled else "gone"
+            for booking_id, booked in self._past.current.items()
+            if booking_id not in there and self._days.is_near(booked.day)
+        }
+
+    def _versions(self, ended: Mapping[str, str]) -> Iterator[Version]:
+        """Return what the bookings of these days were before."""
+        for versions in self._past.versions.values():
+            yield from versions
+        for booked in self.seen.bookings:
+            before = self._past.current.get(booked.booking_id)
+            if before and not before.same(booked):
+                yield Version(booked=before, until=self._began)
+        for booking_id, how in ended.items():
+            yield Version(booked=self._past.current[booking_id], until=self._began, ended=how)
+
+    def _record(self, status: Status, ended: Mapping[str, str], studies: Sequence[Study] | None) -> None:
+        path = history.path_beside(status.state)
+        if path.parent.is_dir():
+            try:
+                news = history.News(self.seen.bookings, studies or (), ended)
+                history.record(path, self._began, news, status.history_days)
+            except (OSError, sqlite3.Error, ValueError) as error:
+                self._fail_history("written", error)
+
+    def _fail_history(self, what: str, error: Exception) -> None:
+        path = history.path_beside(self._status.state) if self._status else ""
+        said = (
+            f"the history {path} can't be {what}: {error}; the worklist does without. If it is damaged, move it away: "
+            "the next run begins a new one"
+        )
+        self.failures += [] if said in self.failures else [said]
+
+    def _emptied(self, before: Found) -> Iterator[Emptied]:
+        """Return the scanners whose bookings of a day all went at once, until there are some again."""
+        now = Counter((booked.ae_title, booked.day) for booked in self.seen.bookings)
+        then = Counter((booked.ae_title, booked.day) for booked in before.bookings if booked.ae_title)
+        today = self._days.near[0] + timedelta(days=1)
+        known = {(one.ae_title, one.day): one for one in before.emptied if one.day >= today}
+        yield from (one for place, one in known.items() if not now[place])
+        for day in (today, self._days.near[1]):
+            of_day = {place: count for place, count in then.items() if place[1] == day}
+            whole = sum(of_day.values()) >= MANY and not any(now[place] for place in of_day)
+            for (title, _), count in of_day.items():
+                if not now[title, day] and (count >= MANY or whole) and (title, day) not in known:
+                    yield Emptied(ae_title=title, day=day, count=count, since=self._began)
 
     def _load(self) -> Found:
+        if self._status is None:
+            return Found()
         try:
             return load(self._status.state)
         except OSError as error:
@@ -141,14 +264,26 @@ class Watch:
             return None
         from dicom_worklist import pacs  # noqa: PLC0415 - a site without one doesn't pay for the import
 
+        zone = ZoneInfo(self._config.site.timezone)
+        here = self._began.astimezone(zone).replace(tzinfo=None)
+        begun = [
+            booked
+            for booked in self._before.bookings
+            if not booked.reason and booked.start and booked.start - EARLY <= here
+        ]
         try:
-            return pacs.studies(self._config.pacs, self.first_day, self.last_day)
+            studies = pacs.studies(self._config.pacs, *self._days.near, zone, begun)
         except PacsError as error:
             self._pacs_failure = str(error)
             return None
+        first = {study.orthanc_id: study.seen for of_one in self._past.studies.values() for study in of_one}
+        first |= {study.orthanc_id: study.seen for study in self._before.studies}
+        return tuple(
+            msgspec.structs.replace(study, seen=first.get(study.orthanc_id) or self._began) for study in studies
+        )
 
     @cached_property
-    def _known(self) -> dict[str, Booked]:
+    def _latest(self) -> dict[str, Booked]:
         """The bookings of the last good run, by their ids."""
         return {booked.booking_id: booked for booked in self._before.bookings}
 
@@ -159,13 +294,13 @@ class Watch:
         Their time is over; their images were made in it, by the right scanner, of the right subject, and since the
         booking is as it is; none has come for the grace time. While the PACS can't say, what was done stays done.
         """
-        grace, before = self._status.leave_after, self._before
-        if grace is None:
+        before = self._before
+        if self._status is None or self._status.leave_after is None:
             return frozenset()
-        now = datetime.now(UTC)
+        grace, now = self._status.leave_after, self._began
         here = now.astimezone(ZoneInfo(self._config.site.timezone)).replace(tzinfo=None)
         studies = before.studies if self._studies is None else self._studies
-        lines = seen(self._config, self._status, msgspec.structs.replace(before, studies=studies, asked=now)).lines
+        lines = seen(self._config, self._status, msgspec.structs.replace(before, studies=studies, asked=now), now).lines
 
         def is_done(line: Line) -> bool:
             begins = [study.start for study in line.studies if study.start]
@@ -173,7 +308,7 @@ class Watch:
             return (
                 line.state is State.ARRIVED
                 and not line.oddities
-                and len(begins) == len(ends) == len(line.studies)
+                and len(begins) == len(ends) == len(line.studies) > 0
                 and line.booked.start is not None
                 and min(begins) >= line.booked.start - EARLY
                 and line.end is not None
@@ -188,12 +323,16 @@ class Watch:
     def _write_metrics(self, found: Found) -> None:
         from dicom_worklist import metrics  # noqa: PLC0415 - a site without pays nothing
 
-        metrics.write(Path(str(self._status.metrics)), overview(self._config, found, datetime.now(UTC)), found)
+        folder = Path(str(self._status and self._status.metrics))
+        metrics.write(folder, overview(self._config, found, found.good or self._began), found)
 
     def _write_page(self, found: Found) -> None:
         from dicom_worklist import page  # noqa: PLC0415 - a site without pays nothing
 
-        page.write(Path(str(self._status.page)), overview(self._config, found, datetime.now(UTC)))
+        page.write(Path(str(self._status and self._status.page)), overview(self._config, found, self._now()))
+
+    def _now(self) -> datetime:
+        return self._began + timedelta(seconds=time.monotonic() - self._clock)
 
     def _try(self, found: Found, what: str, write: Callable[[Found], None]) -> None:
         try:
@@ -204,6 +343,17 @@ class Watch:
     def _fail(self, what: str, error: Exception) -> None:
         said = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
         self.failures.append(f"{what} can't be written: {said}; site.yml puts its owner and mode right")
+
+
+def _past(found: Found) -> Past:
+    """Return what the state alone says of before, for a run without a history."""
+    versions: defaultdict[str, list[Version]] = defaultdict(list)
+    for version in found.past:
+        versions[version.booked.booking_id].append(version)
+    studies: defaultdict[str, list[Study]] = defaultdict(list)
+    for study in found.studies:
+        studies[study.study_instance_uid].append(study)
+    return Past({booked.booking_id: booked for booked in found.bookings}, versions, studies)
 
 
 @contextmanager
@@ -218,12 +368,9 @@ def _one_writer(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def watch(config: Config, day: date, *, record: bool) -> Iterator[Watch | None]:
-    """Watch a run, and write what was found if that is to be recorded; None where nothing is configured."""
-    if config.status is None:
-        yield None
-        return
-    watching = Watch(config, config.status, day)
+def watch(config: Config, days: Days, now: datetime, *, record: bool) -> Iterator[Watch]:
+    """Watch a run, and write what was found if that is to be recorded."""
+    watching = Watch(config, days, now)
     try:
         yield watching
     except WorklistError as error:

@@ -1,3 +1,4 @@
+import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -8,32 +9,41 @@ from rich.console import Console
 from rich.table import Table
 
 import live
-from bench import deploy, queries, reconcile, stores, sync
+from bench import deploy, growth, history, queries, reconcile, stores, sync
 from bench.measure import Row
 
 
-def rows(stack: ExitStack) -> Iterator[Row]:
+def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
     folder.chmod(0o755)
-    yield from sync.rows(folder)
-    yield from reconcile.rows()
+    if not only_growth:
+        yield from sync.rows(folder)
+        yield from reconcile.rows()
+        yield from history.rows(folder)
     database = live.BookingDatabase()
     stack.callback(database.remove)
     database.clear()
     stack.callback(live.play, "teardown.yml", "-e", "site_teardown_data=true")
     yield from deploy.rows()
+    if only_growth:
+        yield from growth.rows(stack, folder, (*growth.SIZES, growth.MOST))
+        return
     yield sync.minute()
     yield from queries.rows(folder)
     yield from stores.rows(stack, folder)
+    yield from growth.rows(stack, folder)
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("--growth", action="store_true", help="only the PACS as it fills, up to a million images")
+    only_growth = parser.parse_args().growth
     table = Table("what", "against", title="Speed against the stock things (medians of pairs in one run)")
     for heading in ("ours", "stock", "times as fast"):
         table.add_column(heading, justify="right")
     try:
         with ExitStack() as stack:
-            for row in rows(stack):
+            for row in rows(stack, only_growth):
                 ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
                 table.add_row(row.what, row.against, row.ours, row.stock, ratio)
     finally:  # what was measured is told, whatever comes after it

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from bench.measure import PAIRS, Row
 from dicom_worklist.config import Config, Pacs, Scanner, Site, Status, Worklist
 from dicom_worklist.overview import overview
-from dicom_worklist.reconcile import Booked, State, Study
+from dicom_worklist.reconcile import State
+from dicom_worklist.records import Booked, Study
 from dicom_worklist.state import Found
 
 COUNT = 2_000

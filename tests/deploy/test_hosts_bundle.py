@@ -112,7 +112,7 @@ def test_a_bundle_that_was_cut_short_or_is_of_another_checkout_is_refused(offlin
     played = offline.play("site.yml", "--check", bundle=other)
     assert played.status != 0
     assert "was changed or cut short on its way" in " ".join(played.output.split()), played.output
-    manifest.write_text(text.replace("dockerfile: ", "dockerfile: 0"))
+    manifest.write_text(text.replace("source: ", "source: 0"))
     played = offline.play("site.yml", "--check", bundle=other)
     assert played.status != 0
     assert 'Run "make bundle" again' in " ".join(played.output.replace('\\"', '"').split()), played.output

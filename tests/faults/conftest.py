@@ -9,7 +9,7 @@ from rich.table import Table
 import live
 import twins
 from dicom_worklist import config, sync
-from kit import DAY, PATIENTS, Calendar, settings, write_yaml
+from kit import DAY, NOW, PATIENTS, Calendar, settings, write_yaml
 from tally import Tally
 
 
@@ -49,7 +49,9 @@ def five_entries(broker: twins.Broker, tmp_path_factory: pytest.TempPathFactory)
     calendar = Calendar(folder / "calendar.sqlite")
     for number in range(1, len(PATIENTS) + 1):
         calendar.book(number, f"{number}-1")
-    sync.run(config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY)
+    sync.run(
+        config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY, now=NOW
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,19 +63,22 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print each fault, how often it was tried, and what came of it."""
+    """Print each fault, how often it was tried, and what came of it; then the tables that tests have made."""
     table = Table("fault", title="What was tried", title_justify="left")
     for heading in ("tried", "lost", "wrong", "failed", "late"):
         table.add_column(heading, justify="right")
     table.add_column("")
+    tables = []
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
-            for tally in (
-                value
-                for name, value in getattr(report, "user_properties", [])
-                if name == "tally" and report.when == "call"
-            ):
+            made = dict(report.user_properties) if getattr(report, "when", "") == "call" else {}
+            if tally := made.get("tally"):
                 counts = (f"{count:,}" for count in (tally.tried, tally.lost, tally.wrong, tally.failed, tally.late))
                 table.add_row(escape(tally.fault), *counts, escape(tally.limit) if outcome == "passed" else "FAILED")
+            if "table" in made:
+                tables.append(made["table"])
     if table.rows:
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        Console(width=None if sys.stdout.isatty() else 160).print(table, *tables)
+        if file := terminalreporter.config.getoption("--tables"):
+            with file.open("w", encoding="utf-8") as output:
+                Console(file=output, width=160).print(table, *tables)

@@ -12,7 +12,7 @@ import pytest
 import twins
 import wire
 from dicom_worklist import config, sync
-from kit import DAY, PRISMA, Calendar, changed, command, settings, worklist_files, write_yaml
+from kit import DAY, NOW, PRISMA, Calendar, changed, command, settings, worklist_files, write_yaml
 from tally import Tally
 
 SIZE = 200
@@ -38,7 +38,7 @@ def configurations(broker: twins.Broker, tmp_path_factory: pytest.TempPathFactor
 
 
 def swap(configurations: list[Path], at: int) -> sync.Report:
-    return sync.run(config.load(configurations[at % 2]), DAY)
+    return sync.run(config.load(configurations[at % 2]), DAY, now=NOW)
 
 
 def patients(at: int) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 import live
 from dicom_worklist import config, sync
 from dicom_worklist.errors import SourceError
-from kit import DAY, Configure, command, entries, worklist_files
+from kit import DAY, NOW, Configure, command, entries, worklist_files
 from proxy import Proxy, garbage, nobody_answers, proxy
 from tally import Tally
 
@@ -65,7 +65,7 @@ class Worklist:
         """Sync in this process; tell whether the calendar was read, which is right only if it was so as a whole."""
         tally.tried += 1
         try:
-            report = sync.run(settings, DAY)
+            report = sync.run(settings, DAY, now=NOW)
         except SourceError:
             return False
         finally:
@@ -88,7 +88,7 @@ def worklist(
         "password_file": str(tmp_path / "password"), "connect_timeout": 1, "read_timeout": 1,
     }  # fmt: skip
     worklist = Worklist(booking_database, folder, configure, source, {})
-    sync.run(config.load(worklist.configured()), DAY)
+    sync.run(config.load(worklist.configured()), DAY, now=NOW)
     worklist.held.update(worklist_files(folder))
     assert len(worklist.held) == SIZE
     yield worklist
@@ -117,7 +117,7 @@ def test_a_database_that_refuses_is_named_with_the_remedy(
         ({"password_file": str(tmp_path / "absent")}, (f"read from {tmp_path / 'absent'}: No such file", "Write it")),
         ({"user": "stranger"}, ("refuses the user 'stranger'",)),
         ({"query": "SELECT"}, query),
-        ({"query": "SELECT 1 AS booking_id"}, ("gives no column project_id, ", "mend source.query")),
+        ({"query": "SELECT 1 AS booking_id"}, ("gives no column project_id, ", "Fix source.query")),
     ]
     alterations = [
         ("ALTER USER dicomdf ACCOUNT LOCK", "ALTER USER dicomdf ACCOUNT UNLOCK", account),

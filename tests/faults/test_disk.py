@@ -15,7 +15,7 @@ import pytest
 
 import live
 from dicom_worklist import config, sync
-from kit import DAY, Calendar, everything, settings, worklist_files, write_yaml
+from kit import DAY, NOW, Calendar, everything, settings, worklist_files, write_yaml
 from tally import Tally
 
 Files = dict[str, bytes]
@@ -180,7 +180,7 @@ def worklist(site: live.Site) -> Iterator[Worklist]:
             for booking_id, subj_ses in bookings.items():
                 calendar.book(booking_id, subj_ses)
             path = write_yaml(place / f"{at}.yml", settings(calendar.path, root))
-            sync.run(config.load(path), DAY)
+            sync.run(config.load(path), DAY, now=NOW)
             configurations.append(path)
             contents.append(worklist_files(root / "WLBROKER"))
             for made in (calendar.path, path):

@@ -42,7 +42,10 @@ BROKEN = [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xed\xb2\x80", b"\xc0\xaf", b"\xf
 DATES = b"2026-11-23 2026-11-25 24-11-2026 2026-02-30 2026-11-24T99 0000-00-00 today".split()
 TIMES = "0:00 23:59:59 9:05 12:34:56 24:00:00 -1:00:00 9:5 9_am \u0660\u0669:\u0660\u0660 9:60".encode().split()
 TWICE = ("the calendar has",)
-SESSIONS = b"7,x2 - 3,Undefined-1,7-pilot-12,7-100,0,Cancellation,-1,2026-01-07,X-".split(b",")
+SESSIONS = (
+    b"7,x2 - 3,Undefined-1,7-pilot-12,7-100,0,Cancellation,-1,2026-01-07,X-,sub-7_ses-2,SUB-x2,sub-7_ses-,sub-7-2,\
+Jan-07,7/1,07.01.2026,7.0,sub,ses-2,7\xe2\x80\x932,7\xe2\x88\x92\xe2\x88\x922,\xef\xbc\x97-1,..-1,.7-1,nan".split(b",")
+)
 
 
 def hostile(chance: random.Random) -> bytes:

@@ -18,7 +18,7 @@ import pytest
 import twins
 import wire
 from dicom_worklist import config, sync
-from kit import DAY, Calendar, environment, settings, worklist_files, write_yaml
+from kit import DAY, NOW, Calendar, environment, settings, worklist_files, write_yaml
 from tally import Tally
 
 #: Every call by which the sync could reach the folder.
@@ -53,7 +53,7 @@ class Change:
         assert worklist_files(self.folder) == self.before
 
     def run(self, at: int) -> None:
-        sync.run(config.load(self.configurations[at]), DAY)
+        sync.run(config.load(self.configurations[at]), DAY, now=NOW)
 
     def judge(self, tally: Tally) -> None:
         """Look at the folder after a kill, ask the broker, and let the next run come."""
@@ -78,7 +78,7 @@ def change(
         calendar = Calendar(folder / f"{name}.sqlite")
         fill(calendar)
         path = write_yaml(folder / f"{name}.yml", settings(calendar.path, broker.folder.parent))
-        sync.run(config.load(path), DAY)
+        sync.run(config.load(path), DAY, now=NOW)
         configurations.append(path)
         contents.append(worklist_files(broker.folder))
     return Change((configurations[0], configurations[1]), contents[0], contents[1], broker)

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
+import live
 import statement
 import twins
 import wire
 from dicom_worklist import config, sync
-from kit import DAY, PATIENTS, Calendar, changed, settings, write_yaml
+from kit import DAY, NOW, PATIENTS, Calendar, changed, settings, write_yaml
 from tally import Tally
 
 KEYWORDS = [
@@ -120,7 +121,7 @@ def test_wildcards_that_would_take_for_ever(
     calendar.book(1, "1-1", user="long")
     site = changed(settings(calendar.path, broker.folder.parent), {"worklist.lock_timeout": 30})
     configuration = config.load(write_yaml(tmp_path / "config.yml", site))
-    sync.run(configuration, DAY)
+    sync.run(configuration, DAY, now=NOW)
     request, command, original, _ = wire.query(broker.port)
     query = wire.dataset(original, element(0x00080090, "PN", b"*?" * 20 + b"0")[1])
     for booking in range(2, often(1, 10) + 2):
@@ -131,7 +132,7 @@ def test_wildcards_that_would_take_for_ever(
                 assert wire.read_pdu(client)[:1] == b"\2"  # A-ASSOCIATE-AC
             calendar.book(booking, f"{booking}-1")
             tally.tried += 1
-            tally.failed += len(sync.run(configuration, DAY).published) != 1
+            tally.failed += len(sync.run(configuration, DAY, now=NOW).published) != 1
             for client in clients:
                 client.settimeout(30)
                 tally.wrong += wire.read_pdu(client) != b""
@@ -139,3 +140,15 @@ def test_wildcards_that_would_take_for_ever(
         tally.failed += not succeeded
         tally.lost += booking - len(found)
     tally.limit = "ended after 5 s of a processor; a sync waits for that"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("*^*", 0), ("3010000.01*^J*", 0), ("*_ses-01", 5), ("3010000.01_sub-003_ses-01", 1), ("3010000.01_sub-003*", 1)],
+)
+def test_a_caret_in_a_query_finds_no_name_of_one_component(
+    asked: str, found: int, broker: twins.Broker, five_entries: None, tally: Tally
+) -> None:
+    assert "`*^*`, and finds nothing" in statement.TEXT
+    tally.tried += 1
+    tally.wrong += len(live.pynetdicom_find(broker.port, PatientName=asked)) != found

@@ -29,7 +29,7 @@ import twins
 from dicom_worklist import config, repair, state
 from dicom_worklist.errors import PacsError
 from dicom_worklist.pacs import ask as asked
-from dicom_worklist.reconcile import Booked
+from dicom_worklist.records import Booked
 from kit import Configure, command, environment
 
 SUBJECT = "3010000.01_sub-007"

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from dicom_worklist import metrics
 from dicom_worklist.config import Config, load
 from dicom_worklist.overview import overview
-from dicom_worklist.reconcile import Booked
+from dicom_worklist.records import Booked
 from dicom_worklist.state import Found
 from kit import Configure, write_yaml
 

@@ -15,10 +15,10 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  # type: ignore[attr-defined]
 
-from dicom_worklist import __version__, cli, sync
-from dicom_worklist.config import load
+from dicom_worklist import __version__, cli
 from kit import (
     DAY,
+    NOW,
     PRISMA,
     SKYRA,
     Calendar,
@@ -27,10 +27,11 @@ from kit import (
     entries,
     everything,
     locked_by_another_process,
-    wait_for_the_day,
     worklist_files,
 )
 
+#: The run's clock.
+AT = ("--now", NOW.isoformat())
 SYNC_KEYS = {"day", "published", "updated", "removed", "unchanged", "rejected", "warnings"}
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
@@ -176,13 +177,13 @@ def test_the_version_is_told(run: Any) -> None:
 
 
 def test_json_is_one_object_of_the_contract(calendar: Calendar, configure: Configure, run: Any) -> None:
-    for number, subj_ses in enumerate(("7", "7", "7", "7-x"), 1):
+    for number, subj_ses in enumerate(("7", "8", "9", "7-x"), 1):
         calendar.book(number, subj_ses)
     config = configure()
     run("sync", "-c", config, "--day", DAY.isoformat())
     calendar.change(1, start_time="10:00:00")
     calendar.delete(2)
-    calendar.book("Ä", lab=SKYRA)
+    calendar.book("Ä", "10", lab=SKYRA)
     done = run("sync", "-c", config, "--day", DAY.isoformat(), "--json")
     assert done.status == 3
     assert done.json.keys() == SYNC_KEYS
@@ -285,50 +286,49 @@ def test_list_of_an_empty_worklist_says_so(configure: Configure, run: Any) -> No
 
 @pytest.fixture
 def watched(configure: Configure, tmp_path: Path) -> Path:
-    wait_for_the_day("Europe/Amsterdam")
     return configure({"status.state": str(tmp_path / "status.json")})
 
 
 def test_status_shows_today_as_a_table(calendar: Calendar, watched: Path, run: Any) -> None:
-    today = sync.today(load(watched)).isoformat()
+    today = DAY.isoformat()
     calendar.book(1, day=today)
     calendar.book(2, "7-x", day=today, lab=SKYRA)
-    run("sync", "-c", watched)
-    done = run("status", "-c", watched)
+    run("sync", "-c", watched, *AT)
+    done = run("status", "-c", watched, *AT)
     assert (done.status, done.err) == (0, "")
-    assert re.search(r"PRISMA .*09:00 .*(scheduled|missing) .*shown .*3010000.01_sub-007_ses-01 .* 1 ", done.out)
+    assert re.search(r"PRISMA .*09:00 .*over .*shown .*3010000.01_sub-007_ses-01 .* 1 ", done.out)
     assert re.search(r"SKYRA .*rejected .*not shown .*subject_session '7-x'", done.out)
     assert "CRITICAL" in done.out
 
 
 def test_status_json_is_one_object(calendar: Calendar, watched: Path, run: Any) -> None:
-    calendar.book(1, day=sync.today(load(watched)).isoformat())
-    run("sync", "-c", watched)
-    told = run("status", "-c", watched, "--json").json
+    calendar.book(1, day=DAY.isoformat())
+    run("sync", "-c", watched, *AT)
+    told = run("status", "-c", watched, *AT, "--json").json
     assert (told["level"], told["site"], told["frozen"], told["pacs"]) == ("OK", "DCCN", None, False)
     assert [lane["ae_title"] for lane in told["today"]["lanes"]] == ["PRISMA", "PRISMAFIT", "SKYRA"]
     (line,) = told["today"]["lanes"][0]["lines"]
-    assert (line["state"], line["booked"]["booking_id"], line["booked"]["on_console"]) == ("scheduled", "1", True)
+    assert (line["state"], line["booked"]["booking_id"], line["booked"]["on_console"]) == ("over", "1", True)
 
 
 def test_status_for_nagios_is_its_plugins_exit_code_and_line(
     calendar: Calendar, watched: Path, run: Any, tmp_path: Path
 ) -> None:
-    done = run("status", "-c", watched, "--exit-code")
+    done = run("status", "-c", watched, *AT, "--exit-code")
     assert (done.status, done.out.split(" - ")[0]) == (2, "WORKLIST CRITICAL"), "there was no run"
-    run("sync", "-c", watched)
-    done = run("status", "-c", watched, "--exit-code")
+    run("sync", "-c", watched, *AT)
+    done = run("status", "-c", watched, *AT, "--exit-code")
     assert (done.status, done.out.split(" - ")[0]) == (0, "WORKLIST OK")
     calendar.path.unlink()
-    assert run("sync", "-c", watched).status == 4
-    done = run("status", "-c", watched, "--exit-code")
+    assert run("sync", "-c", watched, *AT).status == 4
+    done = run("status", "-c", watched, *AT, "--exit-code")
     assert (done.status, done.out.splitlines()[0]) == (1, done.out.strip())
     assert "The list is frozen since" in done.out
     (tmp_path / "status.json").unlink()
     (tmp_path / "status.json").mkdir()
-    done = run("status", "-c", watched, "--exit-code")
+    done = run("status", "-c", watched, *AT, "--exit-code")
     assert (done.status, done.out.split(" - ")[0]) == (3, "WORKLIST UNKNOWN")
-    assert run("status", "-c", watched).status == 5
+    assert run("status", "-c", watched, *AT).status == 5
 
 
 def test_status_without_its_section_is_2_and_for_nagios_unknown(configure: Configure, run: Any) -> None:
@@ -339,10 +339,10 @@ def test_status_without_its_section_is_2_and_for_nagios_unknown(configure: Confi
 
 def test_status_prints_no_control_code(calendar: Calendar, watched: Path, run: Any) -> None:
     calendar.add_project("3010000.02", "a\x1b[31mtitle\x07\u202e")
-    calendar.book("2\x1b", "7-\x1b[0m", day=sync.today(load(watched)).isoformat(), project="3010000.02")
-    run("sync", "-c", watched)
+    calendar.book("2\x1b", "7-\x1b[0m", day=DAY.isoformat(), project="3010000.02")
+    run("sync", "-c", watched, *AT)
     for options in ((), ("--exit-code",), ("--json",)):
-        done = run("status", "-c", watched, *options)
+        done = run("status", "-c", watched, *AT, *options)
         assert done.out
         assert not CONTROL.search(done.out)
 

@@ -9,7 +9,8 @@ import pytest
 
 from dicom_worklist.config import load
 from dicom_worklist.overview import Day, Level, Overview, Problem, overview, spell
-from dicom_worklist.reconcile import Booked, State, Study
+from dicom_worklist.reconcile import State
+from dicom_worklist.records import Booked, Study
 from dicom_worklist.state import Found
 from kit import DAY, Configure
 
@@ -21,10 +22,7 @@ GOOD = Found(good=NOW, began=NOW, asked=NOW)
 STATUS = {"state": "/nowhere/status.json"}
 PACS = {"url": "http://127.0.0.1:8042", "user": "reader", "password_file": "/nowhere/password"}
 UNRECORDED = "no run has been recorded since; see the log: does cron run, and is there room for the file status.state?"
-MISSING = (
-    "no images, long after its time. If it was scanned, send them from the console again; "
-    "if not, cancel it in the calendar."
-)
+MISSING = "no images, long after its time."
 NEVER = "There is no list yet: "
 #: The default of status.frozen_after.
 FROZEN_AFTER = timedelta(minutes=5)
@@ -143,8 +141,11 @@ def test_the_counts_have_every_state_in_order(site: Site) -> None:
         (State.SCHEDULED, 2),
         (State.IN_PROGRESS, 1),
         (State.ARRIVED, 1),
+        (State.ODD, 0),
         (State.MISSING, 1),
+        (State.OVER, 0),
         (State.REJECTED, 1),
+        (State.CANCELLED, 0),
     ]
     assert list(seen.tomorrow.counts.items()) == [(state, 0) for state in State]
 
@@ -172,7 +173,7 @@ def test_what_is_missing_was_missing_when_the_pacs_was_asked(
 
 def test_nothing_is_missing_before_the_pacs_has_answered(site: Site) -> None:
     seen = site.seen(bookings=(booked(1, day=YESTERDAY), booked(2)), asked=None)
-    assert {line.state for day in (seen.yesterday, seen.today) for line in day.lines} == {State.SCHEDULED}
+    assert {line.state for day in (seen.yesterday, seen.today) for line in day.lines} == {State.OVER}
     assert seen.asked is None
 
 

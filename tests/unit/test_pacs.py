@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dicom_worklist.pacs import gathered
-from dicom_worklist.reconcile import Study
+from dicom_worklist.records import Study
 
 NINE = datetime.fromisoformat("2026-11-24T09:05:00")
 
@@ -51,7 +51,7 @@ def test_series_of_a_study_are_one_study() -> None:
         ("20261124", "14", "2026-11-24T14:00:00"),
         ("20261124", "", "2026-11-24T00:00:00"),
         ("20261124", None, "2026-11-24T00:00:00"),
-        ("20261124", "14:30:05", "2026-11-24T00:00:00"),
+        ("20261124", "14:30:05", "2026-11-24T14:30:05"),
         ("20261124", "256161", "2026-11-24T00:00:00"),
         ("2026112", "4143005", None),
         ("20261324", "143005", None),

@@ -14,8 +14,10 @@ import pytest
 
 import sample
 from dicom_worklist import page
+from dicom_worklist.oddities import Kind, Oddity
 from dicom_worklist.overview import Day, Lane, Level, Overview, Problem, overview
-from dicom_worklist.reconcile import Booked, Line, State, Study, Unscheduled
+from dicom_worklist.reconcile import Line, State, Unscheduled
+from dicom_worklist.records import Booked, Study
 from sample import DAY, HARMLESS, HOSTILE, NOW
 
 VOID = {"meta", "link", "wbr"}
@@ -74,6 +76,10 @@ def empty(**changes: object) -> Overview:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
+def odd(text: str) -> Oddity:
+    return Oddity(Kind.STUDIES, text, text)
+
+
 def everything(text: str) -> Overview:
     """Return an overview in which each text that there is, is this one."""
     start = datetime.combine(DAY, time(9))
@@ -85,14 +91,14 @@ def everything(text: str) -> Overview:
         orthanc_id=text, study_instance_uid=text, patient_id=text, patient_name=text, accession_number=text,
         step_ids=(text,), ae_titles=(text, text), start=start, description=text, series=1, instances=2,
     )  # fmt: skip
-    lines = [Line(booked, state, (study,), (text, text)) for state in State]
+    lines = [Line(booked, state, (study,), (odd(text), odd(text))) for state in State]
     return empty(
         site=text,
         failure=text,
         pacs_failure=text,
         frozen=timedelta(hours=3),
         problems=[Problem(level, text, text) for level in Level],
-        today=Day(DAY, [Lane(text, lines), Lane("", lines)], [Unscheduled(study, text)]),
+        today=Day(DAY, [Lane(text, lines), Lane("", lines)], [Unscheduled(study, (odd(text),))]),
     )
 
 
@@ -150,7 +156,9 @@ def test_a_booking_says_who_what_and_whether_the_console_shows_it() -> None:
 def test_a_study_is_linked_where_orthanc_shows_it_and_counted() -> None:
     booked = sample.booked(7, "09:00")
     studies = (sample.study(1, booked, series=2, instances=40), sample.study(2, booked, series=1, instances=1))
-    seen = read(empty(today=Day(DAY, [Lane("PRISMA", [Line(booked, State.ARRIVED, studies, ("Two of them.",))])], [])))
+    seen = read(
+        empty(today=Day(DAY, [Lane("PRISMA", [Line(booked, State.ARRIVED, studies, (odd("Two of them."),))])], []))
+    )
     prefix = "../app/explorer.html#study?uuid="
     links = [value.removeprefix(prefix) for value in seen.values("href") if value.startswith(prefix)]
     assert links == [study.orthanc_id for study in studies]
@@ -175,7 +183,7 @@ def test_every_link_within_the_page_has_its_place() -> None:
 def test_a_study_of_no_booking_is_shown_with_its_hint() -> None:
     study = Study(orthanc_id="1", patient_id="phantom", patient_name="QA", start=datetime.combine(DAY, time(7, 30)),
                   description="Daily", ae_titles=("SKYRA",), series=1, instances=1)  # fmt: skip
-    said = read(empty(today=Day(DAY, [], [Unscheduled(study, "It may be the phantom.")]))).text
+    said = read(empty(today=Day(DAY, [], [Unscheduled(study, (odd("It may be the phantom."),))]))).text
     for words in ("Studies of no booking", "07:30", "QA", "PatientID phantom · Daily · stored by SKYRA",
                   "1 series, 1 image ·", "It may be the phantom."):  # fmt: skip
         assert words in said

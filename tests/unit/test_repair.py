@@ -14,7 +14,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 import live
 from dicom_worklist import config, state
 from dicom_worklist.errors import ConfigError, PacsError
-from dicom_worklist.reconcile import Booked
+from dicom_worklist.records import Booked
 from dicom_worklist.repair import Plan, corrected, differences, identity_of, login, values_of
 from kit import Configure
 

@@ -1,7 +1,7 @@
 """The whole way: each run makes the worklist equal to the calendar."""
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,7 @@ from dicom_worklist.errors import ConfigError, FolderError, SourceError
 from kit import (
     DAY,
     MEG,
+    NOW,
     PRISMA,
     PRISMAFIT,
     SKYRA,
@@ -39,9 +40,14 @@ class Site:
         return load(self.configure(changes))
 
     def run(
-        self, changes: Mapping[str, object] | None = None, day: date | None = DAY, *, dry_run: bool = False
+        self,
+        changes: Mapping[str, object] | None = None,
+        day: date | None = DAY,
+        *,
+        now: datetime = NOW,
+        dry_run: bool = False,
     ) -> sync.Report:
-        return sync.run(self.config(changes), day, dry_run=dry_run)
+        return sync.run(self.config(changes), day, now=now, dry_run=dry_run)
 
     def shown(self) -> dict[str, str]:
         """Return booking → scanner, as the worklist has it."""
@@ -127,7 +133,7 @@ def test_a_booking_whose_row_is_deleted_goes(site: Site) -> None:
 
 def test_each_lab_is_its_scanner_s_and_other_labs_nobody_s(site: Site) -> None:
     for booking_id, lab in enumerate([PRISMA, PRISMAFIT, SKYRA, MEG]):
-        site.calendar.book(booking_id, lab=lab)
+        site.calendar.book(booking_id, f"{booking_id}-1", lab=lab)
     report = site.run()
     assert site.shown() == {"0": "PRISMA", "1": "PRISMAFIT", "2": "SKYRA"}
     assert (report.rejected, report.warnings) == ([], [])
@@ -184,7 +190,7 @@ def test_entries_of_past_days_go(site: Site) -> None:
 def test_the_site_s_time_zone_decides_what_today_is(site: Site) -> None:
     # these two are 25 hours apart: it is never the same day on both
     east, west = ({"site.timezone": zone} for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"))
-    days = [sync.today(site.config(changes)) for changes in (east, west)]
+    days = [sync.here(site.config(changes), NOW).date() for changes in (east, west)]
     assert days[0] > days[1]
     for booking_id, day in zip(("east", "west"), days, strict=True):
         site.calendar.book(booking_id, day=day)
@@ -388,8 +394,8 @@ def test_no_other_run_writes_between_reading_the_calendar_and_publishing(site: S
             tried.append((first_day, last_day))
             return []
 
-    sync.run(msgspec.structs.replace(config, source=Probe()), DAY)
-    assert tried == [(DAY, DAY)]
+    sync.run(msgspec.structs.replace(config, source=Probe()), DAY, now=NOW)
+    assert tried == [(YESTERDAY, TOMORROW)]
 
 
 def test_a_broker_s_query_does_not_delay_reading_the_calendar(site: Site) -> None:

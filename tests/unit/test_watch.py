@@ -6,7 +6,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from dicom_worklist import state, sync, watch
+from dicom_worklist import selection, state, sync, watch
 from dicom_worklist.config import Config, load
 from dicom_worklist.errors import FolderError, SourceError
-from dicom_worklist.reconcile import Booked, Study
-from kit import MEG, Calendar, Configure, locked_by_another_process, wait_for_the_day, worklist_files
+from dicom_worklist.records import Booked, Study
+from kit import DAY, MEG, NOW, Calendar, Configure, locked_by_another_process, worklist_files
 
 ONE_DAY = timedelta(days=1)
 
@@ -38,7 +38,7 @@ class Watched:
             "status.page": str(root / "page"),
             "status.metrics": str(root / "metrics"),
         }
-        self.today = sync.today(self.config())
+        self.today, self.now = DAY, NOW
 
     def config(self, changes: Mapping[str, object] | None = None) -> Config:
         return load(self._configure({**self.changes, **(changes or {})}))
@@ -54,7 +54,7 @@ class Watched:
         self.calendar.book(booking_id, **{"day": self.today.isoformat(), **details})
 
     def run(self, changes: Mapping[str, object] | None = None, **options: Any) -> sync.Report:
-        return sync.run(self.config(changes), **options)
+        return sync.run(self.config(changes), **{"now": self.now, **options})
 
     @property
     def found(self) -> state.Found:
@@ -70,7 +70,6 @@ class Watched:
 
 @pytest.fixture
 def site(calendar: Calendar, configure: Configure, folder: Path, tmp_path: Path) -> Watched:
-    wait_for_the_day("Europe/Amsterdam")
     root = tmp_path / "watched"
     root.mkdir()
     return Watched(calendar, configure, folder, root)
@@ -85,7 +84,6 @@ def test_a_run_says_what_it_found_of_three_days(site: Watched) -> None:
         site.book(booking_id, day=(site.today + ahead * ONE_DAY).isoformat())
     site.book("6", subj_ses="7-x")
     site.book("7", lab=MEG)
-    before = datetime.now(UTC)
     report = site.run()
     booked = of(site.found)
     assert {name: (one.day - site.today).days for name, one in booked.items()} == {"2": -1, "3": 0, "4": 1, "6": 0}
@@ -95,11 +93,11 @@ def test_a_run_says_what_it_found_of_three_days(site: Watched) -> None:
     assert booked["6"].reason == report.rejected[0]["reason"]
     assert booked["6"].start == booked["3"].start
     assert site.found.good is not None
-    assert before <= site.found.good <= datetime.now(UTC)
+    assert timedelta(0) <= site.found.good - NOW < timedelta(minutes=1)
     assert [entry["booking_id"] for entry in report.published] == ["3"]
     assert "3010000.01_sub-007_ses-01" in site.page
     assert (
-        'dicom_worklist_bookings{ae_title="PRISMA",state="scheduled"} 1.0'
+        'dicom_worklist_bookings{ae_title="PRISMA",state="over"} 1.0'
         in (site.root / "metrics/dicom_worklist.prom").read_text()
     )
 
@@ -159,8 +157,7 @@ def test_over_midnight_a_failed_source_lets_yesterday_s_entries_go_from_the_page
 def test_of_two_runs_that_overlap_the_one_that_began_last_is_told(site: Watched) -> None:
     site.book("1")
     config = site.config()
-    assert config.status
-    older = watch.Watch(config, config.status, site.today)
+    older = watch.Watch(config, selection.days(config, DAY, None), NOW - timedelta(microseconds=1))
     site.run()
     found = site.found
     older.finish("the folder is locked")
@@ -295,7 +292,7 @@ def test_a_server_that_is_no_orthanc_is_named_and_the_list_published(
 
 def test_the_pacs_is_asked_once_a_run_whatever_is_booked(stranger: Any, site: Watched) -> None:
     for booking_id in range(20):
-        site.book(booking_id, time=f"{booking_id:02}:00:00")
+        site.book(booking_id, subj_ses=f"{booking_id}-1", time=f"{booking_id:02}:00:00")
     stranger.answer = (200, {}, b"[]")
     assert site.run({**site.pacs(stranger.server_port), "status.leave_after": 10}).warnings == []
     assert stranger.asked == ["/tools/find"]
@@ -333,13 +330,14 @@ def scanned(site: Watched) -> Scan:
     def scanned(ago: timedelta = timedelta(minutes=11), **details: Any) -> None:
         booked = of(site.found)["1"]
         # it was booked as it is long before the scan
-        bookings = tuple(msgspec.structs.replace(one, since=datetime.now(UTC) - ONE_DAY) for one in site.found.bookings)
+        bookings = tuple(msgspec.structs.replace(one, since=NOW - ONE_DAY) for one in site.found.bookings)
         study = Study(
             orthanc_id="a", study_instance_uid=booked.study_instance_uid, patient_id=booked.patient_id,
-            ae_titles=("PRISMA",), start=booked.start, series=1, instances=3, updated=datetime.now(UTC) - ago,
+            patient_name=booked.patient_name,
+            ae_titles=("PRISMA",), start=booked.start, series=1, instances=3, updated=NOW - ago,
         )  # fmt: skip
         study = msgspec.structs.replace(study, **details)
-        found = msgspec.structs.replace(site.found, bookings=bookings, studies=(study,), asked=datetime.now(UTC))
+        found = msgspec.structs.replace(site.found, bookings=bookings, studies=(study,), asked=NOW)
         state.save(str(site.root / "status.json"), found)
 
     return scanned

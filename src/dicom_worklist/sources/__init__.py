@@ -6,12 +6,12 @@ Protocol below. Adding a module adds the kind.
 
 import pkgutil
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from importlib import import_module
 from typing import Any, Protocol
 
-from dicom_worklist.booking import COLUMNS, Row
+from dicom_worklist.booking import COLUMNS, OPTIONAL, Row
 from dicom_worklist.errors import SourceError
 
 
@@ -37,19 +37,42 @@ def source_class(kind: str) -> type[Any]:
     return source
 
 
-def as_rows(names: Sequence[str], values: Iterable[Sequence[object]], place: object) -> list[Row]:
-    """Return rows of COLUMNS out of a result with these column names.
+class Rows(list[Row]):
+    """Rows, and in sentences what people should know of how they were read."""
+
+    warnings: tuple[str, ...] = ()
+
+
+def missing_columns(names: Collection[str]) -> list[str]:
+    """Return which of COLUMNS are not among these, each with what may stand in its place."""
+    instead = {"subject_session": "subject", "start_date": "start", "start_time": "start"}
+    return [
+        f"{column} (or {instead[column]} in its place)" if column in instead else column
+        for column in COLUMNS
+        if column not in names and instead.get(column) not in names
+    ]
+
+
+def as_rows(names: Sequence[str], values: Iterable[Sequence[object]], place: object) -> Rows:
+    """Return rows of COLUMNS and OPTIONAL out of a result with these column names; other columns are left out.
+
+    `subject` may stand in place of `subject_session`, `start` in place of `start_date` and `start_time`.
 
     Raises:
-        SourceError: a column is missing.
+        SourceError: a column is missing, or there twice.
     """
-    if missing := [column for column in COLUMNS if column not in names]:
+    if missing := missing_columns(names):
         raise SourceError(
-            f"{place} gives no column {', '.join(missing)}: a booking needs {', '.join(COLUMNS)}; "
-            "mend source.query, or the header row"
+            f"{place} gives no column {', '.join(missing)}: every booking needs it. Fix source.query, or the header row"
         )
-    order = [names.index(column) for column in COLUMNS]
-    return [{column: row[at] for column, at in zip(COLUMNS, order, strict=True)} for row in values]
+    kept = [column for column in (*COLUMNS, *OPTIONAL) if column in names]
+    if twice := [column for column in kept if names.count(column) > 1]:
+        raise SourceError(
+            f"{place} gives the column {', '.join(twice)} twice: only one of them can be right. "
+            "Rename the other in source.query, or in the header row"
+        )
+    order = [names.index(column) for column in kept]
+    return Rows({column: row[at] for column, at in zip(kept, order, strict=True)} for row in values)
 
 
 def bind(query: str) -> tuple[str, list[str]]:

@@ -8,6 +8,7 @@ SELECT item.id AS booking_id,
        item.subj_ses AS subject_session,
        item.start_date AS start_date,
        item.start_time AS start_time,
+       item.stop_time AS end_time,
        calendars.description AS lab,
        users.firstName AS user_first_name,
        COALESCE(NULLIF(users.lastName, ''), item.user_id) AS user_last_name,
@@ -19,3 +20,5 @@ SELECT item.id AS booking_id,
  WHERE item.start_date BETWEEN :first_day AND :last_day
  ORDER BY item.id
 """
+#: The same for a calendar that has no column `stop_time`.
+QUERY_WITHOUT_END = QUERY.replace("       item.stop_time AS end_time,\n", "")

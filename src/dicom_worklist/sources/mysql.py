@@ -1,10 +1,14 @@
 """Bookings in a MySQL or MariaDB database, such as the DCCN calendar."""
 
 import os
+import re
+import ssl
+import sys
 from contextlib import closing
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import available_timezones
 
 import msgspec
 
@@ -12,9 +16,38 @@ from dicom_worklist.booking import Row
 from dicom_worklist.errors import SourceError
 from dicom_worklist.sources import _dccn, as_rows, bind
 
-#: To a database, at all, to a table, to a column, without a password; with one that has
-#: expired; to an account that is locked (MySQL's, MariaDB's).
-ACCESS_DENIED = {1044, 1045, 1142, 1143, 1698, 1820, 1862, 3118, 4151}
+if TYPE_CHECKING:
+    import pymysql
+
+#: The server refuses the user: to a database, at all, to a table, to a column, without a password; with one that
+#: has expired; to an account that is locked (MySQL's, MariaDB's). And what else may be the reason.
+ACCESS_DENIED = dict.fromkeys((1142, 1143, 1820, 1862, 3118, 4151), "") | {
+    1044: "; or source.database is wrong",
+    1045: "; or the account is for other hosts, or asks for source.tls.certificate",
+    1698: "; or the account logs in by unix_socket, on the server's own machine: give it mysql_native_password",
+}
+#: The query names a column that is not there, or that the user may not read.
+NO_COLUMN = {1054, 1143}
+#: OpenSSL's words for a certificate of another name, and of another address.
+NOT_THIS_HOST = {62, 64}
+BUSY = "Let the server have more connections (max_connections) or the user more (MAX_USER_CONNECTIONS, …_PER_HOUR)"
+SLOW = "The server's own limit ended the query: make source.query quicker, or raise that limit for this user"
+LOGIN = (
+    "Let the server's administrator change how the account logs in: ALTER USER … IDENTIFIED VIA mysql_native_password "
+    "USING PASSWORD('…') on MariaDB, IDENTIFIED WITH caching_sha2_password BY '…' on MySQL"
+)
+#: What to do about an error, by its code: the server's, or from 2000 to 2999 PyMySQL's.
+REMEDIES: dict[object, str] = {
+    **dict.fromkeys((1040, 1203, 1226), BUSY),
+    **dict.fromkeys((1969, 3024), SLOW),
+    1049: "Check source.database",
+    1129: "Let the server's administrator run FLUSH HOSTS",
+    1130: "Let the server's administrator create the account for this host: CREATE USER '…'@'this host'",
+    1317: "Somebody ended the query on the server. The next run tries again",
+    2026: "Switch TLS on at the server",
+    2059: LOGIN,
+    3159: "The server wants TLS: switch it on there, and set source.tls",
+}
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=3600)]
 
 
@@ -48,51 +81,81 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Read the days in one read-only transaction with a consistent snapshot."""
         import pymysql  # noqa: PLC0415 - other kinds of source don't need it
 
-        # the server binds the parameters: the query itself may hold any %
-        query, names = bind(self.query or _dccn.QUERY)
-        using = " USING " + ", ".join(f"@{name}" for name in names) if names else ""
-        tls = self.tls
-        for path in (tls.ca, tls.certificate, tls.key) if tls else ():
-            if path is not None and not os.access(path, os.R_OK):
-                raise SourceError(f"{self} can't be read: source.tls names {path}, which this user can't read")
+        connected = False
         try:
-            with (
-                closing(
-                    pymysql.connect(
-                        host=self.host,
-                        port=self.port,
-                        user=self.user,
-                        password=self._password().encode(),  # as a str PyMySQL sends it in Latin-1
-                        database=self.database,
-                        charset="utf8mb4",
-                        connect_timeout=self.connect_timeout,
-                        read_timeout=self.read_timeout,
-                        write_timeout=self.read_timeout,
-                        ssl_ca=tls.ca if tls else None,
-                        ssl_cert=tls.certificate if tls else None,
-                        ssl_key=tls.key if tls else None,
-                        ssl_verify_cert=True if tls else None,
-                        ssl_verify_identity=tls.verify_hostname if tls else None,
-                    )
-                ) as connection,
-                connection.cursor() as cursor,
-            ):
+            with closing(self._connect()) as connection, connection.cursor() as cursor:
+                connected = True
                 cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
                 cursor.execute("SET @first_day = %s, @last_day = %s", (first_day, last_day))
-                cursor.execute("PREPARE bookings FROM %s", (query,))
-                cursor.execute(f"EXECUTE bookings{using}")
-                names, values = [column[0] for column in cursor.description or ()], cursor.fetchall()
+                self._execute(cursor)
+                rows = as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self)
+                if not any(row.get("start_date") or row.get("start") for row in rows):
+                    self._check_zones(cursor)
+                return rows
         except SourceError:
             raise
         # RuntimeError: an authentication method that this host lacks a library for
         except (pymysql.MySQLError, OSError, RuntimeError, ValueError) as error:
-            raise SourceError(f"{self} can't be read: {self._why(error)}") from error
+            raise SourceError(f"{self} can't be read: {self._why(error, connected=connected)}") from error
         except Exception as error:  # PyMySQL believes what a server says: nonsense can become any error
             raise SourceError(
                 f"{self} can't be read: what answers makes no sense as MySQL ({error!r}). "
                 "Check source.host, source.port, and the server"
             ) from error
-        return as_rows(names, values, self)
+
+    def _connect(self) -> "pymysql.connections.Connection[Any]":
+        import pymysql  # noqa: PLC0415 - other kinds of source don't need it
+
+        tls = self.tls
+        for path in (tls.ca, tls.certificate, tls.key) if tls else ():
+            if path is not None and not os.access(path, os.R_OK):
+                raise SourceError(f"{self} can't be read: source.tls names {path}, which this user can't read")
+        return pymysql.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self._password().encode(),  # as a str PyMySQL sends it in Latin-1
+            database=self.database,
+            charset="utf8mb4",
+            connect_timeout=self.connect_timeout,
+            read_timeout=self.read_timeout,
+            write_timeout=self.read_timeout,
+            ssl_ca=tls.ca if tls else None,
+            ssl_cert=tls.certificate if tls else None,
+            ssl_key=tls.key if tls else None,
+            ssl_verify_cert=True if tls else None,
+            ssl_verify_identity=tls.verify_hostname if tls else None,
+        )
+
+    def _execute(self, cursor: "pymysql.cursors.Cursor") -> None:
+        import pymysql  # noqa: PLC0415 - other kinds of source don't need it
+
+        # the server binds the parameters: the query itself may hold any %
+        query, names = bind(self.query or _dccn.QUERY)
+        try:
+            cursor.execute("PREPARE bookings FROM %s", (query,))
+        except pymysql.MySQLError as error:
+            if self.query or error.args[0] not in NO_COLUMN or "stop_time" not in error.args[1]:
+                raise
+            cursor.execute("PREPARE bookings FROM %s", (bind(_dccn.QUERY_WITHOUT_END)[0],))
+        cursor.execute("EXECUTE bookings" + (" USING " + ", ".join(f"@{name}" for name in names) if names else ""))
+
+    def _check_zones(self, cursor: "pymysql.cursors.Cursor") -> None:
+        """Tell a calendar without a start from one whose starts the server can't convert.
+
+        Raises:
+            SourceError: the server doesn't know a time zone of the query, so CONVERT_TZ makes NULL of every time.
+        """
+        query = self.query or ""
+        literals = set(re.findall(r"'([^']+)'", query)) if "convert_tz" in query.lower() else set()
+        for zone in sorted(literals & available_timezones()) if literals else ():
+            cursor.execute("SELECT CONVERT_TZ('2026-01-01 12:00:00', %s, '+00:00') IS NULL", (zone,))
+            if cursor.fetchone() == (1,):
+                raise SourceError(
+                    f"{self} gives no booking a start: CONVERT_TZ in source.query makes NULL of every time, as the "
+                    f"server doesn't know the time zone {zone}. Load its zone tables: mariadb-tzinfo-to-sql (MySQL: "
+                    "mysql_tzinfo_to_sql) /usr/share/zoneinfo | mariadb mysql"
+                )
 
     def _password(self) -> str:
         if self.password_file is None:
@@ -105,16 +168,36 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 f"{getattr(error, 'strerror', None) or 'it is not UTF-8'}. Write it there, readable by this user"
             ) from error
 
-    def _why(self, error: Exception) -> str:
+    def _why(self, error: Exception, *, connected: bool) -> str:
         code, *rest = error.args or (0,)
         said = str(rest[0]) if rest and isinstance(code, int) else str(error)
         if code in ACCESS_DENIED:
             return (
                 f"it refuses the user {self.user!r} ({said}). Put the right password into "
                 f"{self.password_file or 'a file, and its path into source.password_file'}, "
-                f"unlock that user, or grant it SELECT on {self.database}"
+                f"unlock that user, or grant it SELECT on {self.database}{ACCESS_DENIED[code]}"
             )
-        return (
-            f"{said}. Check that the server runs and is reached from this host, "
-            "and source.host, source.port, source.tls and source.query"
-        )
+        return f"{said}. {REMEDIES.get(code) or self._remedy(error, said, connected=connected)}"
+
+    def _remedy(self, error: Exception, said: str, *, connected: bool) -> str:
+        """Return what to do about an error whose code alone doesn't say it."""
+        reason = getattr(error, "original_exception", error)
+        if isinstance(reason, ssl.SSLError):
+            return self._tls_remedy(reason)
+        if isinstance(error, RuntimeError):
+            return f"{LOGIN}; or install that package beside dicom-worklist, in {sys.prefix}"
+        if connected and "timed out" in said:
+            return (
+                f"The query took longer than source.read_timeout, {self.read_timeout} seconds: "
+                "make source.query quicker, raise source.read_timeout, or look for what locks its tables"
+            )
+        if connected and isinstance(error.args[0], int) and not 2000 <= error.args[0] < 3000:  # these are the client's
+            return "Check source.query" if self.query else "Other tables than the DCCN calendar's need source.query"
+        return "Check that the server runs and is reached from this host, and source.host, source.port and source.tls"
+
+    def _tls_remedy(self, error: ssl.SSLError) -> str:
+        if not isinstance(error, ssl.SSLCertVerificationError):
+            return "Check source.tls: ca, certificate and key are PEM files, and the key is the certificate's"
+        if error.verify_code in NOT_THIS_HOST:
+            return f"Put the name that the server's certificate is for into source.host, in place of {self.host}"
+        return "Put the CA that signed the server's certificate into source.tls.ca; renew one that has expired"

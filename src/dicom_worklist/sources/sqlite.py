@@ -11,6 +11,9 @@ from dicom_worklist.booking import Row
 from dicom_worklist.errors import SourceError
 from dicom_worklist.sources import _dccn, as_rows, bind
 
+#: How long another program's lock on the file is waited for, in seconds.
+PATIENCE = 10
+
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`query` is null for the DCCN calendar, or a SELECT that may use :first_day and :last_day."""
@@ -24,16 +27,55 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def rows(self, first_day: date, last_day: date) -> list[Row]:
         """Read the days in one transaction; the file is opened read-only."""
-        query, names = bind(self.query or _dccn.QUERY)
-        days = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
         try:
             uri = f"{Path(self.path).absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
+            with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
                 # a bad byte in one title must not hide the other bookings
                 connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-                cursor = connection.execute(query, [days[name] for name in names])
+                cursor = self._execute(connection, first_day, last_day)
                 return as_rows([column[0] for column in cursor.description or ()], cursor, self)
         except sqlite3.Error as error:
-            raise SourceError(
-                f"{self} can't be read: {error}. Check source.path, that the file is readable, and source.query"
-            ) from error
+            raise SourceError(f"{self} can't be read: {self._why(error)}") from error
+
+    def _execute(self, connection: sqlite3.Connection, first_day: date, last_day: date) -> sqlite3.Cursor:
+        days = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
+        query, names = bind(self.query or _dccn.QUERY)
+        values = [days[name] for name in names]
+        try:
+            return connection.execute(query, values)
+        except sqlite3.OperationalError as error:
+            if self.query or str(error) != "no such column: item.stop_time":
+                raise
+            return connection.execute(bind(_dccn.QUERY_WITHOUT_END)[0], values)
+
+    def _why(self, error: sqlite3.Error) -> str:
+        """Return what is wrong and what to do; a file in WAL mode is never read without its log, which has the news."""
+        try:
+            with Path(self.path).open("rb") as file:
+                head = file.read(20)
+        except OSError as reason:
+            return f"{reason.strerror}. Check source.path, and that this user may read the file and enter its folder"
+        if not head:
+            return f"the file is empty ({error}). Check source.path, and the program that writes the file"
+        code = getattr(error, "sqlite_errorcode", 0)  # Python's own errors have none
+        unopened = code & 0xFF in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} and code != sqlite3.SQLITE_READONLY
+        if code == sqlite3.SQLITE_READONLY_ROLLBACK:
+            return (
+                f"a program stopped in the middle of a change, which {self.path}-journal is there to undo ({error}). "
+                "Start that program again, or open the database once as a user who may write it"
+            )
+        if unopened and head[19:] == b"\x02":  # its "read version" (the file format, 1.3.3)
+            return (
+                f"it is in WAL mode, and this user can't use or make {self.path}-shm and -wal ({error}). "
+                f"Let this user write to them and in {Path(self.path).absolute().parent}, or end WAL mode: let the "
+                "database's owner run PRAGMA journal_mode = DELETE"
+            )
+        remedies = {
+            sqlite3.SQLITE_BUSY: f"Another program has held it for {PATIENCE} seconds. The next run tries again; "
+            "if this stays, look for a program that never ends its transaction",
+            sqlite3.SQLITE_NOTADB: "Check source.path: SQLite didn't write this file, or it is encrypted",
+            sqlite3.SQLITE_CORRUPT: "The file is damaged: restore it from its backup",
+            sqlite3.SQLITE_READONLY: "source.query must only read: write a SELECT",
+        }
+        other = "Check source.query" if self.query else "Other tables than the DCCN calendar's need source.query"
+        return f"{error}. {remedies.get(code & 0xFF, other)}"

@@ -1,0 +1,196 @@
+"""What was: each version of each booking, and each study that a run saw, in an SQLite file beside the state.
+
+A run reads from it what it has to know of its own bookings, and adds to it, in one transaction each. A run that can't
+use it publishes all the same.
+"""
+
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from dicom_worklist.records import Booked, Study, Version
+
+#: Goes up when the tables change.
+FORMAT = 1
+SCHEMA = f"""
+    CREATE TABLE IF NOT EXISTS version (
+        booking_id TEXT NOT NULL,
+        since TEXT NOT NULL,     -- when a run first saw it so, in UTC
+        until TEXT,              -- when a run first saw it otherwise, in UTC; NULL: it still is so
+        ended TEXT,              -- how: changed, cancelled, gone
+        day TEXT NOT NULL,       -- of the booking, at the site
+        said TEXT NOT NULL,      -- records.Booked, as JSON
+        PRIMARY KEY (booking_id, since)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS version_by_day ON version (day);
+    CREATE TABLE IF NOT EXISTS study (
+        orthanc_id TEXT PRIMARY KEY,
+        study_instance_uid TEXT NOT NULL,
+        seen TEXT NOT NULL,      -- when a run first saw it, in UTC
+        day TEXT NOT NULL,       -- of the study, at the site; without a StudyDate the day on which it was seen
+        said TEXT NOT NULL       -- records.Study, as JSON
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS study_by_uid ON study (study_instance_uid);
+    CREATE INDEX IF NOT EXISTS study_by_day ON study (day);
+    PRAGMA user_version = {FORMAT};
+"""
+#: How long another run may hold the file, in seconds.
+TIMEOUT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is known of bookings and studies from before.
+
+    `current` are bookings as the last run saw them, with `since`; `versions` what they were before that, the oldest
+    first; `studies` those with the StudyInstanceUID of one of them, by it.
+    """
+
+    current: Mapping[str, Booked] = field(default_factory=dict)
+    versions: Mapping[str, Sequence[Version]] = field(default_factory=dict)
+    studies: Mapping[str, Sequence[Study]] = field(default_factory=dict)
+
+
+def path_beside(state: str) -> Path:
+    """Return where the history of a state file is."""
+    return Path(state).with_suffix(".history.sqlite")
+
+
+def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, last_day: date = date.min) -> Past:
+    """Return what is known of these bookings, and of all that were on one of these days, both included.
+
+    Raises:
+        OSError, sqlite3.Error: the history can't be read.
+    """
+    if not path.exists():
+        return Past()
+    current: dict[str, Booked] = {}
+    versions: defaultdict[str, list[Version]] = defaultdict(list)
+    with _opened(path) as connection:
+        rows = connection.execute(
+            "SELECT since, until, ended, said FROM version WHERE booking_id IN (SELECT value FROM json_each(?)) "
+            "OR booking_id IN (SELECT booking_id FROM version WHERE day BETWEEN ? AND ?) ORDER BY booking_id, since",
+            (_json(sorted(booking_ids)), first_day.isoformat(), last_day.isoformat()),
+        )
+        for since, until, ended, said in rows:
+            booked = msgspec.structs.replace(msgspec.json.decode(said, type=Booked), since=_time(since))
+            if until is None:
+                current[booked.booking_id] = booked
+            else:
+                version = Version(booked=booked, until=_time(until), ended=ended)
+                versions[booked.booking_id].append(version)
+        uids = {version.booked.study_instance_uid for of_one in versions.values() for version in of_one}
+        uids |= {booked.study_instance_uid for booked in current.values()}
+        studies: defaultdict[str, list[Study]] = defaultdict(list)
+        for seen, said in connection.execute(
+            "SELECT seen, said FROM study WHERE study_instance_uid IN (SELECT value FROM json_each(?))",
+            (_json(sorted(uids - {""})),),
+        ):
+            study = msgspec.structs.replace(msgspec.json.decode(said, type=Study), seen=_time(seen))
+            studies[study.study_instance_uid].append(study)
+    return Past(current, versions, studies)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a run saw: bookings, studies with `seen`, and the bookings that are no more: id → "cancelled" or "gone"."""
+
+    bookings: Sequence[Booked] = ()
+    studies: Sequence[Study] = ()
+    ended: Mapping[str, str] = field(default_factory=dict)
+
+
+def record(path: Path, now: datetime, news: News, keep: int) -> None:
+    """Add what a run saw at `now` (aware), and forget what is older than `keep` days; all of it or nothing.
+
+    Raises:
+        OSError, sqlite3.Error: it can't be written; what was there stays.
+    """
+    moment = now.astimezone(UTC).isoformat()
+    oldest = (now.astimezone(UTC) - timedelta(days=keep)).date().isoformat()
+    with _opened(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        known = dict(
+            connection.execute(
+                "SELECT booking_id, said FROM version "
+                "WHERE booking_id IN (SELECT value FROM json_each(?)) AND until IS NULL",
+                (_json([booked.booking_id for booked in news.bookings]),),
+            ).fetchall()
+        )
+        for booked in news.bookings:
+            said = _said(booked)
+            if (before := known.get(booked.booking_id)) != said:
+                if before is not None:
+                    _end(connection, booked.booking_id, moment, "changed")
+                values = (booked.booking_id, moment, booked.day.isoformat(), said)
+                connection.execute("INSERT OR REPLACE INTO version VALUES (?, ?, NULL, NULL, ?, ?)", values)
+        for booking_id, how in news.ended.items():
+            _end(connection, booking_id, moment, how)
+        seen = dict(
+            connection.execute(
+                "SELECT orthanc_id, said FROM study WHERE orthanc_id IN (SELECT value FROM json_each(?))",
+                (_json([study.orthanc_id for study in news.studies]),),
+            ).fetchall()
+        )
+        for study in news.studies:
+            said = _json(msgspec.structs.replace(study, seen=None))
+            if seen.get(study.orthanc_id) != said:
+                first = (study.seen or now).astimezone(UTC).isoformat()
+                day = (study.start or study.seen or now).date().isoformat()
+                connection.execute(
+                    "INSERT INTO study VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET day = excluded.day, "
+                    "said = excluded.said, study_instance_uid = excluded.study_instance_uid",
+                    (study.orthanc_id, study.study_instance_uid, first, day, said),
+                )
+        connection.execute("DELETE FROM version WHERE day < ? AND coalesce(until, day) < ?", (oldest, oldest))
+        connection.execute("DELETE FROM study WHERE day < ? AND seen < ?", (oldest, oldest))
+        connection.execute("COMMIT")
+
+
+def _end(connection: sqlite3.Connection, booking_id: str, moment: str, how: str) -> None:
+    connection.execute(
+        "UPDATE version SET until = ?, ended = ? WHERE booking_id = ? AND until IS NULL", (moment, how, booking_id)
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the history; a new one is the folder's owner's and group's, so that a run of root's keeps nobody out."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    try:
+        if os.geteuid() == 0:
+            folder = path.parent.stat()
+            os.fchown(handle, folder.st_uid, folder.st_gid)
+    finally:
+        os.close(handle)
+    with closing(sqlite3.connect(path, timeout=TIMEOUT, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+        elif version != FORMAT:
+            raise sqlite3.DatabaseError(f"it has the format {version}, and this version knows {FORMAT}")
+        yield connection
+
+
+def _said(booked: Booked) -> str:
+    return _json(msgspec.structs.replace(booked, on_console=False, since=None))
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,74 @@
+"""What runs remember: bookings as their entries said them, and the studies of the PACS. Plain data."""
+
+from datetime import date, datetime
+
+import msgspec
+
+
+class Booked(msgspec.Struct, frozen=True, kw_only=True):
+    """A booking, as its worklist entry says it; without an entry `reason` says why.
+
+    `start` and `end` are naive, in the site's time zone. `start` is None where it can't be read, `end` where the
+    calendar gives none. `on_console` says whether the scanner is shown its entry. `since` is when a run first saw the
+    booking as it is, in UTC.
+    """
+
+    booking_id: str
+    day: date
+    ae_title: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+    patient_id: str = ""
+    patient_name: str = ""
+    study_instance_uid: str = ""
+    accession_number: str = ""
+    step_id: str = ""
+    project: str = ""
+    booked_by: str = ""
+    reason: str = ""
+    on_console: bool = False
+    since: datetime | None = None
+
+    def same(self, other: "Booked") -> bool:
+        """Return whether both say the same of the session, whenever it was seen and whoever is shown it."""
+        return self._said() == other._said()
+
+    def _said(self) -> "Booked":
+        return msgspec.structs.replace(self, on_console=False, since=None)
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """A booking as it was from `booked.since` until `until` (UTC).
+
+    `ended` says what came then: "changed" (another version), "cancelled" (by its status or its subject), or "gone" (it
+    was in the calendar of these days no more: deleted, or moved to another day).
+    """
+
+    booked: Booked
+    until: datetime
+    ended: str = "changed"
+
+
+class Study(msgspec.Struct, frozen=True, kw_only=True):
+    """A study in the PACS. `ae_titles` are those that stored it, `orthanc_id` is Orthanc's name for it.
+
+    `start` is StudyDate and StudyTime, naive, in the site's time zone; None without a StudyDate; `timed` says whether
+    it has a StudyTime. `stable` says that no image has come for Orthanc's StableAge. `updated` is when the last one
+    came, by Orthanc's clock, and `seen` when a run first saw the study, both in UTC.
+    """
+
+    orthanc_id: str
+    study_instance_uid: str = ""
+    patient_id: str = ""
+    patient_name: str = ""
+    accession_number: str = ""
+    step_ids: tuple[str, ...] = ()
+    ae_titles: tuple[str, ...] = ()
+    start: datetime | None = None
+    timed: bool = True
+    description: str = ""
+    series: int = 0
+    instances: int = 0
+    stable: bool = True
+    updated: datetime | None = None
+    seen: datetime | None = None

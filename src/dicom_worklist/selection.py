@@ -1,0 +1,166 @@
+"""Which rows of the calendar become entries, of which scanner, and which don't count. Pure logic."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from dicom_worklist.booking import Row, counts, read_date, read_end, read_start, text
+from dicom_worklist.config import Config, Scanner
+from dicom_worklist.errors import ConfigError, Rejected
+
+ONE_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The window, both days included; the days that are looked at besides; and the time at the site (naive).
+
+    `now` is None for a run of another day than today: then no booking of before is still going on.
+    """
+
+    first: date
+    last: date
+    near: tuple[date, date]
+    now: datetime | None
+
+    @property
+    def all(self) -> tuple[date, date]:
+        """The first and the last day whose rows are needed."""
+        return min(self.first, self.near[0]), max(self.last, self.near[1])
+
+    def is_near(self, day: date) -> bool:
+        """Return whether this is yesterday, today or tomorrow."""
+        return self.near[0] <= day <= self.near[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A row, the scanner that it is for, and whether the scanner is to be shown it."""
+
+    row: Row
+    scanner: Scanner
+    day: date
+    shown: bool
+
+
+@dataclass(slots=True)
+class Selection:
+    """What became of the rows.
+
+    `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count;
+    `labs` and `statuses` say how many rows of these days have a lab without a scanner, and a status that doesn't count.
+    """
+
+    scheduled: list[Scheduled] = field(default_factory=list)
+    rejected: list[tuple[Row, Scanner | None, bool, str]] = field(default_factory=list)
+    cancelled: set[str] = field(default_factory=set)
+    labs: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+
+
+def days(config: Config, day: date, now: datetime | None) -> Days:
+    """Return the days of a run for `day`; `now` (naive, at the site) is None if that is not today.
+
+    Raises:
+        ConfigError: the window leaves the years that there are.
+    """
+    try:
+        first = day - timedelta(days=config.window.days_back)
+        last = day + timedelta(days=config.window.days_ahead)
+    except OverflowError as error:
+        raise ConfigError(f"the window around {day} leaves the years 1 to 9999") from error
+    return Days(first, last, (max(day, date.min + ONE_DAY) - ONE_DAY, min(day, date.max - ONE_DAY) + ONE_DAY), now)
+
+
+def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[str] = ()) -> Selection:
+    """Return what becomes of each row; those of other days are passed over, unless their ids are `known`."""
+    selection = Selection()
+    times: Counter[str] = Counter()
+    matched: list[Scheduled] = []
+    for row in rows:
+        if not counts(row, config.reading):
+            _pass_over(row, config, days, selection)
+            continue
+        lab = text(row, "lab")
+        scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
+        if not scanners:
+            if _is_near(row, config, days) and not config.ignores(lab):
+                selection.labs[lab] += 1
+            continue
+        times[text(row, "booking_id")] += 1
+        try:
+            day = read_date(row, config.reading)
+            shown = days.first <= day <= days.last or _goes_on(row, day, config, days)
+            if shown or days.is_near(day) or text(row, "booking_id") in known:
+                matched.append(Scheduled(row, _only(scanners, lab), day, shown))
+        except Rejected as rejected:
+            # a day that can't be read may be today
+            shown = not _is_far(row, config, days)
+            selection.rejected.append((row, scanners[0] if len(scanners) == 1 else None, shown, str(rejected)))
+    _once(matched, times, selection)
+    return selection
+
+
+def ends(row: Row, config: Config) -> datetime | None:
+    """Return until when the entry of a row is kept at least: its end, and the grace; None if that can't be read."""
+    try:
+        start = read_start(row, config.reading)
+    except Rejected:
+        return None
+    session = timedelta(minutes=config.status.session if config.status else 60)
+    end = read_end(row, start, config.reading, [])
+    return (end or start + session) + timedelta(minutes=config.window.grace)
+
+
+def _goes_on(row: Row, day: date, config: Config, days: Days) -> bool:
+    """Return whether a booking of the day before the window is still going on."""
+    if days.now is None or day != days.first - ONE_DAY:
+        return False
+    until = ends(row, config)
+    return until is not None and until > days.now
+
+
+def _pass_over(row: Row, config: Config, days: Days, selection: Selection) -> None:
+    if _is_near(row, config, days) and any(scanner.matches(text(row, "lab")) for scanner in config.scanners):
+        selection.cancelled.add(text(row, "booking_id"))
+        if "status" in row and text(row, "status").casefold() not in config.reading.statuses:
+            selection.statuses[text(row, "status")] += 1
+
+
+def _is_near(row: Row, config: Config, days: Days) -> bool:
+    try:
+        day = read_date(row, config.reading)
+    except Rejected:
+        return False
+    return days.first <= day <= days.last or days.is_near(day)
+
+
+def _is_far(row: Row, config: Config, days: Days) -> bool:
+    """Return whether the row is readably of another day than those of the window."""
+    try:
+        day = read_date(row, config.reading)
+    except Rejected:
+        return False
+    return not days.first <= day <= days.last
+
+
+def _only(scanners: Sequence[Scanner], lab: str) -> Scanner:
+    if len(scanners) > 1:
+        titles = " and ".join(scanner.ae_title for scanner in scanners)
+        raise Rejected(f"lab {lab!r} matches the scanners {titles}: narrow scanners[].lab")
+    return scanners[0]
+
+
+def _once(matched: Sequence[Scheduled], times: Counter[str], selection: Selection) -> None:
+    """Sort out the bookings whose id another row has, too, of whatever day: they would share a StudyInstanceUID."""
+    told: set[str] = set()
+    for one in matched:
+        booking_id = text(one.row, "booking_id")
+        if not booking_id or times[booking_id] == 1:
+            selection.scheduled.append(one)
+        elif booking_id not in told:  # at the first of them
+            told.add(booking_id)
+            reason = f"the calendar has {times[booking_id]} bookings with this booking_id"
+            shown = any(two.shown for two in matched if text(two.row, "booking_id") == booking_id)
+            selection.rejected.append((one.row, one.scanner, shown, reason))
