@@ -10,7 +10,7 @@ from rich.table import Table
 
 import live
 import twins
-from kit import Calendar, Configure, changed, settings, write_yaml
+from kit import NOW, Calendar, Configure, changed, settings, write_yaml
 
 hypothesis_settings.register_profile("here", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("here")
@@ -18,6 +18,17 @@ hypothesis_settings.load_profile("here")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="try each fault as often as `make faults` does")
+    parser.addoption(
+        "--clock",
+        type=live.clock,
+        default=NOW,
+        metavar="ISO-8601",
+        help="the deployed site's clock, whatever it is here",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    live.Site.now = config.getoption("--clock")
 
 
 @pytest.fixture
