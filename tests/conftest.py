@@ -21,14 +21,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--clock",
         type=live.clock,
-        default=NOW,
+        action="append",
         metavar="ISO-8601",
-        help="the deployed site's clock, whatever it is here",
+        help="the time at the deployed site, whatever it is here; of several, the tests that have a clock take each",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    live.Site.now = config.getoption("--clock")
+    live.Site.now, *_ = config.getoption("--clock") or [NOW]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "clock" in metafunc.fixturenames:
+        clocks = metafunc.config.getoption("--clock") or [NOW]
+        metafunc.parametrize("clock", clocks, ids=[clock.isoformat(timespec="seconds") for clock in clocks])
 
 
 @pytest.fixture

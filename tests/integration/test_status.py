@@ -132,7 +132,14 @@ def forget() -> None:
 
 
 @pytest.fixture
-def played(site: live.Site, booking_database: live.BookingDatabase, tmp_path: Path) -> Iterator[Played]:
+def played(empty: Played, clock: datetime) -> Played:
+    """A day without bookings yet, at each `--clock`."""
+    empty.now = clock
+    return empty
+
+
+@pytest.fixture
+def empty(site: live.Site, booking_database: live.BookingDatabase, tmp_path: Path) -> Iterator[Played]:
     forget()
     booking_database.clear()
     booking_database.do("INSERT INTO projects VALUES ('3010000.01', 'Language and the brain')")
@@ -273,40 +280,40 @@ def test_a_stopped_pacs_is_named_and_the_list_goes_on(played: Played) -> None:
     assert (done.returncode, "has 1 studies" in done.stdout) == (0, True)
 
 
-def test_an_entry_leaves_the_console_when_its_scan_is_done(played: Played) -> None:
+def test_an_entry_leaves_the_console_when_its_scan_is_done(empty: Played) -> None:
     """When the last image came, Orthanc says, by the machine's clock: so this site's clock is that one.
 
     Its zone is one in which it is noon, so that nothing here depends on the hour, either.
     """
     offset = 12 - datetime.now(UTC).hour
     zone = f"Etc/GMT{-offset:+}"  # signs as in POSIX: Etc/GMT-2 is two hours ahead
-    config = played.config.with_name("leaving.yml")
-    settings = yaml.safe_load(played.config.read_text())
+    config = empty.config.with_name("leaving.yml")
+    settings = yaml.safe_load(empty.config.read_text())
     settings["site"]["timezone"] = zone
     settings["status"] |= {"leave_after": 0, "session": 1}
     config.write_text(yaml.safe_dump(settings))
-    shutil.chown(config, group=played.site.user)
+    shutil.chown(config, group=empty.site.user)
     config.chmod(0o640)
-    played.config, played.zone = config, ZoneInfo(zone)
+    empty.config, empty.zone = config, ZoneInfo(zone)
 
     def shown() -> set[str]:
-        played.now = datetime.now(UTC)
-        done = played.do("sync")
+        empty.now = datetime.now(UTC)
+        done = empty.do("sync")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "warning: " not in done.stdout
-        return {entry.AccessionNumber for entry in live.pynetdicom_find(played.site.wlmscpfs_port)}
+        return {entry.AccessionNumber for entry in live.pynetdicom_find(empty.site.wlmscpfs_port)}
 
     def left() -> None:
         assert shown() == {"2"}
 
-    played.now = datetime.now(UTC)
+    empty.now = datetime.now(UTC)
     try:
-        played.book(1, played.here - timedelta(minutes=50))
-        played.book(2, played.here - timedelta(minutes=40))
+        empty.book(1, empty.here - timedelta(minutes=50))
+        empty.book(2, empty.here - timedelta(minutes=40))
         assert shown() == {"1", "2"}
-        played.scan(played.entry(1))
+        empty.scan(empty.entry(1))
         assert shown() == {"1", "2"}, "images are still coming"
         live.wait_until(left, 240)
-        assert played.lines()["1"]["booked"]["on_console"] is False
+        assert empty.lines()["1"]["booked"]["on_console"] is False
     finally:
         config.unlink()
