@@ -32,9 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "clock" in metafunc.fixturenames:
+    if "site_clock" in metafunc.fixturenames:
         clocks = metafunc.config.getoption("--clock") or [NOW]
-        metafunc.parametrize("clock", clocks, ids=[clock.isoformat(timespec="seconds") for clock in clocks])
+        metafunc.parametrize("site_clock", clocks, ids=[clock.isoformat(timespec="seconds") for clock in clocks])
 
 
 @pytest.fixture

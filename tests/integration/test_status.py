@@ -132,9 +132,9 @@ def forget() -> None:
 
 
 @pytest.fixture
-def played(empty: Played, clock: datetime) -> Played:
+def played(empty: Played, site_clock: datetime) -> Played:
     """A day without bookings yet, at each `--clock`."""
-    empty.now = clock
+    empty.now = site_clock
     return empty
 
 
