@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import field
 import live
 import twins
 from kit import NOW, Calendar, Configure, changed, settings, write_yaml
@@ -62,6 +63,14 @@ def configure(tmp_path: Path, folder: Path) -> Configure:
         return write_yaml(tmp_path / "config.yml", data)
 
     return write
+
+
+@pytest.fixture
+def field_site(calendar: Calendar, configure: Configure, folder: Path, tmp_path: Path) -> Iterator[field.Site]:
+    """A site with a PACS, whose runs the test places in time."""
+    site = field.Site(calendar, configure, folder, tmp_path / "field")
+    yield site
+    site.pacs.close()
 
 
 @pytest.fixture(scope="session")

@@ -90,11 +90,16 @@ class Calendar:
         status: str = "CONFIRMED",
     ) -> None:
         values = (booking_id, project, lab, user, subj_ses, str(day), time, status)
-        self._run("INSERT INTO calendar_items_new VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *values)
+        columns = "id, project_id, calendar_id, user_id, subj_ses, start_date, start_time, status"
+        self._run(f"INSERT INTO calendar_items_new ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *values)
 
     def change(self, booking_id: object, **columns: object) -> None:
         settings = ", ".join(f"{name} = ?" for name in columns)
         self._run(f"UPDATE calendar_items_new SET {settings} WHERE id = ?", *columns.values(), booking_id)
+
+    def with_ends(self) -> None:
+        """Give bookings the column `stop_time`."""
+        self._run("ALTER TABLE calendar_items_new ADD COLUMN stop_time TIME")
 
     def delete(self, booking_id: object) -> None:
         self._run("DELETE FROM calendar_items_new WHERE id = ?", booking_id)

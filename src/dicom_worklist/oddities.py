@@ -270,6 +270,11 @@ def patient(bookings: Sequence[Booked]) -> Oddity:
     return Oddity(Kind.PATIENT, f"Its PatientID is that of {named(bookings)}.", _give(bookings))
 
 
+def patient_by_name(bookings: Sequence[Booked]) -> Oddity:
+    """Return that a study of no booking has the PatientName of one, at another place or time."""
+    return Oddity(Kind.PATIENT, f"Its PatientName is that of {named(bookings)}.", _give(bookings))
+
+
 def candidate(study: Study, booked: Booked, kind: Kind) -> Oddity:
     """Return, at a booking without images, that a study of no booking may be its own."""
     began = f" of {at(study.start, booked.start)}" if study.start else ""

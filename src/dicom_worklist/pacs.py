@@ -158,9 +158,10 @@ def _start(tags: Mapping[str, str], zone: tzinfo) -> tuple[datetime | None, bool
         if re.fullmatch("[0-9]{8}T[0-9]{6}", text):
             with suppress(ValueError, OverflowError):
                 start = datetime.strptime(text, "%Y%m%dT%H%M%S")  # noqa: DTZ007 - the scanner's own time, the site's
-                if timed and re.fullmatch("[+-][0-9]{4}", offset):
-                    there = datetime.strptime(f"{text}{offset}", "%Y%m%dT%H%M%S%z")
-                    start = there.astimezone(zone).replace(tzinfo=None)
+                with suppress(ValueError, OverflowError):  # what is not an offset says nothing
+                    if timed and re.fullmatch("[+-][0-9]{4}", offset):
+                        there = datetime.strptime(f"{text}{offset}", "%Y%m%dT%H%M%S%z")
+                        start = there.astimezone(zone).replace(tzinfo=None)
                 return start, timed
     return None, False
 

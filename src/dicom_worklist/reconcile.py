@@ -108,8 +108,13 @@ KEYS: dict[str, Callable[[Booked], Hashable]] = {
     "accession_number": lambda booked: booked.accession_number,
     "step_id": lambda booked: booked.step_id,
     "patient_id": lambda booked: booked.patient_id,
-    "patient_name": lambda booked: booked.patient_name,
+    "patient_name": lambda booked: plain(booked.patient_name),
 }
+
+
+def plain(name: str) -> str:
+    """Return the alphabetic group of a PersonName without its empty end and in one case: what consoles may change."""
+    return name.partition("=")[0].rstrip("^ ").strip().casefold()
 
 
 class _Index:
@@ -122,7 +127,8 @@ class _Index:
             for booked in bookings:
                 self._by[name].setdefault(key(booked), []).append(booked)
 
-    def find(self, name: str, value: Hashable) -> Sequence[Booked]:
+    def find(self, name: str, value: str) -> Sequence[Booked]:
+        value = plain(value) if name == "patient_name" else value
         return self._by[name].get(value, ()) if value else ()
 
     def fits(self, study: Study, booked: Booked) -> bool:
@@ -257,6 +263,13 @@ def _day(study: Study, times: Times) -> date | None:
     return came if came and abs(came - study.start.date()) > 2 * ONE_DAY else study.start.date()
 
 
+def _was_before(study: Study, until: datetime, times: Times) -> bool:
+    """Return whether a study was made before then: by its own date, or if that can't be right by when it came."""
+    plausible = study.start is not None and study.start.date() == _day(study, times)
+    began = study.start if plausible or study.seen is None else times.here(study.seen)
+    return began is None or began < until
+
+
 def _match(study: Study, case: _Case) -> Booked | tuple[Oddity, ...]:
     """Return the booking that this study is of, as it is or, if it is no more, as it was; or what it may be."""
     for index in (case.now, case.then):
@@ -272,7 +285,7 @@ def _match(study: Study, case: _Case) -> Booked | tuple[Oddity, ...]:
     for name, value, say in (
         ("accession_number", study.accession_number, oddities.accession),
         ("patient_id", study.patient_id, oddities.patient),
-        ("patient_name", study.patient_name, oddities.patient),
+        ("patient_name", study.patient_name, oddities.patient_by_name),
     ):
         if hinted := case.now.find(name, value) or case.then.find(name, value):
             hinted = list({one.booking_id: one for one in hinted}.values())
@@ -372,7 +385,7 @@ def _ended(booked: Booked, case: _Case) -> Iterable[Oddity]:
     last = case.versions[booked.booking_id][-1]
     until = case.times.here(last.until)
     for study in case.owned[booked]:
-        after = study.start is None or study.start < until
+        after = _was_before(study, until, case.times)
         yield oddities.cancelled(study, last.booked, until, gone=last.ended == "gone", after=after)
         yield from _identity(study, last.booked, case)
 
@@ -381,8 +394,11 @@ def _moved(booked: Booked, case: _Case) -> Iterable[Line]:
     """Return, on the day of its scan, the line of a booking that was moved to another day afterwards."""
     for study in case.owned.get(booked, ()):
         before = _before(study, booked, case)
-        if before and before.booked.day != booked.day and study.start and study.start < case.times.here(before.until):
-            said = oddities.changed(study, booked, before.booked, case.times.here(before.until))
+        if before is None or before.booked.day == booked.day:
+            continue
+        until = case.times.here(before.until)
+        if _was_before(study, until, case.times):
+            said = oddities.changed(study, booked, before.booked, until)
             yield Line(before.booked, State.ODD, (study,), (said,), case.then.ends.get(before.booked))
 
 
@@ -395,6 +411,7 @@ def _before(study: Study, booked: Booked, case: _Case) -> Version | None:
             or (_other_name(study, booked) and study.patient_id == was.patient_id and not _other_name(study, was))
             or (_elsewhere(study, booked) and not _elsewhere(study, was))
             or (study.start is not None and not case.now.is_then(study, booked) and case.then.is_then(study, was))
+            or (was.day != booked.day and was.day == _day(study, case.times))
         )
         if fits:
             return version
@@ -408,7 +425,7 @@ def _oddities(booked: Booked, studies: Sequence[Study], case: _Case) -> Iterable
         expected = booked
         if version := _before(study, booked, case):
             expected, until = version.booked, case.times.here(version.until)
-            after = study.start is None or study.start < until
+            after = _was_before(study, until, case.times)
             yield (oddities.changed if after else oddities.stale_entry)(study, booked, expected, until)
         yield from _identity(study, expected, case)
         if _elsewhere(study, expected):
@@ -434,7 +451,7 @@ def _identity(study: Study, booked: Booked, case: _Case) -> Iterable[Oddity]:
 
 
 def _other_name(study: Study, booked: Booked) -> bool:
-    return bool(booked.patient_name) and study.patient_name.rstrip("^ =") != booked.patient_name.rstrip("^ =")
+    return bool(booked.patient_name) and plain(study.patient_name) != plain(booked.patient_name)
 
 
 def _elsewhere(study: Study, booked: Booked) -> bool:

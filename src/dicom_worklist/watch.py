@@ -266,11 +266,8 @@ class Watch:
 
         zone = ZoneInfo(self._config.site.timezone)
         here = self._began.astimezone(zone).replace(tzinfo=None)
-        begun = [
-            booked
-            for booked in self._before.bookings
-            if not booked.reason and booked.start and booked.start - EARLY <= here
-        ]
+        bookings = [*self._before.bookings, *(version.booked for version in self._before.past)]
+        begun = [booked for booked in bookings if not booked.reason and booked.start and booked.start - EARLY <= here]
         try:
             studies = pacs.studies(self._config.pacs, *self._days.near, zone, begun)
         except PacsError as error:

@@ -1,0 +1,189 @@
+"""A site of the tests of cases from the field: a calendar, a folder, a PACS that holds what scanners made, a clock."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from dicom_worklist import state, sync
+from dicom_worklist.config import Config, load
+from dicom_worklist.overview import Overview, overview
+from dicom_worklist.reconcile import Line, Unscheduled
+from kit import DAY, Calendar, Configure, entries, worklist_files
+
+ZONE = ZoneInfo("Europe/Amsterdam")
+
+
+def day(ahead: int = 0) -> str:
+    """Return a day as the calendar has it, so many after the tests' own."""
+    return (DAY + timedelta(days=ahead)).isoformat()
+
+
+def at(clock: str, ahead: int = 0) -> datetime:
+    """Return an aware time at the site, so many days after the tests' own."""
+    return datetime.combine(DAY + timedelta(days=ahead), time.fromisoformat(clock), ZONE)
+
+
+class Pacs:
+    """Answers /tools/find as Orthanc does, of the series that it was given."""
+
+    def __init__(self) -> None:
+        self.series: list[dict[str, Any]] = []
+        #: What it was asked: keyword → value.
+        self.asked: list[dict[str, str]] = []
+        pacs = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                pacs.asked.append(question["Query"])
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps([one for one in pacs.series if _matches(one, question["Query"])]).encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        self.port = self._server.server_port
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def store(self, study: str, begun: datetime, ae_title: str, tags: Mapping[str, str | None]) -> None:
+        """Keep a series of five images; a tag that is None is one that it doesn't have."""
+        here = begun.astimezone(ZONE)
+        dated = {"StudyDate": f"{here:%Y%m%d}", "StudyTime": f"{here:%H%M%S}", "NumberOfSeriesRelatedInstances": "5"}
+        last = (begun + timedelta(minutes=10)).astimezone(UTC)
+        self.series.append(
+            {
+                "ParentStudy": study,
+                "IsStable": True,
+                "MainDicomTags": {},
+                "Metadata": {"LastUpdate": f"{last:%Y%m%dT%H%M%S}", "RemoteAET": ae_title},
+                "RequestedTags": {name: value for name, value in {**dated, **tags}.items() if value is not None},
+            }
+        )
+
+
+def _matches(series: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    [(keyword, asked)] = query.items()
+    value = str(series["RequestedTags"].get(keyword, ""))
+    if keyword == "StudyDate":
+        first, last = asked.split("-")
+        return first <= value <= last
+    patterns = [re.escape(one).replace(r"\*", ".*").replace(r"\?", ".") for one in asked.split("\\")]
+    return any(re.fullmatch(pattern, value) for pattern in patterns)
+
+
+class Site:
+    """A site whose bookings may have an end; runs follow each other as the test says."""
+
+    def __init__(self, calendar: Calendar, configure: Configure, folder: Path, root: Path) -> None:
+        self.calendar, self.folder, self.root = calendar, folder, root
+        self._configure = configure
+        calendar.with_ends()
+        for name in ("page", "metrics"):
+            (root / name).mkdir(parents=True)
+        (root / "password").write_text("secret\n")
+        self.pacs = Pacs()
+        self.changes: dict[str, object] = {
+            "status.state": str(root / "status.json"),
+            "status.page": str(root / "page"),
+            "status.metrics": str(root / "metrics"),
+            "pacs.url": f"http://127.0.0.1:{self.pacs.port}",
+            "pacs.user": "reader",
+            "pacs.password_file": str(root / "password"),
+        }
+        self.now = at("08:00")
+
+    def book(self, booking_id: object, subj_ses: str = "7-1", start: str = "09:00", end: str = "", **more: Any) -> None:
+        """Book a session; times are HH:MM."""
+        self.calendar.book(booking_id, subj_ses, time=f"{start}:00", **more)
+        if end:
+            self.calendar.change(booking_id, stop_time=f"{end}:00")
+
+    @property
+    def file(self) -> Path:
+        return self._configure(self.changes)
+
+    @property
+    def config(self) -> Config:
+        return load(self.file)
+
+    def run(self, clock: str = "", ahead: int = 0, **options: Any) -> sync.Report:
+        """Run the sync, at this time if one is given; the clock stays there."""
+        self.now = at(clock, ahead) if clock else self.now
+        return sync.run(self.config, now=self.now, **options)
+
+    def take(self, booking_id: object, ae_title: str = "PRISMA") -> dict[str, str | None]:
+        """Return what a console copies from an entry into its images."""
+        entry = entries(self.folder)[f"booking-{booking_id}-{ae_title}.wl"]
+        keywords = ("StudyInstanceUID", "PatientID", "PatientName", "AccessionNumber")
+        return {keyword: str(entry[keyword].value) for keyword in keywords}
+
+    def scan(
+        self,
+        entry: object | Mapping[str, str | None],
+        clock: str,
+        ahead: int = 0,
+        *,
+        study: str = "a",
+        ae_title: str = "PRISMA",
+        **tags: str | None,
+    ) -> None:
+        """Make images, with the entry of a booking or with one that was taken before; tags are edited so."""
+        taken = entry if isinstance(entry, Mapping) else self.take(entry)
+        self.pacs.store(study, at(clock, ahead), ae_title, {**taken, **tags})
+
+    @property
+    def found(self) -> state.Found:
+        return state.load(str(self.root / "status.json"))
+
+    def seen(self) -> Overview:
+        return overview(self.config, self.found, self.now)
+
+    def lines(self, booking_id: object) -> list[Line]:
+        seen = self.seen()
+        days = (seen.yesterday, seen.today, seen.tomorrow)
+        return [line for day in days for line in day.lines if line.booked.booking_id == str(booking_id)]
+
+    def line(self, booking_id: object) -> Line:
+        [line] = self.lines(booking_id)
+        return line
+
+    def said(self, booking_id: object) -> dict[str, str]:
+        """Return what is said of a booking: kind → text; weights are in `line`."""
+        return {oddity.kind.name: oddity.text for oddity in self.line(booking_id).oddities}
+
+    def unscheduled(self) -> list[Unscheduled]:
+        seen = self.seen()
+        return [one for day in (seen.yesterday, seen.today, seen.tomorrow) for one in day.unscheduled]
+
+    def shown(self) -> list[str]:
+        """Return the bookings whose entries a console sees."""
+        return sorted(name.split("-")[1] for name in worklist_files(self.folder))
+
+    @property
+    def page(self) -> str:
+        return (self.root / "page/index.html").read_text()
+
+    def metric(self, name: str) -> float:
+        """Return a metric without labels, or with them as they are written."""
+        lines = (self.root / "metrics/dicom_worklist.prom").read_text().splitlines()
+        [value] = [line.rpartition(" ")[2] for line in lines if line.rpartition(" ")[0] == f"dicom_worklist_{name}"]
+        return float(value)
+
+    def forget(self, what: str) -> None:
+        """Lose the state, or the history."""
+        for path in self.root.glob({"state": "status.json", "history": "*.history.sqlite*"}[what]):
+            path.unlink()
