@@ -316,6 +316,12 @@ def address(container: Container) -> str:
     return str(network["IPAddress"])
 
 
+def ipv4(network: str) -> dict[str, str]:
+    """Return Subnet and Gateway of a Docker network; it may have those of IPv6 besides, in any order."""
+    networks: list[dict[str, str]] = docker.from_env().networks.get(network).attrs["IPAM"]["Config"]
+    return next(one for one in networks if ":" not in one["Subnet"])
+
+
 def wait_for_http(address: str) -> None:
     """Wait until something answers there."""
     wait_until(lambda: requests.get(address, timeout=5))  # a ConnectionError of requests is an OSError

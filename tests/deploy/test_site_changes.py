@@ -4,7 +4,6 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-import docker
 import pytest
 
 import live
@@ -72,8 +71,8 @@ def test_the_broker_answers_nobody_who_is_not_listed(changed_site: live.Site) ->
 def test_a_scanner_that_is_taken_away_may_no_more_and_a_listed_address_is_answered(
     changed_site: live.Site, tmp_path: Path
 ) -> None:
-    subnet = docker.from_env().networks.get(V["wlmscpfs_network"]).attrs["IPAM"]["Config"][0]["Subnet"]
-    variables = {"wlmscpfs_allowed_addresses": [str(address) for address in live.hosts_of(subnet)]}
+    addresses = live.hosts_of(live.ipv4(V["wlmscpfs_network"])["Subnet"])
+    variables = {"wlmscpfs_allowed_addresses": [str(address) for address in addresses]}
     options = [*live.UNVERIFIED, "--tags", "orthanc,wlmscpfs", "-e", json.dumps(variables)]
     played = live.play("site.yml", *options)
     assert played.status == 0, played.output
