@@ -163,6 +163,8 @@ def changed(study: Study, booked: Booked, before: Booked, until: datetime) -> Od
     text = f"The booking was changed at {at(until, study.start)}, after its scan: {difference(booked, before)}."
     if booked.patient_id == before.patient_id and booked.patient_name == before.patient_name:
         return Oddity(Kind.CHANGED, text, level=Weight.NOTE)
+    if booked.reason:
+        return Oddity(Kind.CHANGED, text, f"Ask {who(before)} which is right, and correct the booking in the calendar.")
     remedy = (
         f"Ask {who(booked)} which is right. If it is what the calendar says now: dicom-worklist repair "
         f"{study.orthanc_id} {booked.booking_id}"
@@ -176,9 +178,11 @@ def stale_entry(study: Study, booked: Booked, before: Booked, until: datetime) -
         f"The console used the entry from before {at(until, study.start)}, when the booking was changed: "
         f"{difference(booked, before)}."
     )
-    if booked.patient_id == before.patient_id and booked.patient_name == before.patient_name:
-        return Oddity(Kind.STALE_ENTRY, text, level=Weight.NOTE)
-    return Oddity(Kind.STALE_ENTRY, text, _repair(study, booked))
+    if booked.patient_id != before.patient_id or booked.patient_name != before.patient_name:
+        return Oddity(Kind.STALE_ENTRY, text, _repair(study, booked))
+    if booked.ae_title != before.ae_title:
+        return Oddity(Kind.STALE_ENTRY, text, _other_scanner(booked))
+    return Oddity(Kind.STALE_ENTRY, text, level=Weight.NOTE)
 
 
 def difference(booked: Booked, before: Booked) -> str:
@@ -212,7 +216,11 @@ def cancelled(study: Study, booked: Booked, until: datetime, *, gone: bool, afte
 def scanner(study: Study, booked: Booked) -> Oddity:
     """Return that it was scanned on another scanner."""
     text = f"It was scanned on {', '.join(study.ae_titles)}; booked is {booked.ae_title}."
-    return Oddity(Kind.SCANNER, text, f"If it was meant so, tell {who(booked)}: the protocols may differ.")
+    return Oddity(Kind.SCANNER, text, _other_scanner(booked))
+
+
+def _other_scanner(booked: Booked) -> str:
+    return f"If it was meant so, tell {who(booked)}: the protocols may differ."
 
 
 def day(study: Study, booked: Booked) -> Oddity:

@@ -62,7 +62,7 @@ class Watch:
         self._began, self._clock = now.astimezone(UTC), time.monotonic()
         self._pacs_failure = ""
         self._before = self._load()
-        self._past = _past(self._before)
+        self._past = _past(self._before, days)
 
     def remember(self, booking_ids: Collection[str]) -> None:
         """Read what is known of these bookings."""
@@ -76,7 +76,7 @@ class Watch:
         except (OSError, sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
             self._fail_history("read", error)
         else:
-            self._past = past if past.current else self._past
+            self._past = _together(self._past, past)
 
     def expected(self) -> set[str]:
         """Return the bookings of which there may be images, and which the calendar had on these days."""
@@ -342,15 +342,30 @@ class Watch:
         self.failures.append(f"{what} can't be written: {said}; site.yml puts its owner and mode right")
 
 
-def _past(found: Found) -> Past:
-    """Return what the state alone says of before, for a run without a history."""
+def _past(found: Found, days: Days) -> Past:
+    """Return what the state alone says of before, from the first of the days on."""
+    current = {booked.booking_id: booked for booked in found.bookings if booked.day >= days.near[0]}
     versions: defaultdict[str, list[Version]] = defaultdict(list)
     for version in found.past:
-        versions[version.booked.booking_id].append(version)
+        if version.booked.day >= days.near[0] or version.booked.booking_id in current:
+            versions[version.booked.booking_id].append(version)
     studies: defaultdict[str, list[Study]] = defaultdict(list)
     for study in found.studies:
         studies[study.study_instance_uid].append(study)
-    return Past({booked.booking_id: booked for booked in found.bookings}, versions, studies)
+    return Past(current, versions, studies)
+
+
+def _together(state: Past, history: Past) -> Past:
+    """Return what both say: either may have been lost, and begun anew since."""
+    current = {booking_id: one for booking_id, one in state.current.items() if booking_id not in history.versions}
+    versions = {
+        booking_id: sorted(
+            {one.until: one for past in (state, history) for one in past.versions.get(booking_id, ())}.values(),
+            key=lambda version: version.until,
+        )
+        for booking_id in {*state.versions, *history.versions}
+    }
+    return Past({**current, **history.current}, versions, {**state.studies, **history.studies})
 
 
 @contextmanager

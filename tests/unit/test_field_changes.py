@@ -1,0 +1,380 @@
+"""Cases 16 to 18 from the field: bookings that change around their scan, sessions of several slots, what is odd."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dicom_worklist.reconcile import State
+from field import Site, at, day
+from kit import SKYRA, command
+
+KEPT = pytest.mark.parametrize("kept", ["state and history", "state", "history"])
+
+
+@pytest.fixture
+def site(field_site: Site) -> Site:
+    field_site.book(31, "31-1")
+    field_site.run("07:00")
+    return field_site
+
+
+def lose(site: Site, kept: str) -> None:
+    """Lose what isn't kept, between two runs."""
+    if kept == "history":
+        site.forget("state")
+    elif kept == "state":
+        site.forget("history")
+
+
+# --- 16: the calendar is changed ---
+
+SUBJECT, SESSION = {"subj_ses": "32-1"}, {"subj_ses": "31-2"}
+SCANNER, TIME = {"calendar_id": SKYRA}, {"start_time": "15:00:00"}
+
+
+@KEPT
+@pytest.mark.parametrize(
+    ("change", "state", "said"),
+    [
+        pytest.param(
+            SUBJECT, State.ODD,
+            'after its scan: it was "3010000.01_sub-031_ses-01", and is "3010000.01_sub-032_ses-01"', id="16-subject",
+        ),
+        pytest.param(
+            SESSION, State.ODD,
+            'after its scan: it was "3010000.01_sub-031_ses-01", and is "3010000.01_sub-031_ses-02"', id="16-session",
+        ),
+        pytest.param(SCANNER, State.ARRIVED, "it was on PRISMA, and is on SKYRA", id="16-scanner"),
+        pytest.param(
+            TIME, State.ARRIVED,
+            "it was at 2026-11-24 09:00, and is at 2026-11-24 15:00", id="16-time",
+        ),
+        pytest.param({"subj_ses": "31-x"}, State.REJECTED, "and is rejected now", id="16-rejected"),
+        pytest.param({"subj_ses": "32-1", "start_time": "15:00:00"}, State.ODD, "sub-032", id="16-both"),
+    ],
+)  # fmt: skip
+def test_a_change_after_the_scan_is_what_is_said(
+    change: dict[str, str], state: State, said: str, kept: str, site: Site
+) -> None:
+    site.scan(31, "09:05")
+    site.run("09:30")
+    lose(site, kept)
+    site.calendar.change(31, **change)
+    site.run("16:39")
+    for clock in ("16:40", "16:41"):
+        assert site.line(31).state is state
+        assert list(site.said(31)) == ["CHANGED"]
+        assert site.said(31)["CHANGED"].startswith("The booking was changed at 16:39, after its scan")
+        assert said in site.said(31)["CHANGED"]
+        assert ("correct the booking" in site.line(31).oddities[0].remedy) == (state is State.REJECTED)
+        site.run(clock)
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        pytest.param(SUBJECT, State.ODD, id="16-subject"),
+        pytest.param(SESSION, State.ODD, id="16-session"),
+        pytest.param(SCANNER, State.ODD, id="16-scanner"),
+        pytest.param(TIME, State.ARRIVED, id="16-time"),
+    ],
+)
+def test_a_console_that_had_the_entry_from_before_a_change_is_named(
+    change: dict[str, str], state: State, site: Site
+) -> None:
+    before = site.take(31)
+    site.calendar.change(31, **change)
+    site.run("08:00")
+    site.scan(before, "09:05")
+    site.run("20:00")
+    assert (site.line(31).state, list(site.said(31))) == (state, ["STALE_ENTRY"])
+    assert "from before 08:00" in site.said(31)["STALE_ENTRY"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(SUBJECT, id="16-subject"), pytest.param(SESSION, id="16-session"),
+        pytest.param(SCANNER, id="16-scanner"), pytest.param(TIME, id="16-time"),
+    ],
+)  # fmt: skip
+def test_a_change_before_the_scan_is_no_matter_if_the_console_had_it(change: dict[str, str], site: Site) -> None:
+    site.calendar.change(31, **change)
+    site.run("08:00")
+    scanner = "SKYRA" if change == SCANNER else "PRISMA"
+    site.scan(site.take(31, scanner), "15:05" if change == TIME else "09:05", ae_title=scanner)
+    site.run("20:00")
+    assert (site.line(31).state, site.line(31).oddities) == (State.ARRIVED, ())
+
+
+@pytest.mark.parametrize(
+    ("scanned", "kind", "until"),
+    [
+        pytest.param("08:10", "STALE_ENTRY", "08:00", id="16-as it was first"),
+        pytest.param("09:05", "CHANGED", "16:39", id="16-as it was then"),
+        pytest.param("17:00", None, "", id="16-as it is"),
+    ],
+)
+def test_of_two_changes_the_one_that_explains_the_study_is_said(
+    scanned: str, kind: str | None, until: str, site: Site
+) -> None:
+    first = site.take(31)
+    site.calendar.change(31, subj_ses="32-1")
+    site.run("08:00")
+    second = site.take(31)
+    site.calendar.change(31, subj_ses="33-1")
+    site.run("16:39")
+    taken = {"08:10": first, "09:05": second, "17:00": site.take(31)}[scanned]
+    site.scan(taken, scanned)
+    site.run("20:00")
+    kinds = list(site.said(31))
+    assert kinds == ([kind] if kind else [])
+    assert until in site.said(31).get(str(kind), "")
+
+
+@KEPT
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        pytest.param({"status": "CANCELLED"}, "was cancelled at 10:00", id="16-status"),
+        pytest.param({"subj_ses": "Cancellation"}, "was cancelled at 10:00", id="16-Cancellation"),
+        pytest.param(None, "went from the calendar (deleted, or moved to another day) at 10:00", id="16-deleted"),
+    ],
+)
+def test_cancelled_after_the_scan_is_said_at_its_booking(
+    how: dict[str, str] | None, what: str, kept: str, site: Site
+) -> None:
+    site.scan(31, "09:05")
+    site.run("09:30")
+    lose(site, kept)
+    if how:
+        site.calendar.change(31, **how)
+    else:
+        site.calendar.delete(31)
+    site.run("10:00")
+    for clock in ("10:01", "10:02"):
+        assert (site.line(31).state, list(site.said(31))) == (State.CANCELLED, ["CANCELLED"])
+        assert site.said(31)["CANCELLED"].startswith("It was scanned at 09:05, and ")
+        assert what in site.said(31)["CANCELLED"]
+        assert site.unscheduled() == []
+        site.run(clock)
+    assert site.shown() == []
+
+
+@pytest.mark.parametrize(
+    "how", [pytest.param({"status": "CANCELLED"}, id="16-status"), pytest.param({"subj_ses": "0"}, id="16-0")]
+)
+def test_cancelled_before_the_scan_is_said_so(how: dict[str, str], site: Site) -> None:
+    before = site.take(31)
+    site.calendar.change(31, **how)
+    site.run("08:00")
+    assert site.lines(31) == []  # without images nobody has to know
+    site.scan(before, "09:05")
+    site.run("10:00")
+    assert (site.line(31).state, list(site.said(31))) == (State.CANCELLED, ["CANCELLED_BEFORE"])
+
+
+def test_16_a_booking_that_was_cancelled_and_is_back_is_as_it_was(site: Site) -> None:
+    site.scan(31, "09:05")
+    site.run("09:30")
+    site.calendar.change(31, status="CANCELLED")
+    site.run("10:00")
+    site.calendar.change(31, status="CONFIRMED")
+    site.run("11:00")
+    assert (site.line(31).state, site.line(31).oddities) == (State.ARRIVED, ())
+
+
+@pytest.mark.parametrize("kept", ["state and history", "state"])  # without the state nobody looks further ahead
+@pytest.mark.parametrize("ahead", [pytest.param(one, id=f"16-{one} days") for one in (1, 7, 90)])
+def test_a_booking_that_moves_after_its_scan_is_told_on_the_day_of_the_scan(ahead: int, kept: str, site: Site) -> None:
+    site.scan(31, "09:05")
+    site.run("09:30")
+    lose(site, kept)
+    site.calendar.change(31, start_date=day(ahead))
+    site.run("16:39")
+    for clock in ("16:40", "16:41"):
+        [line] = [one for one in site.seen().today.lines if one.booked.booking_id == "31"]
+        assert (line.state, [oddity.kind.name for oddity in line.oddities]) == (State.ODD, ["MOVED"])
+        assert line.oddities[0].text == f"It was scanned on {day()}; the booking was moved to {day(ahead)} at 16:39."
+        assert site.unscheduled() == []
+        site.run(clock)
+    site.run("08:00", 1)
+    assert "MOVED" in [oddity.kind.name for line in site.seen().yesterday.lines for oddity in line.oddities]
+
+
+def test_16_further_than_is_looked_it_went_from_the_calendar(site: Site) -> None:
+    site.scan(31, "09:05")
+    site.run("09:30")
+    site.calendar.change(31, start_date=day(120))
+    site.run("16:39")
+    assert list(site.said(31)) == ["CANCELLED"]
+
+
+@pytest.mark.parametrize("ahead", [pytest.param(1, id="16-tomorrow"), pytest.param(7, id="16-next week")])
+def test_a_booking_that_is_moved_back_is_as_it_was(ahead: int, site: Site) -> None:
+    site.scan(31, "09:05")
+    site.run("09:30")
+    site.calendar.change(31, start_date=day(ahead))
+    site.run("10:00")
+    site.calendar.change(31, start_date=day())
+    site.run("11:00")
+    assert (site.line(31).state, site.line(31).oddities) == (State.ARRIVED, ())
+
+
+@pytest.mark.parametrize("ahead", [pytest.param(1, id="16-tomorrow"), pytest.param(7, id="16-next week")])
+def test_a_booking_that_moves_before_any_scan_is_no_matter(ahead: int, site: Site) -> None:
+    site.calendar.change(31, start_date=day(ahead))
+    site.run("08:30")
+    site.run("20:00")
+    assert [line.state for line in site.lines(31)] == ([State.SCHEDULED] if ahead == 1 else [])
+    assert site.seen().problems == []
+
+
+@pytest.mark.parametrize("kept", ["history", "state"])
+def test_16_what_was_is_not_remembered_for_ever(kept: str, site: Site) -> None:
+    for ahead in range(1, 5):
+        site.run("08:00", ahead)
+        lose(site, kept)
+    assert site.found.bookings == ()
+
+
+def test_16_deleted_and_booked_again_under_a_new_id_is_one_session(site: Site) -> None:
+    site.scan(31, "09:05")
+    site.run("09:30")
+    site.calendar.delete(31)
+    site.book(32, "31-1")
+    site.run("10:00")
+    site.run("20:00")
+    assert (site.line(32).state, site.line(32).oddities) == (State.ARRIVED, ())
+    assert site.lines(31) == site.unscheduled() == []
+
+
+def test_16_deleted_and_the_time_booked_for_somebody_else(site: Site) -> None:
+    site.scan(31, "09:05")
+    site.run("09:30")
+    site.calendar.delete(31)
+    site.book(32, "99-1")
+    site.run("10:00")
+    site.run("20:00")
+    assert list(site.said(31)) == ["CANCELLED"]
+    assert site.line(32).studies == ()
+
+
+# --- 17: several slots of a session ---
+
+
+@pytest.mark.parametrize("ends", [pytest.param(True, id="17-with ends"), pytest.param(False, id="17-without")])
+@pytest.mark.parametrize("slots", [2, 3])
+@pytest.mark.parametrize("used", [0, 1])
+def test_a_session_of_several_slots_and_one_study_misses_nothing(
+    used: int, slots: int, ends: bool, field_site: Site
+) -> None:
+    site, names = field_site, range(1, slots + 1)
+    for one in names:
+        site.book(one, "7-1", f"{8 + one:02}:00", f"{9 + one:02}:00" if ends else "")
+    site.run("07:00")
+    site.scan(names[used], "09:05")
+    site.run("20:00")
+    assert [site.line(one).state for one in names] == [State.ARRIVED] * slots
+    assert [list(site.said(one)) for one in names] == [[] if one == names[used] else ["SLOTS"] for one in names]
+    assert "missing" not in [problem.kind for problem in site.seen().problems]
+
+
+def test_17_a_study_in_each_slot(field_site: Site) -> None:
+    site = field_site
+    for one, start in ((1, "09:00"), (2, "10:00")):
+        site.book(one, "7-1", start)
+    site.run("07:00")
+    for one, start in ((1, "09:05"), (2, "10:05")):
+        site.scan(one, start, study=f"{one}")
+    site.run("20:00")
+    assert [(site.line(one).state, site.line(one).oddities) for one in (1, 2)] == [(State.ARRIVED, ())] * 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"subj_ses": "7-2", "start": "10:00"}, id="17-another session"),
+        pytest.param({"subj_ses": "8-1", "start": "10:00"}, id="17-another subject"),
+        pytest.param({"subj_ses": "7-1", "start": "16:00"}, id="17-in the afternoon"),
+        pytest.param({"subj_ses": "7-1", "start": "10:00", "lab": SKYRA}, id="17-on another scanner"),
+    ],
+)
+def test_what_is_no_slot_of_the_session_is_missing(other: dict[str, Any], field_site: Site) -> None:
+    site = field_site
+    site.book(1, "7-1", "09:00", "10:00")
+    site.book(2, **other)
+    site.run("07:00")
+    site.scan(1, "09:05")
+    site.run("20:00")
+    assert site.line(2).state is State.MISSING
+
+
+# --- 18: what is odd is seen ---
+
+ODD = [
+    pytest.param({"PatientID": "edited"}, "PATIENT_ID", id="18-wrong subject"),
+    pytest.param({"ae_title": "SKYRA"}, "SCANNER", id="18-wrong scanner"),
+    pytest.param({}, "STUDIES", id="18-two studies"),
+]
+
+
+@pytest.mark.parametrize(("edited", "kind"), ODD)
+def test_what_is_odd_is_seen_as_such_everywhere(edited: dict[str, str], kind: str, site: Site) -> None:
+    site.scan(31, "09:05", **edited)  # type: ignore[arg-type]
+    if kind == "STUDIES":
+        site.scan(31, "09:25", study="b", StudyInstanceUID="1.2.3")
+    site.run("10:30")
+    assert (site.line(31).state, list(site.said(31))) == (State.ODD, [kind])
+    assert 'class="card odd"' in site.page
+    assert 'class="card arrived"' not in site.page
+    mark, word = "◆", "odd"
+    assert f'<span class="badge odd"><span aria-hidden="true">{mark}</span> {word}</span>' in site.page
+    assert site.metric('bookings{ae_title="PRISMA",state="odd"}') == 1
+    assert site.metric('bookings{ae_title="PRISMA",state="arrived"}') == 0
+    assert site.metric("odd_studies") == (2 if kind == "STUDIES" else 1)
+    now = site.now.isoformat()
+    told = command("status", "--config", site.file, "--now", now)
+    row = next(line for line in told.stdout.splitlines() if "sub-031_ses-01" in line and "│" in line)
+    assert "odd" in [cell.strip() for cell in row.split("│")]
+    done = command("status", "--exit-code", "--config", site.file, "--now", now)
+    assert (done.returncode, done.stdout.split(" - ")[0]) == (1, "WORKLIST WARNING")
+    said = json.loads(command("status", "--json", "--config", site.file, "--now", now).stdout)
+    [line] = [line for lane in said["today"]["lanes"] for line in lane["lines"]]
+    assert (line["state"], line["oddities"][0].keys()) == ("odd", {"kind", "text", "remedy", "level"})
+
+
+def test_18_what_is_odd_has_a_mark_and_a_colour_of_its_own(site: Site) -> None:
+    site.run()
+    counts = site.page.partition('aria-label="Bookings of today by state"')[2].partition("</ul>")[0]
+    marks = [one.partition("</span>")[0] for one in counts.split('<span class="mark" aria-hidden="true">')[1:]]
+    assert len({*marks}) == len(marks) == len(State)
+    assert ".odd, .cancelled { --state: var(--odd);" in site.page
+    assert ".arrived, .level-0 { --state: var(--arrived);" in site.page
+
+
+def test_18_a_good_one_is_arrived_and_all_is_well(site: Site) -> None:
+    site.scan(31, "09:05")
+    site.run("10:30")
+    assert site.line(31).state is State.ARRIVED
+    done = command("status", "--exit-code", "--config", site.file, "--now", site.now.isoformat())
+    assert (done.returncode, done.stdout.split(" - ")[0]) == (0, "WORKLIST OK")
+
+
+def test_18_the_entry_of_what_is_odd_stays(site: Site) -> None:
+    site.changes["status.leave_after"] = 10
+    site.scan(31, "09:05", PatientID="edited")
+    site.now = at("12:00")
+    site.run()
+    site.now += timedelta(minutes=1)
+    site.run()
+    assert site.shown() == ["31"]
+
+
+def test_18_two_scanners_that_stored_it_are_not_odd_if_one_is_the_booked(site: Site) -> None:
+    site.scan(31, "09:05")
+    site.scan(31, "09:15", ae_title="PRISMAFIT")
+    site.run("10:30")
+    assert (site.line(31).state, site.line(31).oddities) == (State.ARRIVED, ())
