@@ -11,7 +11,7 @@ from rich.table import Table
 import field
 import live
 import twins
-from kit import Calendar, Configure, changed, settings, write_yaml
+from kit import NOW, Calendar, Configure, changed, settings, write_yaml
 
 hypothesis_settings.register_profile("here", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("here")
@@ -19,6 +19,25 @@ hypothesis_settings.load_profile("here")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="try each fault as often as `make faults` does")
+    parser.addoption("--seed", type=int, action="append", help="play a month of this seed; may be given twice")
+    parser.addoption("--tables", type=Path, help="write the tables of what was tried to this file, too")
+    parser.addoption(
+        "--clock",
+        type=live.clock,
+        action="append",
+        metavar="ISO-8601",
+        help="the time at the deployed site, whatever it is here; of several, the tests that have a clock take each",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    live.Site.now, *_ = config.getoption("--clock") or [NOW]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "site_clock" in metafunc.fixturenames:
+        clocks = metafunc.config.getoption("--clock") or [NOW]
+        metafunc.parametrize("site_clock", clocks, ids=[clock.isoformat(timespec="seconds") for clock in clocks])
 
 
 @pytest.fixture

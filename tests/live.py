@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -39,6 +39,7 @@ ROOT = Path("/var/tmp/dicom-worklist-test")
 VARIABLES = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text().replace("{{ test_root }}", str(ROOT)))
 assert VARIABLES["test_root"] == str(ROOT)
 PASSWORD = VARIABLES["worklist_sync_source_password"]
+ZONE = ZoneInfo(VARIABLES["site_timezone"])
 #: Leaves out what the first run has proven already.
 UNVERIFIED = ("--skip-tags", "verify")
 ROLES = ("orthanc", "wlmscpfs", "worklist_sync")
@@ -171,6 +172,15 @@ class BookingDatabase:
         values = (booking_id, project, lab, user, subj_ses, day, clock, status)
         self.do("INSERT INTO calendar_items_new VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", *values)
 
+    def book_daily(self, booking_id: int, subj_ses: str) -> None:
+        """Book the same for noon of yesterday, today and the next two days, for a cron job by the machine's own clock.
+
+        The console has one of them, whichever day it is at the site, and should that change meanwhile.
+        """
+        for number in range(4):
+            day = datetime.now(UTC).date() + timedelta(days=number - 1)
+            self.book(booking_id + number, subj_ses, f"{day} 12:00:00")
+
     @contextmanager
     def stopped(self) -> Iterator[None]:
         self.container.stop()
@@ -187,9 +197,18 @@ class BookingDatabase:
         self.container.remove(force=True, v=True)
 
 
+def clock(text: str) -> datetime:
+    """Read the option `--clock`: ISO 8601, at the site unless it has an offset; the first of two, where it is twice."""
+    moment = datetime.fromisoformat(text)
+    # by way of UTC: a time that is skipped is the one that the clock on the wall then shows
+    return (moment if moment.tzinfo else moment.replace(tzinfo=ZONE)).astimezone(UTC).astimezone(ZONE)
+
+
 class Site:
     """The deployed test site, as its operator, its scanners and its browsers reach it."""
 
+    #: The site's clock in this run of the tests, from the option `--clock`; nothing but that decides what is right.
+    now: datetime
     wlmscpfs_port: int = VARIABLES["wlmscpfs_port"]
     orthanc_port: int = VARIABLES["orthanc_dicom_port"]
     orthanc_url = f"http://127.0.0.1:{VARIABLES['orthanc_http_port']}"
@@ -197,9 +216,10 @@ class Site:
     config = Path(VARIABLES["worklist_sync_config_dir"]) / "config.yml"
     user = VARIABLES["worklist_sync_user"]
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `dicom-worklist` as the cron job's user."""
-        line = ["runuser", "-u", self.user, "--", self.command, *arguments]
+    def run(self, command: str, *arguments: str, now: datetime | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `dicom-worklist` as the cron job's user, at this time by the clock (default: `Site.now`)."""
+        at = [] if command == "list" else ["--now", (now or self.now).isoformat()]
+        line = ["runuser", "-u", self.user, "--", self.command, command, *at, *arguments]
         return subprocess.run(line, text=True, capture_output=True, check=False, timeout=120)
 
     def sync(self, day: str) -> dict[str, Any]:
@@ -296,14 +316,15 @@ def address(container: Container) -> str:
     return str(network["IPAddress"])
 
 
+def ipv4(network: str) -> dict[str, str]:
+    """Return Subnet and Gateway of a Docker network; it may have those of IPv6 besides, in any order."""
+    networks: list[dict[str, str]] = docker.from_env().networks.get(network).attrs["IPAM"]["Config"]
+    return next(one for one in networks if ":" not in one["Subnet"])
+
+
 def wait_for_http(address: str) -> None:
     """Wait until something answers there."""
     wait_until(lambda: requests.get(address, timeout=5))  # a ConnectionError of requests is an OSError
-
-
-def today(timezone: str) -> str:
-    """Return the day at the site."""
-    return datetime.now(ZoneInfo(timezone)).date().isoformat()
 
 
 def synthetic_image(path: Path, number: int = 1, size: int = 64, frames: int = 1) -> Path:

@@ -127,20 +127,21 @@ def pacs(data: Path, settings: Mapping[str, object] | None = None, **host: Any) 
     `settings` are Orthanc's, over those of the site.
     """
     config = Path(live.VARIABLES["orthanc_config_dir"])
-    file = config / "orthanc.json"
-    if settings:
-        changed = data.with_name(f"{data.name}.json")
-        changed.write_text(json.dumps(json.loads(file.read_text()) | settings))
-        os.chown(changed, file.stat().st_uid, file.stat().st_gid)
-        file = changed
     status = Path(live.VARIABLES["orthanc_data_dir"]).stat()
     data.mkdir(exist_ok=True)
     os.chown(data, status.st_uid, status.st_gid)
     data.chmod(status.st_mode & 0o7777)
     dicom, web = free_port(), free_port()
+    settings_file = config / "orthanc.json"
+    if settings:
+        settings_file = data.with_name(f"{data.name}.json")
+        settings_file.write_text(json.dumps(json.loads((config / "orthanc.json").read_text()) | dict(settings)))
+        like = (config / "orthanc.json").stat()
+        os.chown(settings_file, like.st_uid, like.st_gid)
+        settings_file.chmod(like.st_mode & 0o7777)
     sources = {
         "/srv/orthanc": data,
-        "/etc/orthanc-pacs/orthanc.json": file,
+        "/etc/orthanc-pacs/orthanc.json": settings_file,
         "/etc/orthanc-pacs/health.curlrc": config / "health.curlrc",
         "/etc/orthanc-pacs/reader.lua": config / "reader.lua",
         "/srv/page": Path(live.VARIABLES["orthanc_page_dir"]),

@@ -110,10 +110,8 @@ def read_booking(row: Row, reading: Reading) -> Booking:
     start = read_start(row, reading)
     subject, session = _read_who(row, start, reading)
     warnings: list[str] = []
-    if len(text(row, "start_date")) > len("2026-11-24") and not text(row, "start"):
-        typed = _moment(row, "start_date")
-        if typed and typed.time() not in {time(0), start.time()} and not typed.tzinfo:
-            warnings.append(f"start_date {text(row, 'start_date')!r} has a time too, which is not used: start_time is")
+    if type(row.get("start_date")) is not date and (unused := _unused_time(row, start)):
+        warnings.append(f"start_date {unused!r} has a time too, which is not used: start_time is")
     end = read_end(row, start, reading, warnings)
     return Booking(
         booking_id=booking_id,
@@ -174,6 +172,15 @@ def read_start(row: Row, reading: Reading) -> datetime:
     if clock is None:
         raise Rejected(f"start_time {text(row, 'start_time')!r} is not a time of day: write HH:MM:SS")
     return datetime.combine(day, clock)
+
+
+def _unused_time(row: Row, start: datetime) -> str:
+    """Return the text of a start_date whose own time is not that of the start; else nothing."""
+    written = text(row, "start_date")
+    if len(written) <= len("2026-11-24") or text(row, "start"):
+        return ""
+    typed = _moment(row, "start_date")
+    return written if typed and not typed.tzinfo and typed.time() not in {time(0), start.time()} else ""
 
 
 def read_end(row: Row, start: datetime, reading: Reading, warnings: list[str]) -> datetime | None:

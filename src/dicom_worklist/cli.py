@@ -263,7 +263,7 @@ def _repair(options: argparse.Namespace) -> int:
     if not options.json:
         terminal.show_repair(plan, booked, applied=options.apply)
     if options.apply and not plan.right:
-        run = repair.Run(pacs, datetime.now(UTC), _track, partial(print, file=sys.stderr))
+        run = repair.Run(pacs, _now(options), _track, partial(print, file=sys.stderr))
         study = repair.repair(run, options.study, booked)
     if options.json:
         print(json.dumps(plan.as_dict() | {"repaired": study}, indent=2))

@@ -171,7 +171,8 @@ def _subject(column: str, typed: str, subject: str, start: datetime, characters:
         raise Rejected(f"{column} {typed!r} names no subject: {_FORMS}")
     if subject[:9].lower() == "undefined":
         return f"{start:%Y%m%dT%H%M%S}"
-    _reject_spreadsheet(column, typed, subject)
+    if not subject.isalpha():
+        _reject_spreadsheet(column, typed, subject)
     _check(column, typed, subject, characters)
     return _padded(subject)
 

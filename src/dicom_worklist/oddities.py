@@ -160,7 +160,7 @@ def changed(study: Study, booked: Booked, before: Booked, until: datetime) -> Od
         text = f"It was scanned on {before.day}; the booking was moved to {booked.day} at {at(until, study.start)}."
         remedy = f"If it is to be scanned once more, nothing has to be done. Else tell {who(booked)}."
         return Oddity(Kind.MOVED, text, remedy)
-    text = f"The booking was changed at {at(until, study.start)}, after its scan: {_difference(booked, before)}."
+    text = f"The booking was changed at {at(until, study.start)}, after its scan: {difference(booked, before)}."
     if booked.patient_id == before.patient_id and booked.patient_name == before.patient_name:
         return Oddity(Kind.CHANGED, text, level=Weight.NOTE)
     if booked.reason:
@@ -176,7 +176,7 @@ def stale_entry(study: Study, booked: Booked, before: Booked, until: datetime) -
     """Return that the console used the entry from before `until` (naive, the site's time), when it was changed."""
     text = (
         f"The console used the entry from before {at(until, study.start)}, when the booking was changed: "
-        f"{_difference(booked, before)}."
+        f"{difference(booked, before)}."
     )
     if booked.patient_id != before.patient_id or booked.patient_name != before.patient_name:
         return Oddity(Kind.STALE_ENTRY, text, _repair(study, booked))
@@ -185,20 +185,19 @@ def stale_entry(study: Study, booked: Booked, before: Booked, until: datetime) -
     return Oddity(Kind.STALE_ENTRY, text, level=Weight.NOTE)
 
 
-def _difference(booked: Booked, before: Booked) -> str:
+def difference(booked: Booked, before: Booked) -> str:
+    """Return what a booking was before, and what it is."""
     if booked.reason:
         return f'it was "{before.patient_name}", and is rejected now'
-    parts = [
-        f"it was {then}, and is {now}"
-        for then, now in (
-            (f'"{before.patient_id}"', f'"{booked.patient_id}"'),
-            (f'"{before.patient_name}"', f'"{booked.patient_name}"'),
-            (f"on {before.ae_title}", f"on {booked.ae_title}"),
-            (f"at {when(before)}", f"at {when(booked)}"),
-        )
-        if then != now
+    # a PatientName mostly has the PatientID in it
+    name = "patient_id" if booked.patient_name == before.patient_name else "patient_name"
+    pairs = [
+        (f'"{getattr(before, name)}"', f'"{getattr(booked, name)}"'),
+        (f"on {before.ae_title}", f"on {booked.ae_title}"),
+        (f"at {when(before)}", f"at {when(booked)}"),
     ]
-    return "; ".join(parts[1:] if before.patient_id != booked.patient_id and len(parts) > 1 else parts)
+    parts = [f"it was {was}, and is {is_now}" for was, is_now in pairs if was != is_now]
+    return "; ".join(parts) or "its description, its end or who booked it"
 
 
 def cancelled(study: Study, booked: Booked, until: datetime, *, gone: bool, after: bool) -> Oddity:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
-from dicom_worklist import files
+from dicom_worklist import files, oddities
 from dicom_worklist.booking import printable
 from dicom_worklist.overview import Day, Lane, Level, Overview, spell
 from dicom_worklist.reconcile import Line, State
@@ -83,6 +83,7 @@ def render(overview: Overview) -> str:
         time_line=lambda day: time_line(day, overview.now),
         last=lambda line: _last(line, overview.now),
         identity=id,
+        difference=oddities.difference,
         Level=Level,
         State=State,
     )

@@ -47,7 +47,7 @@ class Line:
 
     It is `ODD` if images are there, or may be, and something about them is not as booked; `OVER` if its time is over
     and no PACS is asked; `CANCELLED` if it is in the calendar no more and has images. `end` is when its time is over;
-    None for one that has no entry or no time.
+    None for one that has no entry or no time. `before` is what it was before it was changed last.
     """
 
     booked: Booked
@@ -55,6 +55,7 @@ class Line:
     studies: tuple[Study, ...] = ()
     oddities: tuple[Oddity, ...] = ()
     end: datetime | None = None
+    before: Version | None = None
 
     @property
     def series(self) -> int:
@@ -356,7 +357,8 @@ def _line(booked: Booked, case: _Case, *, known: bool) -> Line:
         state = State.OVER
     else:
         state = State.ODD if said else State.MISSING
-    return Line(booked, state, studies, said, end)
+    changes = [version for version in case.versions.get(booked.booking_id, ()) if version.ended == "changed"]
+    return Line(booked, state, studies, said, end, changes[-1] if changes else None)
 
 
 #: What is told of other studies at a booking that lacks no images (yet), and with what weight.
@@ -493,7 +495,7 @@ def _one_session(lines: Sequence[Line]) -> Iterable[Line]:
             for line in slots:
                 if scanned and line.state is State.MISSING:
                     said = (oddities.slots(scanned.booked),)
-                    shared[id(line)] = Line(line.booked, _arrival(scanned.studies), (), said, line.end)
+                    shared[id(line)] = replace(line, state=_arrival(scanned.studies), oddities=said)
     return [shared.get(id(line), line) for line in lines]
 
 

@@ -14,11 +14,12 @@ import os
 import re
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from hashlib import sha1
 from io import BytesIO
 from typing import Any
 
@@ -90,7 +91,17 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as `--json` prints it."""
-        kept = ("study", "study_instance_uid", "booking_id", "series", "images", "stable", "interim", "changes")
+        kept = {
+            "study",
+            "study_instance_uid",
+            "booking_id",
+            "series",
+            "images",
+            "stable",
+            "stale",
+            "interim",
+            "changes",
+        }
         return {name: value for name, value in asdict(self).items() if name in kept}
 
 
@@ -163,8 +174,12 @@ class _Study:
     @property
     def original(self) -> str:
         """Orthanc's id of the study that this is an interim copy of, or empty."""
-        rest = self.patient_id.removeprefix(INTERIM)
-        return rest if rest != self.patient_id and ORTHANC_ID.fullmatch(rest) else ""
+        return _original(self.patient_id)
+
+
+def _original(patient_id: str) -> str:
+    rest = patient_id.removeprefix(INTERIM)
+    return rest if rest != patient_id and ORTHANC_ID.fullmatch(rest) else ""
 
 
 def plan(pacs: Pacs, name: str, booked: Booked) -> Plan:
@@ -253,9 +268,17 @@ def _find(pacs: Pacs, level: str, query: Mapping[str, str], tags: Sequence[str],
     return ask(pacs, "/tools/find", question)
 
 
-def _images(pacs: Pacs, study: str) -> list[str]:
-    """Return Orthanc's ids of a study's images."""
-    return [one["ID"] for one in _find(pacs, "Instance", {}, (), ParentStudy=study)]
+def _images(pacs: Pacs, study: str) -> dict[str, tuple[str, str]]:
+    """Return a study's images: Orthanc's id → SeriesInstanceUID and SOPInstanceUID."""
+    found = _find(pacs, "Instance", {}, ("SeriesInstanceUID", "SOPInstanceUID"), ParentStudy=study)
+    tags = {one["ID"]: one["RequestedTags"] for one in found}
+    return {image: (tag["SeriesInstanceUID"], tag["SOPInstanceUID"]) for image, tag in tags.items()}
+
+
+def _orthanc_id(*names: str) -> str:
+    """Return Orthanc's id of a study (PatientID and UID) or an image (and the UIDs of its series and its own)."""
+    digest = sha1("|".join(names).encode(), usedforsecurity=False).hexdigest()
+    return "-".join(digest[at : at + 8] for at in range(0, 40, 8))
 
 
 # --- doing it ---
@@ -281,7 +304,7 @@ def repair(run: Run, name: str, booked: Booked) -> str:
     with _alone(run.pacs):
         todo = plan(run.pacs, name, booked)
         study, values = todo.study, values_of(booked)
-        left: list[str] = []
+        left: Collection[str] = ()
         if todo.changes:
             if not todo.stable:
                 raise PacsError(
@@ -332,18 +355,20 @@ def _move(run: Run, todo: Plan, source: str, values: Mapping[str, str]) -> str:
     Raises:
         PacsError: a copy is not as it must be; nothing was removed.
     """
-    pacs, copies = run.pacs, dict[str, str]()
-    target = source
-    wrong: list[str] = []
-    for image in run.track(_images(pacs, source), "Copying and comparing"):
+    pacs, copies, wrong = run.pacs, dict[str, str](), list[str]()
+    target = _orthanc_id(values["PatientID"], todo.study_instance_uid)
+    there = _images(pacs, target)  # they stay as they are, whatever Orthanc's OverwriteInstances says
+    images = _images(pacs, source)
+    for image in run.track([*images], "Copying and comparing"):
+        copies[image] = copy = _orthanc_id(values["PatientID"], todo.study_instance_uid, *images[image])
         content = ask(pacs, f"/instances/{image}/file")
-        stored = ask(pacs, "/instances", corrected(content, values, run.now))
-        if stored["ID"] == image:
-            raise PacsError(f"Orthanc takes the copy of image {image} for the image itself: nothing was removed")
-        copies[image], target = stored["ID"], stored["ParentStudy"]
-        back = ask(pacs, f"/instances/{stored['ID']}/file")
-        wrong += [f"image {stored['ID']}: {what}" for what in differences(content, back, values)]
-    missing = {*copies.values()} - {*_images(pacs, target)}
+        if copy not in there:
+            stored = ask(pacs, "/instances", corrected(content, values, run.now))["ID"]
+            if stored != copy or copy == image:
+                raise PacsError(f"Orthanc took the copy of image {image} for {stored}, not {copy}: nothing was removed")
+        back = ask(pacs, f"/instances/{copy}/file")
+        wrong += [f"image {copy}: {what}" for what in differences(content, back, values)]
+    missing = {*copies.values()} - _images(pacs, target).keys()
     wrong += [f"image {image} is not there" for image in sorted(missing)]
     if wrong:
         raise PacsError(
@@ -357,7 +382,7 @@ def _move(run: Run, todo: Plan, source: str, values: Mapping[str, str]) -> str:
     # those that were compared and no others: what has come meanwhile stays
     ask(pacs, "/tools/bulk-delete", {"Resources": [*copies]})
     said = ", ".join(f"{keyword} {value!r}" for keyword, value in values.items())
-    run.say(f"{len(copies)} images of study {source} copied to study {target}, compared and removed there: {said}")
+    run.say(f"{len(copies)} images copied to study {target}, compared, and removed from study {source}: {said}")
     return target
 
 
@@ -373,7 +398,7 @@ def corrected(content: bytes, values: Mapping[str, str], now: datetime) -> bytes
         PacsError: an identifier has characters that the image's character set can't write.
     """
     image, before = _read(content), Dataset()
-    interim = any(str(patient_id).startswith(INTERIM) for patient_id in (image.get("PatientID"), values["PatientID"]))
+    interim = _original(_value(image, "PatientID")) or _original(values["PatientID"])
     for keyword in IDENTITY:
         if keyword in values and _value(image, keyword) != (text := _spelled(image, keyword, values[keyword])):
             if keyword in image and not (keyword == "PatientID" and interim):

@@ -141,6 +141,14 @@ class _Run:
     report: Report
     watching: Watch
     seen: Seen = field(default_factory=Seen)
+    #: File name → booking id, where the name has only the beginning of a long one.
+    long_ids: dict[str, str] = field(default_factory=dict)
+
+    def published(self, name: str) -> Published:
+        """Return what is reported of an entry's file."""
+        item = folders.parse_file_name(name)
+        assert item is not None, name  # noqa: S101 - publish only returns names of file_name
+        return {"booking_id": self.long_ids.get(name, item[0]), "ae_title": item[1], "file": name}
 
     def reject(self, row: Row, scanner: Scanner | None, reason: str, *, shown: bool) -> None:
         """Report a booking that has no entry, with as much of it as can be read."""
@@ -182,10 +190,10 @@ def _publish(run: _Run, *, dry_run: bool, track: folders.Track) -> Seen:
         for folder in config.folders():
             changes = folders.compare(present[folder.name], wanted[folder.name])
             pending[folder] = changes
-            report.published += map(_published, changes.published)
-            report.updated += map(_published, changes.updated)
-            report.removed += map(_published, changes.removed)
-            report.unchanged += map(_published, changes.unchanged)
+            report.published += map(run.published, changes.published)
+            report.updated += map(run.published, changes.updated)
+            report.removed += map(run.published, changes.removed)
+            report.unchanged += map(run.published, changes.unchanged)
             report.before |= {f"{folder.name}/{name}": content for name, content in changes.before.items()}
             report.after |= {f"{folder.name}/{name}": content for name, content in changes.after.items()}
         if not dry_run:
@@ -283,6 +291,8 @@ def _wanted(
         if on_console:
             run.report.warnings += [f"booking {printable(booking_id)}: {warning}" for warning in warnings]
             wanted[one.scanner.worklist][name] = content
+            if "+" in name:  # a long id's; no other name has one
+                run.long_ids[name] = booking_id
     run.seen.bookings += watching.elsewhere({booked.booking_id for booked in run.seen.bookings})
     run.report.warnings += _doubles(shown, config)
     return wanted
@@ -337,12 +347,6 @@ def _content(entry: Entry, old: bytes | None) -> bytes | None:
     from dicom_worklist import dataset  # noqa: PLC0415 - a run with nothing to change needs no pydicom
 
     return dataset.encode(entry)
-
-
-def _published(name: str) -> Published:
-    item = folders.parse_file_name(name)
-    assert item is not None, name  # noqa: S101 - publish only returns names of file_name
-    return {"booking_id": item[0], "ae_title": item[1], "file": name}
 
 
 def _as_text(contents: dict[str, bytes]) -> str:

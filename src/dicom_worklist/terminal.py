@@ -77,11 +77,14 @@ def show_repair(plan: "Plan", booked: Booked, *, applied: bool) -> None:
     if plan.stale:
         console.print("Orthanc shows another identity for it than its images have, and will read them again.")
     rows = [(change.attribute, change.old, change.new) for change in plan.changes]
-    title = f"{of} ({booked.ae_title} {booked.start or booked.day:%Y-%m-%d %H:%M})"
-    console.print(_table(title, {"attribute": "bold", "in the study": "yellow", "booked": "bold green"}, rows))
+    console.print(Text(printable(f"{of} ({booked.ae_title} {booked.start or booked.day:%Y-%m-%d %H:%M})"), "bold"))
+    if rows:
+        console.print(_table("", {"attribute": "bold", "in the study": "yellow", "booked": "bold green"}, rows))
     if plan.interim:
         console.print(f"An earlier repair was not completed: its copy, study {plan.interim}, will be moved, too.")
-    console.print("All else stays: UIDs, dates, pixel data, private attributes. What was is kept in each image.")
+    console.print(
+        "All else stays, such as UIDs, dates, pixels and private attributes. Each image keeps a note of what it said."
+    )
     if not plan.stable:
         console.print("Images may still be coming: it can't be repaired before none has come for 45 seconds.")
     if not applied:

@@ -222,7 +222,7 @@ class Watch:
             try:
                 news = history.News(self.seen.bookings, studies or (), ended)
                 history.record(path, self._began, news, status.history_days)
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error, ValueError) as error:
                 self._fail_history("written", error)
 
     def _fail_history(self, what: str, error: Exception) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 import live
-from bench import deploy, growth, queries, reconcile, stores, sync
+from bench import deploy, growth, history, queries, reconcile, stores, sync
 from bench.measure import Row
 
 
@@ -19,6 +19,7 @@ def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:
     if not only_growth:
         yield from sync.rows(folder)
         yield from reconcile.rows()
+        yield from history.rows(folder)
     database = live.BookingDatabase()
     stack.callback(database.remove)
     database.clear()

@@ -51,15 +51,15 @@ def rows(stack: ExitStack, folder: Path, sizes: Sequence[int] = SIZES) -> Iterat
     what = f"{sizes[-1]:,} images in the PACS: store {STORED}"
     store = questions(folder)[0]
     a, b, ratio = pairs(what, lambda: store.ask(largest), lambda: store.ask(smallest), stores.PAIRS)
-    yield Row(what, f"{sizes[0]:,} images in ours", store.told(a), store.told(b), ratio)
+    yield Row(what, f"the same, {sizes[0]:,} in the PACS", store.told(a), store.told(b), ratio)
 
 
 def seed(folder: Path) -> tuple[Path, int]:
     """Store a study, and return the index that Orthanc has made of it, and how many resources it has."""
-    study, images = generate_uid(), folder / "seed-images"
+    study, images = generate_uid(), [folder / f"series-{number}" for number in range(SERIES)]
     for number in range(SIZES[0]):
-        path = images / f"{number % SERIES}" / f"{number}.dcm"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = images[number % SERIES] / f"{number}.dcm"
+        path.parent.mkdir(exist_ok=True)
         dataset = dcmread(live.synthetic_image(path, number))
         dataset.StudyInstanceUID, dataset.PatientName, dataset.PatientID = study, NAME, NAME[:18]
         dataset.StudyDate = dataset.SeriesDate = f"{DAY:%Y%m%d}"
@@ -69,7 +69,7 @@ def seed(folder: Path) -> tuple[Path, int]:
         dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [-100, -90.5, number * 2.5], [1, 0, 0, 0, 1, 0]
         dataset.save_as(path)
     with twins.pacs(folder / "seed") as pacs:
-        stores.seconds([images], live.address(pacs.container), 4042, {"TCP_NODELAY": "1"})
+        stores.seconds(images, live.address(pacs.container), 4042, {"TCP_NODELAY": "1"})
         pacs.container.stop()
     index = folder / "index"
     shutil.copy(folder / "seed" / "index", index)

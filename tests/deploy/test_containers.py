@@ -134,8 +134,7 @@ def test_from_inside_nobody_becomes_root(container: Container) -> None:
 @pytest.fixture
 def gateways(site: live.Site) -> Iterator[list[str]]:
     """Each bridge's address of the host, where every published port can be reached by a site that publishes on all."""
-    networks = [ENGINE.networks.get(V[f"{role}_network"]) for role in PUBLISHED]
-    addresses = [network.attrs["IPAM"]["Config"][0]["Gateway"] for network in networks]
+    addresses = [live.ipv4(V[f"{role}_network"])["Gateway"] for role in PUBLISHED]
     with ExitStack() as stack:
         for at in ((address, port) for address in addresses for ports in PUBLISHED.values() for port in ports):
             stack.enter_context(socket.create_server(at))

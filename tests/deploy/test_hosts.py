@@ -46,9 +46,6 @@ class Site:
     def play(self, playbook: str, *options: str) -> live.Played:
         return hosts.play(self.net, [self.pacs, self.worklist], INVENTORY, playbook, *SECRETS, *options)
 
-    def today(self) -> str:
-        return live.today(SITE["site_timezone"])
-
     def sync(self) -> None:
         self.worklist.run("runuser -u dicom-worklist -- dicom-worklist sync -c /etc/dicom-worklist/config.yml")
 
@@ -152,7 +149,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             site.clients[name] = hosts.Client(net, address)
         database.clear()
         database.do("ALTER USER dicomdf REQUIRE SSL")
-        database.book(1, "7-1", f"{site.today()} 09:00:00")
+        database.book_daily(1, "7-1")
         yield site
     finally:
         if database is not None:
@@ -268,7 +265,7 @@ def test_a_variable_restarts_only_what_depends_on_it(site: Site) -> None:
 def test_everything_is_back_after_a(site: Site, event: str) -> None:
     """A booking made meanwhile is on the console within the cron job's minute, without a hand."""
     number = {"restart of Docker": 20, "reboot": 30}[event]
-    site.database.book(number, f"{number}-1", f"{site.today()} 10:00:00")
+    site.database.book_daily(number, f"{number}-1")
     for host in (site.pacs, site.worklist):
         # the machine's own rules are made anew, and Docker's and ours with them
         host.run("systemctl restart nftables docker") if event == "restart of Docker" else host.reboot()

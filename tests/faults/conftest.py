@@ -63,19 +63,22 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print each fault, how often it was tried, and what came of it."""
+    """Print each fault, how often it was tried, and what came of it; then the tables that tests have made."""
     table = Table("fault", title="What was tried", title_justify="left")
     for heading in ("tried", "lost", "wrong", "failed", "late"):
         table.add_column(heading, justify="right")
     table.add_column("")
+    tables = []
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
-            for tally in (
-                value
-                for name, value in getattr(report, "user_properties", [])
-                if name == "tally" and report.when == "call"
-            ):
+            made = dict(report.user_properties) if getattr(report, "when", "") == "call" else {}
+            if tally := made.get("tally"):
                 counts = (f"{count:,}" for count in (tally.tried, tally.lost, tally.wrong, tally.failed, tally.late))
                 table.add_row(escape(tally.fault), *counts, escape(tally.limit) if outcome == "passed" else "FAILED")
+            if "table" in made:
+                tables.append(made["table"])
     if table.rows:
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        Console(width=None if sys.stdout.isatty() else 160).print(table, *tables)
+        if file := terminalreporter.config.getoption("--tables"):
+            with file.open("w", encoding="utf-8") as output:
+                Console(file=output, width=160).print(table, *tables)

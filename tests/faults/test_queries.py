@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
+import live
 import statement
 import twins
 import wire
@@ -139,3 +140,15 @@ def test_wildcards_that_would_take_for_ever(
         tally.failed += not succeeded
         tally.lost += booking - len(found)
     tally.limit = "ended after 5 s of a processor; a sync waits for that"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("*^*", 0), ("3010000.01*^J*", 0), ("*_ses-01", 5), ("3010000.01_sub-003_ses-01", 1), ("3010000.01_sub-003*", 1)],
+)
+def test_a_caret_in_a_query_finds_no_name_of_one_component(
+    asked: str, found: int, broker: twins.Broker, five_entries: None, tally: Tally
+) -> None:
+    assert "`*^*`, and finds nothing" in statement.TEXT
+    tally.tried += 1
+    tally.wrong += len(live.pynetdicom_find(broker.port, PatientName=asked)) != found

@@ -30,12 +30,14 @@ USER = 4242
 #: What each table is said to have, and how many resources are said to be of one kind.
 HUGE, OF_A_KIND = "10000000000", "10000000000 2500000000"
 ADDED = "CREATE TABLE AddedLater(id INTEGER PRIMARY KEY, value TEXT)"
-#: What Orthanc asks for each image that it stores, and for the images of a series that is opened.
-LOOKUP = "WITH Lookup AS MATERIALIZED (SELECT internalId FROM Resources WHERE resourceType = {} AND publicId = 'x')"
-STORE = f"{LOOKUP.format(4)} SELECT * FROM Lookup"
-OPEN = f"""{LOOKUP.format(3)} SELECT value FROM Lookup
-    INNER JOIN Resources AS child ON child.parentId = Lookup.internalId
-    INNER JOIN Metadata ON Metadata.id = child.internalId AND Metadata.type IN (1)"""
+#: How Orthanc 1.13 finds each image that it stores, and the images of a series that is opened (in short).
+LOOKUP = """WITH Lookup AS (
+    SELECT internalId, publicId, ROW_NUMBER() OVER (ORDER BY publicId) AS rowNumber FROM Resources
+    WHERE resourceType = {} AND publicId = ?) SELECT internalId, rowNumber AS value FROM Lookup"""
+STORE = LOOKUP.format(4)
+OPEN = f"""{LOOKUP.format(3)} UNION SELECT Lookup.internalId, value FROM Lookup
+    INNER JOIN Resources childLevel ON childLevel.parentId = Lookup.internalId
+    INNER JOIN Metadata ON Metadata.id = childLevel.internalId AND Metadata.type IN (1)"""
 
 
 def statistics(index: Path) -> set[tuple[str, str | None, str]]:

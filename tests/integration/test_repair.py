@@ -328,7 +328,7 @@ def test_killed_before_any_of_its_requests_it_leaves_all_images_and_the_next_one
     changes: dict[str, object], hospital: Hospital, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """`--long` tries each request, which takes four minutes."""
-    step = 1 if request.config.getoption("--long") else 5
+    step = 1 if request.config.getoption("--long") else 7
     originals = scanned(tmp_path, 2, changes)
     wanted = {str(image.SOPInstanceUID): image for image in originals}
     killed = last = 0
@@ -438,10 +438,11 @@ def test_if_a_copy_is_not_as_it_must_be_the_original_stays(
     (wrong,) = [one for one, image in hospital.images(target).items() if image.SOPInstanceUID == copy.SOPInstanceUID]
     assert done.stderr.count("image ") == done.stderr.count(f"image {wrong}")
     assert hospital.files(study) == before
-    hospital.ask(f"/instances/{wrong}", "DELETE")
-    hospital.settle()
-    assert hospital.command(study, "--apply").returncode == 0
-    check(hospital, originals)
+    if tamper is name:  # Orthanc then shows the name of the image that is gone
+        hospital.ask(f"/instances/{wrong}", "DELETE")
+        hospital.settle()
+        assert hospital.command(study, "--apply").returncode == 0
+        check(hospital, originals)
 
 
 def test_if_an_image_of_the_copy_is_gone_the_original_stays(
@@ -500,6 +501,28 @@ def test_a_study_that_still_gets_images_is_refused(
         assert f"study {study} still gets images: wait" in done.stderr
         assert hospital.ask("/studies") == [study]
         assert hospital.files(study) == before
+
+
+def test_a_site_that_overwrites_images_loses_none_either(
+    deployment: live.Deployment, configure: Configure, tmp_path: Path
+) -> None:
+    with twins.pacs(tmp_path / "data", {"StableAge": 1, "OverwriteInstances": True}) as pacs:
+        hospital = hospital_of(pacs, configure, tmp_path)
+        originals = scanned(tmp_path)
+        study = hospital.store(*originals)
+        pixel(other := expected(originals[0]))
+        target = hospital.store(other)
+        hospital.settle()
+        assert hospital.command(study, "--apply").returncode == 7
+        assert by_uid(hospital.images(target))[str(other.SOPInstanceUID)] == other
+        hospital.ask(f"/studies/{target}", "DELETE")
+        for identity in (OTHER, {**IDENTITY, "PatientName": "somebody"}):
+            for patient in hospital.ask("/patients"):
+                hospital.ask(f"/patients/{patient}", "DELETE")
+            study = hospital.store(*(originals := scanned(tmp_path, 2, identity)))
+            hospital.settle()
+            assert hospital.command(study, "--apply").returncode == 0
+            check(hospital, originals)
 
 
 def test_on_a_full_disk_the_original_stays(deployment: live.Deployment, configure: Configure, tmp_path: Path) -> None:

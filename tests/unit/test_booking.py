@@ -1,16 +1,18 @@
 """The rules by which a row of the calendar is read."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_worklist.booking import Reading, Row, counts, read_booking
+from dicom_worklist.booking import Reading, Row, counts, read_booking, read_date
 from dicom_worklist.errors import Rejected
 from dicom_worklist.identity import CHARACTERS, read_subject_session
 
+at = datetime.fromisoformat  # naive, as a booking's start is
 START = datetime(2026, 11, 24, 9, 5, 7)  # noqa: DTZ001 - a booking's start is naive
 
 
@@ -153,3 +155,163 @@ def test_null_is_empty_and_blanks_around_text_go() -> None:
         row(user_first_name=None, project_title="  Language \n", user_last_name=b"M\xc3\xbcller"), READING
     )
     assert (booking.user_first_name, booking.project_title, booking.user_last_name) == ("", "Language", "Müller")
+
+
+# --- case 6 of the field: when it is ---
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"start_date": "2026-11-23T23:30:00Z", "start_time": "23:30:00"},
+        {"start_date": "2026-11-23T23:30:00Z", "start_time": "09:00:00"},
+        {"start_date": "2026-11-24T23:30:00Z", "start_time": timedelta(hours=23, minutes=30)},
+        {"start_date": datetime(2026, 11, 23, 23, 30, tzinfo=UTC), "start_time": time(23, 30)},
+        {"start_date": "2026-11-24T00:00:00Z", "start_time": "09:00:00"},  # west of Greenwich it is the day before
+        {"start_date": "2026-11-24T01:00:00+05:00", "start_time": "01:00:00"},
+        {"start_date": "2026-11-23 23:30+00", "start_time": "23:30"},
+        {"start_time": time(9, tzinfo=UTC)},
+        {"start_time": "09:00:00Z"},
+        {"start_date": 1795478400},
+        {"start_date": "1795478400000"},
+        {"start_date": 46350},
+        {"start_date": 46350.0},
+        {"start": "2026-11-24"},
+        {"start": date(2026, 11, 24)},
+        {"start": "1795478400"},
+        {"start": 1795478400},
+        {"start": "2026-11-24T25:00"},
+        {"start": "0001-01-01T00:00:00+05:00"},
+        {"start": "yesterday 09:00"},
+    ],
+)
+def test_case_6_a_moment_that_may_be_another_day_s_is_rejected(columns: dict[str, object]) -> None:
+    with pytest.raises(Rejected, match=r"^start"):
+        read_booking(row(**columns), READING)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"start": "2026-11-23T23:30:00Z"}, at("2026-11-24 00:30")),
+        ({"start": "2026-11-24T01:30:00+05:00"}, at("2026-11-23 21:30")),
+        ({"start": "2026-07-24T09:30:00Z"}, at("2026-07-24 11:30")),
+        ({"start": datetime(2026, 11, 23, 23, 30, tzinfo=UTC)}, at("2026-11-24 00:30")),
+        ({"start": "2026-11-24T09:30"}, at("2026-11-24 09:30")),
+        ({"start": " 2026-11-24 09:30:15.5 "}, at("2026-11-24 09:30:15")),
+        ({"start": b"20261124t083000z"}, at("2026-11-24 09:30")),
+        ({"start": at("2026-11-24 09:30")}, at("2026-11-24 09:30")),
+        ({"start": "2026-11-24T09:30", "start_date": None, "start_time": ""}, at("2026-11-24 09:30")),
+        ({"start": " "}, at("2026-11-24 09:00")),
+        ({"start_date": "2026-11-23T23:00:00Z"}, at("2026-11-24 09:00")),  # the first moment of the day
+        ({"start_date": "2026-11-24T00:00:00+01:00"}, at("2026-11-24 09:00")),
+        ({"start_date": "2026-11-24T08:00:00Z"}, at("2026-11-24 09:00")),
+        ({"start_date": "20261124"}, at("2026-11-24 09:00")),
+    ],
+)
+def test_case_6_a_moment_with_a_zone_is_converted_to_the_site_s(columns: dict[str, object], expected: datetime) -> None:
+    booking = read_booking(row(**columns), READING)
+    assert (booking.start, booking.warnings) == (expected, ())
+    assert read_date(row(**columns), READING) == expected.date()
+
+
+@pytest.mark.parametrize("value", ["2026-11-24 23:30", "2026-11-24T23:30:00", at("2026-11-24 23:30")])
+def test_case_6_a_time_in_the_date_that_is_not_used_is_reported(value: object) -> None:
+    booking = read_booking(row(start_date=value), READING)
+    assert booking.start == at("2026-11-24 09:00")
+    assert booking.warnings[0].startswith("start_date")
+    assert read_booking(row(start_date=value, start_time="23:30"), READING).warnings == ()
+
+
+# --- the end ---
+
+
+@pytest.mark.parametrize(
+    ("columns", "end"),
+    [
+        ({}, None),
+        ({"end": None, "end_time": " ", "minutes": ""}, None),
+        ({"end_date": date(2026, 11, 24)}, None),
+        ({"end": "2026-11-24T10:30:00"}, at("2026-11-24 10:30")),
+        ({"end": "2026-11-24T10:30:00Z"}, at("2026-11-24 11:30")),
+        ({"end": datetime(2026, 11, 24, 9, 30, tzinfo=UTC), "minutes": 5}, at("2026-11-24 10:30")),
+        ({"end_time": timedelta(hours=10, minutes=30)}, at("2026-11-24 10:30")),
+        ({"end_time": "10:30"}, at("2026-11-24 10:30")),
+        ({"start_time": "23:30", "end_time": "00:30"}, at("2026-11-25 00:30")),
+        ({"start_time": "23:30", "end_time": "00:30", "end_date": "2026-11-25"}, at("2026-11-25 00:30")),
+        ({"start_time": "23:30", "end_time": "24:00:00"}, at("2026-11-25 00:00")),
+        ({"start_time": "23:30", "end_time": timedelta(days=1)}, at("2026-11-25 00:00")),
+        ({"end_date": "2026-11-24", "end_time": "24:00"}, at("2026-11-25 00:00")),
+        ({"start_date": "2026-12-31", "start_time": "23:30", "end_time": time(0, 30)}, at("2027-01-01 00:30")),
+        ({"end_time": "08:59:59"}, at("2026-11-25 08:59:59")),
+        ({"minutes": 90}, at("2026-11-24 10:30")),
+        ({"minutes": 90.0}, at("2026-11-24 10:30")),
+        ({"minutes": Decimal("90.5")}, at("2026-11-24 10:30:30")),
+        ({"minutes": "90"}, at("2026-11-24 10:30")),
+        ({"minutes": timedelta(hours=1, minutes=30)}, at("2026-11-24 10:30")),
+        # the night in which the clock goes back: by the clock on the wall, as everywhere
+        ({"start_date": "2026-10-25", "start_time": "01:30", "minutes": 120}, at("2026-10-25 03:30")),
+    ],
+)
+def test_the_end_of_a_booking(columns: dict[str, object], end: datetime | None) -> None:
+    booking = read_booking(row(**columns), READING)
+    assert (booking.end, booking.warnings) == (end, ())
+
+
+@pytest.mark.parametrize(
+    ("column", "columns"),
+    [
+        ("end", {"end": "2026-11-24T08:00:00"}),
+        ("end", {"end": "2026-11-24T09:00:00"}),
+        ("end", {"end": "2026-11-25T09:00:00"}),
+        ("end", {"end": "2062-11-24T10:00:00"}),
+        ("end", {"end": "2026-11-24"}),
+        ("end", {"end": "later\x1b[2J"}),
+        ("end", {"end": "0001-01-01T00:00:00+05:00"}),
+        ("end_time", {"end_time": "09:00:00"}),
+        ("end_time", {"end_time": "10 am"}),
+        ("end_time", {"end_time": timedelta(hours=-1)}),
+        ("end_time", {"end_time": timedelta(hours=25)}),
+        ("end_time", {"end_time": "10:00", "end_date": "2026-11-23"}),
+        ("end_time", {"end_time": "10:00", "end_date": "2026-11-25"}),
+        ("end_time", {"end_time": "10:00", "end_date": "tomorrow"}),
+        ("end_time", {"end_time": "10:00", "end_date": "9999-12-31"}),
+        ("minutes", {"minutes": 0}),
+        ("minutes", {"minutes": -30}),
+        ("minutes", {"minutes": 1440}),
+        ("minutes", {"minutes": "1:30"}),
+        ("minutes", {"minutes": "nan"}),
+        ("minutes", {"minutes": float("inf")}),
+        ("minutes", {"minutes": 1e300}),
+        ("minutes", {"minutes": timedelta.max}),
+        ("end_time", {"start_date": "9999-12-31", "start_time": "23:30", "end_time": "00:30"}),
+    ],
+)
+def test_an_end_that_can_not_be_right_is_a_warning_and_no_rejection(column: str, columns: dict[str, object]) -> None:
+    booking = read_booking(row(**columns), READING)
+    assert booking.end is None
+    [warning] = booking.warnings
+    assert warning.startswith(f"{column} ")
+    assert warning.isprintable()
+
+
+# --- how a site reads its rows ---
+
+
+def test_a_row_without_the_column_status_counts() -> None:
+    without = {column: value for column, value in row().items() if column != "status"}
+    assert counts(without, READING)
+    assert read_booking(without, READING).status == ""
+
+
+@pytest.mark.parametrize("status", ["Bestätigt", "BESTÄTIGT", " bestätigt "])
+def test_a_site_has_statuses_of_its_own(status: str) -> None:
+    reading = Reading(ZoneInfo("Europe/Amsterdam"), statuses=frozenset({"bestätigt"}))
+    assert counts(row(status=status), reading)
+    assert not counts(row(status="CONFIRMED"), reading)
+
+
+@pytest.mark.parametrize("subject", ["Cancellation", "0", 0])
+def test_a_placeholder_in_a_subject_s_own_column_does_not_count(subject: object) -> None:
+    assert not counts(row(subject_session=None, subject=subject), READING)
+    assert not counts(row(subject_session="Cancellation", subject="7"), READING)

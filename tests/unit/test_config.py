@@ -1,9 +1,11 @@
 """The configuration file: defaults, and each wrong key or value named with its place."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from dicom_worklist.booking import Reading
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError
 from kit import ABSENT, Configure
@@ -57,7 +59,7 @@ def test_a_lab_of_the_longer_name_is_not_the_shorter_one_s(configure: Configure)
     "place",
     [
         "lbas", "site.lbas", "source.lbas", "window.lbas", "scanners.0.lbas", "worklist.lbas", "broker.lbas",
-        "pacs.lbas", "status.lbas",
+        "pacs.lbas", "status.lbas", "booking.lbas",
     ],
 )  # fmt: skip
 def test_an_unknown_key_is_named_with_its_place(place: str, configure: Configure) -> None:
@@ -210,6 +212,50 @@ def test_a_site_name_that_is_no_location_asks_for_one(configure: Configure) -> N
     long_name = {"site.name": "Donders Centre for Cognitive Neuroimaging"}
     assert "location" in error_of(configure(long_name))
     assert load(configure(long_name | {f"scanners.{at}.location": "DCCN" for at in range(3)}))
+
+
+def test_how_rows_are_read_by_default(configure: Configure) -> None:
+    config = load(configure())
+    assert config.booking.statuses == ("CONFIRMED", "TENTATIVE")
+    assert config.booking.characters == "[A-Za-z0-9._+-]"
+    assert config.reading == Reading(ZoneInfo("Europe/Amsterdam"))
+    assert not config.ignores("MEG lab")
+
+
+def test_a_site_says_how_its_rows_are_read(configure: Configure) -> None:
+    changes = {"statuses": ["Best\u00e4tigt", " ok "], "characters": r"[\w ]"}
+    config = load(configure({"booking": changes, "ignored_labs": ["^meg", "EEG"]}))
+    assert config.reading == Reading(ZoneInfo("Europe/Amsterdam"), frozenset({"best\u00e4tigt", "ok"}), r"[\w ]")
+    assert [lab for lab in ("MEG lab", "old eeg 2", "PRISMA", "the MEG") if config.ignores(lab)] == [
+        "MEG lab",
+        "old eeg 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("booking.characters", "[a-z]+"),
+        ("booking.characters", "[a-z"),
+        ("booking.characters", ""),
+        ("booking.characters", "ab"),
+        ("booking.characters", None),
+        ("booking.characters", 5),
+        ("booking.characters", r"[\\^=*?]"),
+        ("booking.statuses", []),
+        ("booking.statuses", [" "]),
+        ("booking.statuses", "CONFIRMED"),
+        ("booking.statuses", [1]),
+        ("booking.status", ["CONFIRMED"]),
+        ("ignored_labs", "MEG"),
+        ("ignored_labs", [5]),
+        ("ignored_labs", ["MEG", "("]),
+    ],
+)
+def test_a_wrong_rule_of_how_rows_are_read_is_named(place: str, value: object, configure: Configure) -> None:
+    said = error_of(configure({place: value}))
+    assert place.split(".", maxsplit=1)[0] in said
+    assert place.rsplit(".", maxsplit=1)[-1] in said
 
 
 def test_two_scanners_never_share_an_ae_title(configure: Configure) -> None:

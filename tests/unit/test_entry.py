@@ -1,5 +1,6 @@
 """What an entry says, and what can't be one."""
 
+import json
 import re
 from contextlib import suppress
 from dataclasses import replace
@@ -17,9 +18,9 @@ from dicom_worklist.attributes import CODECS, EMPTY_SEQUENCES
 from dicom_worklist.booking import Booking
 from dicom_worklist.config import Scanner, Site
 from dicom_worklist.dataset import attributes_of, decode, encode
-from dicom_worklist.entry import describe, uid
+from dicom_worklist.entry import Entry, accession_number, describe, uid
 from dicom_worklist.errors import Rejected
-from dicom_worklist.seal import PREAMBLE, is_sealed
+from dicom_worklist.seal import PREAMBLE, is_sealed, sealed
 from kit import read_dicom
 
 SITE = Site(name="DCCN", timezone="Europe/Amsterdam")
@@ -71,8 +72,10 @@ HOSTILE = st.text(max_size=80) | st.text(
 )
 TIMES = st.datetimes(datetime(1999, 1, 1), datetime(2099, 12, 31))  # noqa: DTZ001
 BOOKINGS = st.builds(
-    Booking, **dict.fromkeys(Booking.__slots__, HOSTILE) | {"session": st.integers(0, 99), "start": TIMES}
-)  # fmt: skip
+    Booking,
+    **dict.fromkeys(Booking.__slots__, HOSTILE)
+    | {"session": st.integers(0, 99), "start": TIMES, "end": st.none() | TIMES, "warnings": st.just(())},
+)
 #: The same, with the identifiers of an orderly calendar: what is rejected then is so for a description.
 TITLED = st.builds(
     replace, st.just(BOOKING), project_title=HOSTILE, user_first_name=HOSTILE, user_last_name=HOSTILE
@@ -197,10 +200,11 @@ def test_the_broker_shows_every_entry_and_a_scanner_reads_what_was_promised(book
         return
     read = read_dicom(content)
     assert_broker_shows(read)
-    assert attributes_of(read) == {"SpecificCharacterSet": scanner.charset, **entry.values}
+    charset = {} if scanner.charset == "ISO_IR 6" else {"SpecificCharacterSet": scanner.charset}
+    assert attributes_of(read) == {**charset, **entry.values}
     assert (read.PatientID, read.AccessionNumber) == (
         f"{booking.project_id}_sub-{booking.subject}",
-        booking.booking_id,
+        booking.booking_id if len(booking.booking_id) <= 16 else entry.values["AccessionNumber"],
     )
     assert str(read.PatientName) == f"{read.PatientID}_ses-{booking.session:02}"
     assert read.PatientName.given_name == ""
@@ -256,7 +260,7 @@ def test_what_would_split_a_person_s_name_is_replaced_with_a_warning() -> None:
         ("PatientName", {"subject": "s" * 45}),
         ("PatientName", {"subject": "7^8"}),
         ("PatientName", {"project_id": "30=1"}),
-        ("AccessionNumber", {"booking_id": "1" * 17}),
+        ("AccessionNumber", {"booking_id": "1" * 17 + "\\"}),
         ("AccessionNumber", {"booking_id": "1\\2"}),
         ("AccessionNumber", {"booking_id": "\x1b[31m"}),
         ("AccessionNumber", {"booking_id": "\udcff"}),
@@ -316,7 +320,7 @@ def test_a_warning_has_nothing_that_turns_its_line_around() -> None:
 )
 def test_a_description_is_written_in_the_scanner_s_charset(name: str, title: str, expected: str) -> None:
     entry = entry_of(replace(BOOKING, project_title=title), charset(name))
-    assert entry.SpecificCharacterSet == name
+    assert entry.get("SpecificCharacterSet", "ISO_IR 6") == name
     assert entry.RequestedProcedureDescription == expected
 
 
@@ -475,6 +479,140 @@ def test_a_template_s_description_is_made_to_fit_with_a_warning() -> None:
     entry, warnings = describe(BOOKING, SCANNER, SITE, {"SpecialNeeds": "{{ 'x' * 65 }}"})
     assert entry.values["SpecialNeeds"] == "x" * 64
     assert any(warning.startswith("SpecialNeeds") for warning in warnings)
+
+
+# --- cases 8 to 10 of the field ---
+
+
+def test_case_8_the_default_character_set_is_not_named() -> None:
+    # PS3.3 C.12.1.1.2: it has no defined term where no other set is used
+    content = bytes_of(scanner=charset("ISO_IR 6"))
+    assert "SpecificCharacterSet" not in read_dicom(content)
+    assert b"ISO_IR 6" not in content
+
+
+@pytest.mark.parametrize("name", sorted(CODECS.keys() - {"ISO_IR 6"}))
+def test_case_8_every_other_character_set_is_named(name: str) -> None:
+    assert read_dicom(bytes_of(scanner=charset(name))).SpecificCharacterSet == name
+
+
+def test_case_8_files_that_named_it_are_written_again_and_no_others() -> None:
+    def digest(entry: Entry) -> bytes:
+        return sha256(json.dumps([1, entry.charset, sorted(entry.values.items())]).encode()).digest()
+
+    for name in CODECS:
+        entry, _ = describe(BOOKING, charset(name), SITE, {})
+        assert sealed(bytes(PREAMBLE), entry).startswith(digest(entry)) == (name != "ISO_IR 6")
+
+
+def named(template: str, keyword: str = "PatientName", scanner: Scanner = SCANNER) -> str:
+    return str(entry_of(attributes={keyword: template}, scanner=scanner)[keyword].value)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # it counts bytes, where PS3.5 counts characters
+@pytest.mark.parametrize("keyword", ["PatientName", "RequestingPhysician", "ScheduledPerformingPhysicianName"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce=\u3084\u307e\u3060^\u305f\u308d\u3046",
+        "=".join("abc"[at] * 64 for at in range(3)),
+        "a=b",
+        "=b",
+        "a==c",
+        "\u5c71" * 64 + "=" + "\u7530" * 64,
+    ],
+    ids=ascii,
+)
+def test_case_9_a_name_has_64_characters_a_group_and_three_groups(name: str, keyword: str) -> None:
+    if keyword == "ScheduledPerformingPhysicianName":
+        [step] = entry_of(attributes={keyword: name}).ScheduledProcedureStepSequence
+        assert step[keyword].value == name
+    else:
+        assert named(name, keyword) == name
+
+
+@pytest.mark.parametrize("name", ["a" * 65, "a=" + "b" * 65, "a=b=" + "c" * 65, "a=b=c=d", "a=b=c=", "==="])
+def test_case_9_a_longer_name_is_rejected(name: str) -> None:
+    with pytest.raises(Rejected, match=r"^PatientName: .*PN allows"):
+        named(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "fitted"),
+    [
+        ("a" * 65 + "=b", "a" * 64 + "=b"),
+        ("a=" + "b" * 63 + " c", "a=" + "b" * 63),
+        ("a=b=c=d", "a=b=c"),
+    ],
+)
+def test_case_9_a_longer_name_of_somebody_else_is_made_to_fit_with_a_warning(name: str, fitted: str) -> None:
+    entry, warnings = describe(BOOKING, SCANNER, SITE, {"RequestingPhysician": name})
+    assert entry.values["RequestingPhysician"] == fitted
+    assert warnings[0].startswith("RequestingPhysician")
+
+
+@pytest.mark.parametrize("modality", ["PT", "CT", "MEG", "MR"])
+def test_case_9_the_step_is_of_the_scanner_s_modality(modality: str) -> None:
+    entry = entry_of(scanner=msgspec.structs.replace(SCANNER, modality=modality))
+    [step] = entry.ScheduledProcedureStepSequence
+    assert (step.ScheduledProcedureStepDescription, step.ScheduledProcedureStepID) == (
+        f"{modality} session 02",
+        "ses-mri02",
+    )
+
+
+#: An ObjectId, a UUID, iCalendar UIDs of Google and of Outlook, one of a bad program; letters of more than one byte.
+LONG_IDS = [
+    "507f1f77bcf86cd799439011",
+    "123e4567-e89b-12d3-a456-426614174000",
+    "0t5bq2k7m1r8v3c6n9x4z0a2d1@google.com",
+    "040000008200E00074C5B7101A82E00800000000" + "5" * 72,
+    "x" * 500,
+    "Buchung-f\u00fcr-Z\u00fcrich",
+    "1" * 17,
+]
+
+
+@pytest.mark.parametrize("booking_id", LONG_IDS)
+@pytest.mark.parametrize("name", ["ISO_IR 192", "ISO_IR 6"])
+def test_case_10_a_long_id_has_a_short_accession_number_that_stays(booking_id: str, name: str) -> None:
+    booking = replace(BOOKING, booking_id=booking_id)
+    entry = entry_of(booking, charset(name))
+    assert re.fullmatch("[A-Z2-7]{16}", entry.AccessionNumber)
+    assert entry.StudyInstanceUID == uid(None, "DCCN", booking_id)
+    moved = replace(booking, start=datetime(2027, 1, 2), subject="008", project_id="1")  # noqa: DTZ001
+    assert entry_of(moved, SCANNER).AccessionNumber == entry.AccessionNumber
+
+
+def test_case_10_the_short_accession_number_is_the_same_for_ever() -> None:
+    assert accession_number(LONG_IDS[0]) == "BI24I62PIP2E3IKJ"
+
+
+def test_case_10_two_long_ids_have_two_accession_numbers() -> None:
+    ids = [*LONG_IDS, *(f"{'x' * 499}{number}" for number in range(1000)), "X" * 500]
+    assert len({accession_number(booking_id) for booking_id in ids}) == len(ids)
+
+
+@given(st.text(max_size=16))
+def test_case_10_an_id_that_fits_is_the_accession_number(booking_id: str) -> None:
+    assert accession_number(booking_id) == booking_id
+
+
+@pytest.mark.parametrize("booking_id", [*LONG_IDS, "1\\2", "\x1b[31m" + "x" * 20])
+def test_case_10_what_is_written_is_checked_not_what_it_was_made_of(booking_id: str) -> None:
+    booking = replace(BOOKING, booking_id=booking_id)
+    assert entry_of(booking, attributes={"AccessionNumber": "A1"}).AccessionNumber == "A1"
+    with pytest.raises(Rejected, match=r"^AccessionNumber: .*has 17 characters; SH allows 16"):
+        entry_of(booking, attributes={"AccessionNumber": "A" * 17})
+
+
+def test_case_10_an_id_that_is_not_text_is_rejected_all_the_same() -> None:
+    with pytest.raises(Rejected, match=r"^AccessionNumber and StudyInstanceUID"):
+        describe(replace(BOOKING, booking_id="\udcff" * 20), SCANNER, SITE, {"AccessionNumber": "A1"})
+
+
+def test_warnings_of_how_a_booking_was_read_come_with_those_of_its_entry() -> None:
+    assert describe(replace(BOOKING, warnings=("minutes '-1'",)), SCANNER, SITE, {})[1] == ["minutes '-1'"]
 
 
 # --- files of others ---

@@ -77,6 +77,58 @@ def test_a_file_name_is_legal_and_so_is_its_temporary_s(item: str, place: str) -
     assert len(folders._temporary(Path("/"), name).name) <= 255
 
 
+#: iCalendar UIDs and worse: of one byte a letter, of three and four, and of what is quoted.
+LONG = st.builds(
+    "{}{}".format,
+    st.sampled_from(["x" * 400, "\u65e5" * 60, "\U0001f9e0" * 40, "a%" * 120, "-+" * 120, "e\u0301" * 50]),
+    st.text(st.characters(codec="utf-8"), max_size=5),
+)
+
+
+@given(LONG, st.sampled_from(["PRISMA", "A-B C@D:E_F.G/HIJ", "%" * 16]))
+def test_case_10_the_name_of_a_long_id_is_legal_ours_and_tells_the_place(item: str, place: str) -> None:
+    name = file_name(item, place)
+    assert name.isascii()
+    assert "/" not in name
+    assert len(folders._temporary(Path(), name).name) <= 255
+    begins, found = parse_file_name(name) or ("", "")
+    assert found == place
+    assert begins.endswith("\u2026")
+    assert item.startswith(begins[:-1])
+
+
+@given(LONG, LONG)
+@example("x" * 500, "x" * 501)
+@example("x" * 400 + "a", "x" * 400 + "A")
+def test_case_10_two_long_ids_never_share_a_file_name(one: str, other: str) -> None:
+    names = [file_name(one, "PRISMA"), file_name(other, "PRISMA")]
+    assert (names[0].casefold() == names[1].casefold()) == (one == other)
+
+
+@pytest.mark.parametrize("item", ["x" * 226, "\u65e5" * 25 + "x"])
+def test_case_10_an_id_for_which_there_is_room_is_not_shortened(item: str) -> None:
+    assert "+" not in file_name(item, "PRISMA1")
+    assert parse_file_name(file_name(item, "PRISMA1")) == (item, "PRISMA1")
+
+
+def test_case_10_a_file_of_a_long_id_is_written_and_removed(tmp_path: Path) -> None:
+    (tmp_path / "lockfile").touch()
+    name = file_name("\u65e5" * 100, "PRISMA")
+    publish(tmp_path, {name: b"entry"})
+    assert worklist_files(tmp_path) == {name: b"entry"}
+    publish(tmp_path, {})
+    assert worklist_files(tmp_path) == {}
+
+
+@pytest.mark.parametrize("item", ["x" * 300, "\u65e5" * 100])
+def test_case_10_a_name_that_only_looks_shortened_is_somebody_else_s(item: str) -> None:
+    name = file_name(item, "PRISMA")
+    for other in (name.replace("-PRISMA", "x-PRISMA"), name.replace("booking-", "booking-xxx"), name.lower(),
+                  name.replace("booking-", "booking-%41")[:253], "booking-7+ABC-PRISMA.wl",
+                  f"booking-7+{'A' * 26}-PRISMA.wl"):  # fmt: skip
+        assert parse_file_name(other) is None
+
+
 def test_an_ordinary_file_name_is_the_contract_s() -> None:
     assert file_name("4711", "PRISMA") == "booking-4711-PRISMA.wl"
 

@@ -3,9 +3,10 @@
 import os
 import stat
 from dataclasses import replace
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,7 @@ from dicom_worklist import page
 from dicom_worklist.oddities import Kind, Oddity
 from dicom_worklist.overview import Day, Lane, Level, Overview, Problem, overview
 from dicom_worklist.reconcile import Line, State, Unscheduled
-from dicom_worklist.records import Booked, Study
+from dicom_worklist.records import Booked, Study, Version
 from sample import DAY, HARMLESS, HOSTILE, NOW
 
 VOID = {"meta", "link", "wbr"}
@@ -164,6 +165,25 @@ def test_a_study_is_linked_where_orthanc_shows_it_and_counted() -> None:
     assert links == [study.orthanc_id for study in studies]
     assert "3 series, 41 images" in seen.text
     assert "Odd: Two of them." in seen.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"patient_id": "sub-031", "patient_name": "sub-031_ses-01"},
+            'it was "sub-031_ses-01", and is "3010000.01_sub',
+        ),
+        ({"ae_title": "SKYRA"}, "it was on SKYRA, and is on PRISMA"),
+        ({"start": datetime.combine(DAY, time(11))}, f"it was at {DAY} 11:00, and is at {DAY} 09:00"),
+        ({"project": "Another title"}, "its description, its end or who booked it"),
+    ],
+)
+def test_a_booking_that_changed_says_when_and_what_it_was(changes: dict[str, Any], said: str) -> None:
+    booked = sample.booked(7, "09:00")
+    was = Version(booked=msgspec.structs.replace(booked, **changes), until=datetime(2026, 11, 24, 7, 30, tzinfo=UTC))
+    line = Line(booked, State.SCHEDULED, before=was)
+    assert f"Changed at 08:30: {said}" in read(empty(today=Day(DAY, [Lane("PRISMA", [line])], []))).text
 
 
 def test_a_hostile_id_of_a_study_stays_within_its_link() -> None:

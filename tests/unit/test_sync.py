@@ -503,3 +503,12 @@ def test_a_run_that_empties_the_worklist_says_so(site: Site) -> None:
 def test_a_window_beyond_the_calendar_is_a_configuration_error(site: Site) -> None:
     with pytest.raises(ConfigError, match="leaves the years"):
         site.run({"window.days_ahead": 1}, date.max)
+
+
+def test_a_long_id_is_reported_whole(site: Site) -> None:
+    long = "040000008200E00074C5B7101A82E008" * 9 + "@calendar.example.org"
+    site.calendar.book(long)
+    report = site.run()
+    assert ids(report.published) == [long]
+    assert ids(site.run().unchanged) == [long]
+    assert len(report.published[0]["file"]) < 254
