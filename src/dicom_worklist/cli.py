@@ -21,6 +21,7 @@ from dicom_worklist.errors import BrokerError, ConfigError, FolderError, Worklis
 
 if TYPE_CHECKING:
     from dicom_worklist.overview import Overview
+    from dicom_worklist.state import Found
 
 DONE, REJECTED = 0, 3
 #: Where the role writes the configuration.
@@ -147,11 +148,12 @@ def _sync(options: argparse.Namespace) -> int:
 
 def _sync_for_the_log(config: Config, options: argparse.Namespace, now: datetime) -> int:
     """Print what changed, and each remark in the run in which it begins, and in the one in which it has ended."""
-    before = _said(config)
+    before = _before(config)
     try:
         report = sync.run(config, options.day, now=now, dry_run=options.dry_run)
     except WorklistError as error:
-        changes, remarks, summary, status = [], [str(error)], [], error.exit_status
+        # what is wrong with bookings is not known, and so has not ended
+        changes, remarks, summary, status = [], [*before.said, *error.said], [], error.exit_status
     else:
         changes, remarks, summary = (
             report.changes(dry_run=options.dry_run),
@@ -159,21 +161,21 @@ def _sync_for_the_log(config: Config, options: argparse.Namespace, now: datetime
             [report.summary(dry_run=options.dry_run)],
         )
         status = REJECTED if report.rejected else DONE
-    begun = [remark for remark in remarks if remark not in before]
-    ended = [f"no longer: {remark}" for remark in before if remark not in remarks]
+    begun = [remark for remark in remarks if remark not in before.remarks]
+    ended = [f"no longer: {remark}" for remark in before.remarks if remark not in remarks]
     moment = now.astimezone(ZoneInfo(config.site.timezone)).isoformat(timespec="seconds")
     for line in [*changes, *begun, *ended, *summary]:
-        print(moment, line)
+        print(moment, printable(line))
     return status
 
 
-def _said(config: Config) -> Sequence[str]:
-    """Return what the last run had to remark."""
+def _before(config: Config) -> "Found":
+    """Return what the last run found."""
     from dicom_worklist import state  # noqa: PLC0415
 
     with suppress(OSError):  # the run itself names it
-        return state.load(config.status.state).said if config.status else ()
-    return ()
+        return state.load(config.status.state) if config.status else state.Found()
+    return state.Found()
 
 
 def _track(items: Sequence[str], description: str) -> Iterable[str]:

@@ -1,10 +1,20 @@
 """What can go wrong, each with the exit status of the command."""
 
+from collections.abc import Sequence
+
 
 class WorklistError(Exception):
-    """A failure that ends the run; its message names the thing, the rule and the remedy."""
+    """A failure that ends the run; its message names the thing, the rule and the remedy.
+
+    `said` has it and what else failed, each as a line of the log.
+    """
 
     exit_status = 1
+
+    def __init__(self, message: str, besides: Sequence[str] = ()) -> None:
+        """Fail with this message, and what failed `besides`."""
+        super().__init__(f"{message}. Besides, {'; '.join(besides)}" if besides else message)
+        self.said = [message, *(f"warning: {failure}" for failure in besides)]
 
 
 class ConfigError(WorklistError):

@@ -25,9 +25,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     they were before, and those that are no more; `studies` are those that the PACS had when it last answered, at
     `asked`. `labs` without a scanner and `statuses` that don't count have each the number of their rows in these days;
     `leftovers` are files that scanners are shown and no run wrote. `began` and `seconds` are of the last run, good or
-    not, and so
-    are `failure` (why it did not publish), `pacs_failure`, `failures` of what else it could not do, and `said`, its
-    warnings and rejections.
+    not, and so are `failure` (why it did not publish), `pacs_failure`, and `failures` of what else it could not do.
+    `said` are the rejections and warnings of the last good run.
     """
 
     bookings: tuple[Booked, ...] = ()
@@ -45,6 +44,13 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     statuses: dict[str, int] = {}
     leftovers: tuple[str, ...] = ()
     emptied: tuple[Emptied, ...] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the last run had to remark, as lines of the log; after one that failed, what is still so."""
+        unknown = [f"what arrived is not known: {self.pacs_failure}"] if self.pacs_failure else []
+        failures = [f"warning: {failure}" for failure in (*unknown, *self.failures)]
+        return [*self.said, *([self.failure] if self.failure else []), *failures]
 
 
 def load(path: str) -> Found:

@@ -166,7 +166,7 @@ class Watch:
             seconds=(now - self._began).total_seconds(),
             pacs_failure=self._pacs_failure,
             failures=tuple(self.failures),
-            said=(*self.said, *([failure] if failure else []), *(f"warning: {one}" for one in self._failures())),
+            said=before.said if failure else tuple(self.said),
             labs=self.seen.labs,
             statuses=self.seen.statuses,
             leftovers=self.seen.leftovers,
@@ -390,7 +390,7 @@ def watch(config: Config, days: Days, now: datetime, *, record: bool) -> Iterato
         if record:
             watching.finish(str(error))
         if watching.failures:
-            raise type(error)(f"{error}. Besides, {'; '.join(watching.failures)}") from error
+            raise type(error)(str(error), watching.failures) from error
         raise
     if record:
         watching.finish()
