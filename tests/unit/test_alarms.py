@@ -17,7 +17,7 @@ from dicom_worklist import metrics
 from dicom_worklist.config import Config, load
 from dicom_worklist.overview import overview
 from dicom_worklist.records import Booked
-from dicom_worklist.state import Found
+from dicom_worklist.state import Emptied, Found
 from kit import Configure, write_yaml
 
 MONITORING = Path(__file__).parents[2] / "roles/worklist_sync/files/monitoring"
@@ -125,6 +125,11 @@ LATE, TOO_LATE = NOW - timedelta(seconds=300), NOW - timedelta(seconds=301)
         pytest.param({"bookings": (booked(YESTERDAY, None, "no subject"),)}, set(), id="rejected yesterday"),
         pytest.param({"bookings": (booked(TODAY, MORNING),)}, {"DicomWorklistMissingImages"}, id="images missing"),
         pytest.param({"bookings": (booked(TODAY, EVENING),)}, set(), id="not scanned yet"),
+        pytest.param(
+            {"emptied": (Emptied(ae_title="PRISMA", day=TODAY, count=3, since=NOW),)},
+            {"DicomWorklistEmptied"},
+            id="a scanner's bookings all went",
+        ),
         pytest.param({"asked": LATE}, set(), id="no answer of the PACS for 5 minutes"),
         pytest.param({"asked": TOO_LATE}, {"DicomWorklistPacsSilent"}, id="no answer for longer"),
         pytest.param({"asked": None}, {"DicomWorklistPacsSilent"}, id="never an answer"),
