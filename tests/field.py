@@ -111,9 +111,12 @@ class Site:
             self.calendar.change(booking_id, stop_time=f"{end}:00")
 
     def read_csv(self, *rows: Sequence[str]) -> None:
-        """Let the calendar be a CSV of these rows of SKYRA: id, subject and session, day, status."""
+        """Let the calendar be a CSV of these rows: id, subject and session, day, status, and a lab other than SKYRA."""
         path = self.root / "bookings.csv"
-        lines = [f"{name},3010000.01,T,{who},{when},09:00,{SKYRA},A,L,{status}" for name, who, when, status in rows]
+        lines = [
+            f"{name},3010000.01,T,{who},{when},09:00,{lab[0] if lab else SKYRA},A,L,{status}"
+            for name, who, when, status, *lab in rows
+        ]
         path.write_text("\n".join([",".join(COLUMNS), *lines]) + "\n")
         self.changes["source"] = {"type": "csv", "path": str(path)}
 

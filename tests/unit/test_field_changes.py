@@ -130,6 +130,17 @@ def test_of_two_changes_the_one_that_explains_the_study_is_said(
     assert until in site.said(31).get(str(kind), "")
 
 
+def test_16_of_two_times_that_it_was_so_the_last_counts(site: Site) -> None:
+    for who, clock in (("32-1", "07:30"), ("31-1", "08:00")):
+        site.calendar.change(31, subj_ses=who)
+        site.run(clock)
+    site.scan(31, "09:05")
+    site.calendar.change(31, subj_ses="33-1")
+    site.run("16:39")
+    assert list(site.said(31)) == ["CHANGED"]
+    assert "changed at 16:39" in site.said(31)["CHANGED"]
+
+
 @KEPT
 @pytest.mark.parametrize(
     ("how", "what"),

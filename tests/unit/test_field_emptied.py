@@ -164,6 +164,13 @@ def test_labs_and_statuses_that_nobody_accounts_for_are_counted(
         assert counted in checked
 
 
+@pytest.mark.parametrize("ahead", [pytest.param(-2300, id="20-of 2020"), pytest.param(400, id="20-of next year")])
+def test_rows_of_other_days_are_not_counted(ahead: int, site: Site) -> None:
+    site.read_csv(("1", "1-1", day(ahead), "BOOKED"), ("2", "2-1", day(ahead), "CONFIRMED", MEG))
+    site.run("08:00")
+    assert (site.found.labs, site.found.statuses) == ({}, {})
+
+
 @pytest.mark.parametrize(
     ("statement", "said"),
     [

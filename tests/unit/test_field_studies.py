@@ -280,6 +280,8 @@ def test_two_entries_that_were_exchanged_are_named_at_both(first: str, second: s
         pytest.param({1: "09:05", 2: "10:30", 3: "11:40"}, [], id="14-late"),
         pytest.param({1: "10:10", 2: "10:40", 3: "11:40"}, [], id="14-the whole morning is late"),
         pytest.param({3: "09:05"}, [1, 3], id="14-the entry of the one after the next"),
+        pytest.param({2: "09:46"}, [], id="14-a quarter of an hour early, and the slot is empty"),
+        pytest.param({2: "09:44"}, [1, 2], id="14-earlier, and the slot is empty"),
     ],
 )
 def test_who_is_early_or_late_has_swapped_nothing(scans: dict[int, str], odd: list[int], morning: Site) -> None:
@@ -287,6 +289,17 @@ def test_who_is_early_or_late_has_swapped_nothing(scans: dict[int, str], odd: li
         morning.scan(booking_id, clock, study=f"{booking_id}")
     morning.run("20:00")
     assert [one for one in (1, 2, 3) if "SWAPPED" in morning.said(one)] == odd
+
+
+def test_14_a_slot_whose_session_has_images_in_it_is_not_empty(site: Site) -> None:
+    """Two slots of one session, both scanned with the first entry; then the next subject comes early."""
+    for booking_id, who, clock in ((1, "1-1", "09:00"), (2, "1-1", "10:00"), (3, "3-1", "11:00")):
+        site.book(booking_id, who, clock)
+    site.run("08:00")
+    site.scan(1, "10:05", study="one")
+    site.scan(3, "10:40", study="three")
+    site.run("20:00")
+    assert [one for one in (1, 2, 3) if "SWAPPED" in site.said(one)] == []
 
 
 def test_14_the_slot_of_another_scanner_is_nobody_s(site: Site) -> None:
