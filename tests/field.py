@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -10,11 +10,12 @@ from threading import Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dicom_worklist import state, sync
+from dicom_worklist import metrics, page, state, sync
+from dicom_worklist.booking import COLUMNS
 from dicom_worklist.config import Config, load
 from dicom_worklist.overview import Overview, overview
 from dicom_worklist.reconcile import Line, Unscheduled
-from kit import DAY, Calendar, Configure, entries, worklist_files
+from kit import DAY, SKYRA, Calendar, Configure, entries, worklist_files
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 
@@ -92,14 +93,11 @@ class Site:
         self.calendar, self.folder, self.root = calendar, folder, root
         self._configure = configure
         calendar.with_ends()
-        for name in ("page", "metrics"):
-            (root / name).mkdir(parents=True)
+        root.mkdir()
         (root / "password").write_text("secret\n")
         self.pacs = Pacs()
         self.changes: dict[str, object] = {
             "status.state": str(root / "status.json"),
-            "status.page": str(root / "page"),
-            "status.metrics": str(root / "metrics"),
             "pacs.url": f"http://127.0.0.1:{self.pacs.port}",
             "pacs.user": "reader",
             "pacs.password_file": str(root / "password"),
@@ -111,6 +109,13 @@ class Site:
         self.calendar.book(booking_id, subj_ses, time=f"{start}:00", **more)
         if end:
             self.calendar.change(booking_id, stop_time=f"{end}:00")
+
+    def read_csv(self, *rows: Sequence[str]) -> None:
+        """Let the calendar be a CSV of these rows of SKYRA: id, subject and session, day, status."""
+        path = self.root / "bookings.csv"
+        lines = [f"{name},3010000.01,T,{who},{when},09:00,{SKYRA},A,L,{status}" for name, who, when, status in rows]
+        path.write_text("\n".join([",".join(COLUMNS), *lines]) + "\n")
+        self.changes["source"] = {"type": "csv", "path": str(path)}
 
     @property
     def file(self) -> Path:
@@ -139,7 +144,7 @@ class Site:
         *,
         study: str = "a",
         ae_title: str = "PRISMA",
-        **tags: str | None,
+        **tags: Any,
     ) -> None:
         """Make images, with the entry of a booking or with one that was taken before; tags are edited so."""
         taken = entry if isinstance(entry, Mapping) else self.take(entry)
@@ -175,11 +180,13 @@ class Site:
 
     @property
     def page(self) -> str:
-        return (self.root / "page/index.html").read_text()
+        """What a run that ends now would write as the page."""
+        return page.render(self.seen())
 
     def metric(self, name: str) -> float:
         """Return a metric without labels, or with them as they are written."""
-        lines = (self.root / "metrics/dicom_worklist.prom").read_text().splitlines()
+        metrics.write(self.root, self.seen(), self.found)
+        lines = (self.root / "dicom_worklist.prom").read_text().splitlines()
         [value] = [line.rpartition(" ")[2] for line in lines if line.rpartition(" ")[0] == f"dicom_worklist_{name}"]
         return float(value)
 

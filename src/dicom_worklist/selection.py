@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from dicom_worklist.booking import Row, counts, read_date, read_end, read_start, text
 from dicom_worklist.config import Config, Scanner
@@ -102,23 +102,26 @@ def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[st
     return selection
 
 
-def ends(row: Row, config: Config) -> datetime | None:
-    """Return until when the entry of a row is kept at least: its end, and the grace; None if that can't be read."""
-    try:
-        start = read_start(row, config.reading)
-    except Rejected:
-        return None
-    session = timedelta(minutes=config.status.session if config.status else 60)
-    end = read_end(row, start, config.reading, [])
-    return (end or start + session) + timedelta(minutes=config.window.grace)
+def is_over(end: datetime, config: Config, now: datetime) -> bool:
+    """Return whether an end and the grace are over, `end` and `now` naive, at the site; its clock may change between.
+
+    Of the hour that comes twice the first is meant, unless `now` has `fold`.
+    """
+    ended, there = (moment.replace(tzinfo=config.reading.zone).astimezone(UTC) for moment in (end, now))
+    return ended + timedelta(minutes=config.window.grace) <= there
 
 
 def _goes_on(row: Row, day: date, config: Config, days: Days) -> bool:
     """Return whether a booking of the day before the window is still going on."""
     if days.now is None or day != days.first - ONE_DAY:
         return False
-    until = ends(row, config)
-    return until is not None and until > days.now
+    try:
+        start = read_start(row, config.reading)
+    except Rejected:
+        return False
+    end = read_end(row, start, config.reading, [])
+    session = timedelta(minutes=config.status.session if config.status else 60)
+    return not is_over(end or start + session, config, days.now)
 
 
 def _pass_over(row: Row, config: Config, days: Days, selection: Selection) -> None:

@@ -199,7 +199,12 @@ def _publish(run: _Run, *, dry_run: bool, track: folders.Track) -> Seen:
         if not dry_run:
             folders.apply(pending, timeout, track)
     if report.removed and not (report.published or report.updated or report.unchanged or seen.left):
-        why = f"{len(report.rejected)} were rejected" if report.rejected else "the calendar has none for any scanner"
+        counts = (
+            (len(report.rejected), "were rejected"),
+            (sum(seen.statuses.values()), "have statuses that don't count"),
+            (sum(seen.labs.values()), "have labs that no scanner has"),
+        )
+        why = ", ".join(f"{count} {what}" for count, what in counts if count) or "the calendar has none for any scanner"
         report.warnings.append(f"the worklist is empty now: of the bookings of these days {why}")
     return seen
 
@@ -280,10 +285,9 @@ def _wanted(
             run.reject(one.row, one.scanner, str(rejected), shown=one.shown)
             continue
         run.seen.left += done
+        shown += [booked] if one.shown else []
         if run.days.is_near(one.day) or watching.is_known(booking_id):
-            booked = msgspec.structs.replace(booked, on_console=on_console)
-            run.seen.bookings.append(booked)
-            shown += [booked] if one.shown else []
+            run.seen.bookings.append(msgspec.structs.replace(booked, on_console=on_console))
         if on_console:
             run.report.warnings += [f"booking {printable(booking_id)}: {warning}" for warning in warnings]
             wanted[one.scanner.worklist][name] = content

@@ -25,7 +25,7 @@ from dicom_worklist.history import Past
 from dicom_worklist.overview import overview, seen
 from dicom_worklist.reconcile import EARLY, Line, State
 from dicom_worklist.records import Booked, Study, Version
-from dicom_worklist.selection import Days
+from dicom_worklist.selection import Days, is_over
 from dicom_worklist.state import Emptied, Found, load, save
 
 #: So many bookings don't go from a scanner's day at once unless something is wrong.
@@ -127,11 +127,11 @@ class Watch:
 
     def going_on(self) -> Iterator[Booked]:
         """Return the bookings of before the window that haven't ended, as the last good run saw them."""
-        now, window, status = self._days.now, self._config.window, self._status
+        now, status = self._days.now, self._status
         for booked in self._before.bookings:
-            if now and status and booked.start and not booked.reason:
+            if now and status and booked.start and not booked.reason and booked.day < self._days.first:
                 end = booked.end or booked.start + timedelta(minutes=status.session)
-                if booked.day < self._days.first and end + timedelta(minutes=window.grace) > now:
+                if not is_over(end, self._config, now):
                     yield booked
 
     def finish(self, failure: str = "") -> None:
@@ -236,9 +236,10 @@ class Watch:
     def _emptied(self, before: Found) -> Iterator[Emptied]:
         """Return the scanners whose bookings of a day all went at once, until there are some again."""
         now = Counter((booked.ae_title, booked.day) for booked in self.seen.bookings)
-        then = Counter((booked.ae_title, booked.day) for booked in before.bookings if booked.ae_title)
+        titles = {scanner.ae_title for scanner in self._config.scanners}
+        then = Counter((booked.ae_title, booked.day) for booked in before.bookings if booked.ae_title in titles)
         today = self._days.near[0] + timedelta(days=1)
-        known = {(one.ae_title, one.day): one for one in before.emptied if one.day >= today}
+        known = {(one.ae_title, one.day): one for one in before.emptied if one.day >= today and one.ae_title in titles}
         yield from (one for place, one in known.items() if not now[place])
         for day in (today, self._days.near[1]):
             of_day = {place: count for place, count in then.items() if place[1] == day}

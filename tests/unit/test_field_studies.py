@@ -33,11 +33,11 @@ NO_CLOCK = {"StudyDate": "", "StudyTime": ""}
 )
 @pytest.mark.parametrize("by", ["StudyInstanceUID", "AccessionNumber"])
 def test_a_study_with_an_odd_date_is_found_and_its_date_is_what_is_said(
-    by: str, tags: dict[str, str | None], said: str, site: Site
+    by: str, tags: dict[str, Any], said: str, site: Site
 ) -> None:
     site.book(1)
     site.run("08:00")
-    other = {"StudyInstanceUID": "1.2.3"} if by == "AccessionNumber" else {"AccessionNumber": ""}
+    other: dict[str, Any] = {"StudyInstanceUID": "1.2.3"} if by == "AccessionNumber" else {"AccessionNumber": ""}
     site.scan(1, "09:05", **(other | tags))
     site.run("12:00")
     assert site.line(1).state is State.ODD
@@ -63,7 +63,7 @@ def test_11_images_that_come_later_into_a_study_with_an_odd_date_count(site: Sit
     "tags", [pytest.param({"StudyDate": one}, id=f"11-{one!r}") for one in ("", "20190101", "20991231")]
 )
 def test_a_study_with_an_odd_date_stays_found_when_its_booking_is_cancelled_or_moved(
-    tags: dict[str, str], site: Site
+    tags: dict[str, Any], site: Site
 ) -> None:
     site.book(1)
     site.book(2, "8-1", "10:00")
@@ -161,7 +161,7 @@ def test_a_phantom_with_the_number_of_a_booking_is_a_hint(scanned: bool, clock: 
     ],
 )
 def test_an_accession_number_counts_with_the_patient_or_place_and_time(
-    tags: dict[str, str], kinds: list[str], site: Site
+    tags: dict[str, Any], kinds: list[str], site: Site
 ) -> None:
     site.book(1)
     site.run("08:00")
