@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live preflight hosts faults unit lint docs bench lock bundle
+.PHONY: help setup demo down test live clocks preflight hosts faults unit lint docs bench lock bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,6 +33,13 @@ test: $(VENV)/test ## every test but the long ones of make hosts, and every chec
 # CLOCK=2026-10-25T02:30 is what the clock at the deployed site shows; no test depends on the machine's.
 live: $(VENV)/test
 	$(BIN)/pytest $(addprefix --clock=,$(CLOCK)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py site.py site_teardown.py)
+
+clocks: $(VENV)/test ## a day at the site, played at odd hours and on odd days; half an hour
+	$(PLAY) -i tests/inventory tests/prepare.yml
+	$(BIN)/pytest tests/integration/test_status.py $(addprefix --clock=,$(CLOCKS))
+# In Amsterdam 02:30 of 25 October is there twice, and that of 29 March not at all.
+CLOCKS = 2026-11-24T02:30 2026-11-24T12:00 2026-11-24T16:30 2026-11-24T23:40 2026-03-29T02:30 2026-10-25T02:30 \
+         2026-10-25T02:30+01:00 2026-12-31T23:40 2027-01-01T00:00
 
 preflight: $(VENV)/test
 	$(BIN)/pytest --quiet tests/deploy/test_preflight.py

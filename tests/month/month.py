@@ -8,10 +8,12 @@ from itertools import pairwise
 from month import calendar_changes, console_errors, sessions, strangers
 from month.plot import KINDS, SCANNERS, Kind, Plot
 from month.sessions import MANNERS, Manner
-from month.truth import DAY, Slot, Story
+from month.truth import DAY, MINUTE, Slot, Story
 
 #: In the order in which they are put upon a session: the first ones move it.
 GROUPS = ("time", "clock", "day", "delivery", "reboot")
+#: How far around a session with a wrong clock all is as booked.
+NEAR = 90 * MINUTE
 #: In this night the clocks are set back.
 NIGHT = date(2026, 10, 25)
 #: Each adds its stories to KINDS when it is imported.
@@ -42,18 +44,24 @@ class Month:
 def write(seed: int, first: date, days: int, bookings: int, often: int) -> Month:
     """Write about so many bookings, in which each story and each manner happens `often` times at the least.
 
-    Half of the times a manner is that of a good session, at the least.
+    A manner that other stories don't have as often is that of good sessions.
     """
     plot = Plot(seed, first, days)
     lanes = _lanes(plot, bookings)
     good = next(kind for kind in KINDS if kind.name == "good session")
     rest = [kind for kind in KINDS if kind is not good for _ in range(often)]
-    places = [_place(plot, lanes, kind, []) for kind in sorted(rest, key=lambda one: (-one.slots, -one.minutes))]
-    places = [(kind, slots, day, _manners(plot, kind)) for kind, slots, day, _ in places]
+    places = [_place(plot, lanes, good, [manner]) for manner in MANNERS if manner.alone for _ in range(often)]
+    for kind in sorted(rest, key=lambda one: (-one.slots, -one.minutes)):
+        _, slots, day, _ = _place(plot, lanes, kind, [])
+        places.append((kind, slots, day, _manners(plot, kind)))
     have = Counter(manner.name for *_, manners in places for manner in manners)
-    few = [manner for manner in MANNERS for _ in range(max(often - have[manner.name], -(-often // 2)))]
-    places += [_place(plot, lanes, good, [manner]) for manner in few]
-    plain: list[Place] = [(good, [slot], slot.day, []) for lane in lanes for slot in lane if slot not in _used(places)]
+    places += [
+        _place(plot, lanes, good, [manner])
+        for manner in MANNERS
+        if not manner.alone
+        for _ in range(max(often - have[manner.name], 1))
+    ]
+    plain: list[Place] = [(good, [slot], slot.day, []) for lane in lanes for slot in lane if slot not in plot.taken]
     stories = [_written(plot, place) for place in plain]
     for story in stories:
         plot.good.setdefault(story.day, []).extend(story.bookings)
@@ -83,10 +91,13 @@ def _place(plot: Plot, lanes: list[Lane], kind: Kind, manners: list[Manner]) -> 
     for lane, begin in plot.random.sample(starts, len(starts)):
         slots = lane[begin : begin + kind.slots]
         around = lane[max(begin - 1, 0) : begin + kind.slots + 1]
+        alone = lane if any(manner.alone for manner in manners) else []
+        near = [one for one in alone if one.end > slots[0].start - NEAR and one.start < slots[0].start + NEAR]
         fits = slots[0].day < plot.first + days * DAY and all(slot.minutes >= kind.minutes for slot in slots)
         fits = fits and (not kind.joined or all(one.end == other.start for one, other in pairwise(slots)))
-        if fits and plot.taken.isdisjoint(around):
+        if fits and plot.taken.isdisjoint([*around, *near]) and plot.kept.isdisjoint(slots):
             plot.taken.update(slots)
+            plot.kept.update(near)
             return kind, slots, slots[0].day, manners
     raise ValueError(f"no room for {kind.name!r}: let there be more bookings")
 
@@ -95,12 +106,11 @@ def _manners(plot: Plot, kind: Kind) -> list[Manner]:
     """Return in which manner a story happens besides: mostly none."""
     groups = kind.mixes.split()
     groups = plot.random.sample(groups, min(plot.random.choices((0, 1, 2), (5, 3, 1))[0], len(groups)))
-    chosen = [plot.random.choice([manner for manner in MANNERS if manner.group == group]) for group in groups]
+    chosen = [
+        plot.random.choice([manner for manner in MANNERS if manner.group == group and not manner.alone])
+        for group in groups
+    ]
     return sorted(chosen, key=lambda manner: GROUPS.index(manner.group))
-
-
-def _used(places: list[Place]) -> set[Slot]:
-    return {slot for _, slots, _, _ in places for slot in slots}
 
 
 def _written(plot: Plot, place: Place) -> Story:

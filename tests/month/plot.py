@@ -26,6 +26,8 @@ class Plot:
         self._nights: set[tuple[str, date]] = set()
         #: The times in which something else than a good session happens.
         self.taken: set[Slot] = set()
+        #: Those in which nothing else may happen.
+        self.kept: set[Slot] = set()
         #: Good sessions of the same day whose names others may use.
         self.good: dict[date, list[Booking]] = {}
 

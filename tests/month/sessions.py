@@ -16,19 +16,26 @@ def good(plot: Plot, story: Story, slots: list[Slot]) -> None:
 
 @dataclass(frozen=True)
 class Manner:
-    """How a session may go besides; of each group a session has one at the most."""
+    """How a session may go besides; of each group a session has one at the most.
+
+    One that is `alone` is that of a good session, and around it all is as booked: by its images it is of another
+    time, and if nobody else was scanned then, no program could tell.
+    """
 
     name: str
     group: str
     apply: Callable[[Plot, Story], None]
+    alone: bool = False
 
 
 MANNERS: list[Manner] = []
 
 
-def manner(name: str, group: str) -> Callable[[Callable[[Plot, Story], None]], Callable[[Plot, Story], None]]:
+def manner(
+    name: str, group: str, *, alone: bool = False
+) -> Callable[[Callable[[Plot, Story], None]], Callable[[Plot, Story], None]]:
     def add(apply: Callable[[Plot, Story], None]) -> Callable[[Plot, Story], None]:
-        MANNERS.append(Manner(name, group, apply))
+        MANNERS.append(Manner(name, group, apply, alone))
         return apply
 
     return add
@@ -46,7 +53,9 @@ def late(plot: Plot, story: Story) -> None:
         story.shift(visit, plot.random.randrange(10, 31) * MINUTE)
 
 
-def clocked(name: str, clock: Callable[[datetime], dict[str, str]], due: str = "", may: str = "") -> None:
+def clocked(
+    name: str, clock: Callable[[datetime], dict[str, str]], due: str = "", may: str = "", *, alone: bool = False
+) -> None:
     """Add a manner in which the console's clock is as `clock` says."""
 
     def apply(_: Plot, story: Story) -> None:
@@ -56,7 +65,7 @@ def clocked(name: str, clock: Callable[[datetime], dict[str, str]], due: str = "
             story.due(due, *story.bookings)
         story.allow(may, *story.bookings)
 
-    manner(name, "clock")(apply)
+    manner(name, "clock", alone=alone)(apply)
 
 
 def in_utc(moment: datetime) -> dict[str, str]:
@@ -74,8 +83,8 @@ clocked("StudyDate empty", lambda moment: right_clock(moment) | {"StudyDate": ""
 clocked("StudyDate and StudyTime empty", lambda moment: {"StudyDate": "", "StudyTime": ""}, "CLOCK")
 clocked("StudyDate of 2019", lambda moment: right_clock(moment) | {"StudyDate": "20190101"}, "CLOCK")
 clocked("StudyDate of yesterday", off(-DAY), "CLOCK DAY")
-clocked("console's clock an hour behind", off(-HOUR), may="TIME CLOCK")
-clocked("console's clock an hour ahead", off(HOUR), may="TIME CLOCK")
+clocked("console's clock an hour behind", off(-HOUR), may="TIME CLOCK", alone=True)
+clocked("console's clock an hour ahead", off(HOUR), may="TIME CLOCK", alone=True)
 
 
 @manner("sent two hours late", "delivery")
