@@ -247,7 +247,8 @@ def elsewhere(plot: Plot, slot: Slot) -> str:
 def by_hand(plot: Plot, story: Story, slot: Slot, booking: Booking, *, name: str = "", stray: bool = False) -> Visit:
     """Scan a booking's subject without the worklist."""
     typed = {"PatientID": booking.patient_id, "PatientName": name or booking.patient_name}
-    return plot.visit(story, slot, booking, values=typed, stray=stray)
+    after = plot.random.randrange(min(slot.minutes, 6))  # nothing else says that it is of this time
+    return plot.visit(story, slot, booking, values=typed, stray=stray, after=after)
 
 
 @story("by hand, in time, on the booked scanner", mixes="delivery")
