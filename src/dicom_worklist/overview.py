@@ -14,6 +14,7 @@ from dicom_worklist import oddities
 from dicom_worklist.config import Config, Status
 from dicom_worklist.oddities import Weight
 from dicom_worklist.reconcile import Line, Reconciled, State, Times, Unscheduled, reconcile
+from dicom_worklist.selection import CANCELLING
 from dicom_worklist.state import Found
 
 
@@ -160,20 +161,6 @@ def seen(config: Config, status: Status, found: Found, now: datetime) -> Reconci
     return reconcile(found.bookings, found.studies if config.pacs and found.asked else None, times, found.past)
 
 
-#: Statuses that people give what doesn't take place; others that don't count are reported.
-CANCELLING = {
-    "CANCELLED",
-    "CANCELED",
-    "CANCELLATION",
-    "DENIED",
-    "DECLINED",
-    "REJECTED",
-    "DELETED",
-    "NO SHOW",
-    "NO-SHOW",
-}
-
-
 def _day(config: Config, day: date, reconciled: Reconciled) -> Day:
     lines = [line for line in reconciled.lines if line.booked.day == day]
     titles = [scanner.ae_title for scanner in config.scanners]
@@ -264,6 +251,8 @@ def _calendar(found: Found) -> Iterable[Problem]:
         text = f"Bookings of these statuses don't count: {_counted(unknown)}."
         remedy = "If they take place, add the status to booking.statuses."
         yield Problem(Level.WARNING, text, remedy=remedy, kind="statuses")
+    for double in found.doubles:
+        yield Problem(Level.WARNING, f"{double[0].upper()}{double[1:]}.", remedy="Ask who booked them.", kind="double")
     if found.leftovers:
         text = f"The consoles are shown files that the sync did not write: {_some(found.leftovers)}."
         remedy = "Look at them with `dicom-worklist check`, and remove them by hand if nobody needs them."

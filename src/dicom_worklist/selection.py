@@ -10,6 +10,18 @@ from dicom_worklist.config import Config, Scanner
 from dicom_worklist.errors import ConfigError, Rejected
 
 ONE_DAY = timedelta(days=1)
+#: Statuses that people give what doesn't take place; others that don't count are reported.
+CANCELLING = {
+    "CANCELLED",
+    "CANCELED",
+    "CANCELLATION",
+    "DENIED",
+    "DECLINED",
+    "REJECTED",
+    "DELETED",
+    "NO SHOW",
+    "NO-SHOW",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +60,14 @@ class Scheduled:
 class Selection:
     """What became of the rows.
 
-    `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count;
+    `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count, `withdrawn` those that somebody cancelled in so many words;
     `labs` and `statuses` say how many rows of these days have a lab without a scanner, and a status that doesn't count.
     """
 
     scheduled: list[Scheduled] = field(default_factory=list)
     rejected: list[tuple[Row, Scanner | None, bool, str]] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
+    withdrawn: set[str] = field(default_factory=set)
     labs: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
 
@@ -126,9 +139,13 @@ def _goes_on(row: Row, day: date, config: Config, days: Days) -> bool:
 
 def _pass_over(row: Row, config: Config, days: Days, selection: Selection) -> None:
     if _is_near(row, config, days) and any(scanner.matches(text(row, "lab")) for scanner in config.scanners):
-        selection.cancelled.add(text(row, "booking_id"))
-        if "status" in row and text(row, "status").casefold() not in config.reading.statuses:
-            selection.statuses[text(row, "status")] += 1
+        booking_id, status = text(row, "booking_id"), text(row, "status")
+        selection.cancelled.add(booking_id)
+        counted = "status" not in row or status.casefold() in config.reading.statuses
+        if counted or status.upper() in CANCELLING:
+            selection.withdrawn.add(booking_id)
+        if not counted:
+            selection.statuses[status] += 1
 
 
 def _is_near(row: Row, config: Config, days: Days) -> bool:
@@ -158,12 +175,14 @@ def _only(scanners: Sequence[Scanner], lab: str) -> Scanner:
 def _once(matched: Sequence[Scheduled], times: Counter[str], selection: Selection) -> None:
     """Sort out the bookings whose id another row has, too, of whatever day: they would share a StudyInstanceUID."""
     told: set[str] = set()
+    reported = {text(one.row, "booking_id") for one in matched if one.shown}
     for one in matched:
         booking_id = text(one.row, "booking_id")
         if not booking_id or times[booking_id] == 1:
             selection.scheduled.append(one)
-        elif booking_id not in told:  # at the first of them
-            told.add(booking_id)
-            reason = f"the calendar has {times[booking_id]} bookings with this booking_id"
-            shown = any(two.shown for two in matched if text(two.row, "booking_id") == booking_id)
-            selection.rejected.append((one.row, one.scanner, shown, reason))
+            continue
+        reason = f"the calendar has {times[booking_id]} bookings with this booking_id: give each an id of its own"
+        # the report has each id once, at the first of them
+        shown = booking_id in reported and booking_id not in told
+        told.add(booking_id)
+        selection.rejected.append((one.row, one.scanner, shown, reason))

@@ -159,8 +159,17 @@ class _Run:
         with suppress(Rejected):
             day = read_date(row, self.config.reading)
             start = read_start(row, self.config.reading)
-        title = scanner.ae_title if scanner else ""
-        self.seen.bookings.append(Booked(booking_id=booking_id, day=day, ae_title=title, start=start, reason=reason))
+        self.seen.bookings.append(
+            Booked(
+                booking_id=booking_id,
+                day=day,
+                ae_title=scanner.ae_title if scanner else "",
+                start=start,
+                project=printable(text(row, "project_title") or text(row, "project_id")),
+                booked_by=printable(f"{text(row, 'user_last_name')}^{text(row, 'user_first_name')}".strip("^")),
+                reason=reason,
+            )
+        )
 
 
 def _publish(run: _Run, *, dry_run: bool, track: folders.Track) -> Seen:
@@ -180,7 +189,8 @@ def _publish(run: _Run, *, dry_run: bool, track: folders.Track) -> Seen:
                     raise SourceError(f"{error}. Besides, {also}") from error
             raise
         watching.remember({text(one.row, "booking_id") for one in selected.scheduled})
-        seen.cancelled, seen.labs, seen.statuses = selected.cancelled, dict(selected.labs), dict(selected.statuses)
+        seen.cancelled, seen.withdrawn = selected.cancelled, selected.withdrawn
+        seen.labs, seen.statuses = dict(selected.labs), dict(selected.statuses)
         seen.leftovers = tuple(folders.others(Path(config.worklist.root), config.folders()))
         for row, scanner, shown, reason in selected.rejected:
             run.reject(row, scanner, reason, shown=shown)
@@ -294,7 +304,8 @@ def _wanted(
             if "+" in name:  # a long id's; no other name has one
                 run.long_ids[name] = booking_id
     run.seen.bookings += watching.elsewhere({booked.booking_id for booked in run.seen.bookings})
-    run.report.warnings += _doubles(shown, config)
+    run.seen.doubles = tuple(_doubles(shown, config))
+    run.report.warnings += run.seen.doubles
     return wanted
 
 

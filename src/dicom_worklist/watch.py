@@ -22,6 +22,7 @@ from dicom_worklist import history
 from dicom_worklist.config import Config, Status
 from dicom_worklist.errors import PacsError, WorklistError
 from dicom_worklist.history import Past
+from dicom_worklist.oddities import when
 from dicom_worklist.overview import overview, seen
 from dicom_worklist.reconcile import EARLY, Line, State
 from dicom_worklist.records import Booked, Study, Version
@@ -30,18 +31,23 @@ from dicom_worklist.state import Emptied, Found, load, save
 
 #: So many bookings don't go from a scanner's day at once unless something is wrong.
 MANY = 3
+#: For so long it is reported that a scanner's bookings went, unless it has some again.
+ONE_WEEK = timedelta(days=7)
 
 
 @dataclass(slots=True)
 class Seen:
     """What a run saw: the bookings of yesterday, today and tomorrow, and what is in the calendar besides.
 
-    `cancelled` are the ids of rows that don't count; `left` says how many entries are kept from the console because
-    their scans are done.
+    `cancelled` are the ids of rows that don't count, `withdrawn` those that somebody cancelled in so many words;
+    `doubles` are warnings of bookings that others contradict; `left` says how many entries are kept from the console
+    because their scans are done.
     """
 
     bookings: list[Booked] = field(default_factory=list)
     cancelled: Collection[str] = ()
+    withdrawn: Collection[str] = ()
+    doubles: tuple[str, ...] = ()
     labs: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()
@@ -110,13 +116,17 @@ class Watch:
         former = [version.booked for version in self._past.versions.get(booked.booking_id, ())]
         former += filter(None, [self._past.current.get(booked.booking_id)])
         for before in former:
-            if before.reason or before.patient_id == booked.patient_id or before.day == booked.day:
+            if before.reason or before.patient_id == booked.patient_id:
                 continue
             for study in self._past.studies.get(before.study_instance_uid, ()):
-                if study.patient_id == before.patient_id or (study.start and study.start.date() == before.day):
+                scanned = study.patient_id == before.patient_id or (study.start and study.start.date() == before.day)
+                # on the day of the scan it may be its correction, but not if the session only begins after the scan
+                after = booked.start and study.start and study.start < booked.start - EARLY
+                if scanned and (before.day != booked.day or after):
                     return (
-                        f"booking_id {booked.booking_id} was that of {before.patient_name} on {before.day}, who has "
-                        "images: both would have one StudyInstanceUID. Give the new booking an id of its own"
+                        f"booking_id {booked.booking_id} was that of {before.patient_name}, {before.ae_title} "
+                        f"{when(before)}, who has images: both would have one StudyInstanceUID. Give the new booking an "
+                        "id of its own, and change nothing in the study"
                     )
         return ""
 
@@ -170,6 +180,7 @@ class Watch:
             labs=self.seen.labs,
             statuses=self.seen.statuses,
             leftovers=self.seen.leftovers,
+            doubles=self.seen.doubles,
             emptied=() if failure else tuple(self._emptied(before)),
         )
         if failure:
@@ -220,27 +231,36 @@ class Watch:
         path = history.path_beside(status.state)
         if path.parent.is_dir():
             try:
-                news = history.News(self.seen.bookings, studies or (), ended)
+                # of two with one id, which are both rejected, one is enough
+                bookings = list({booked.booking_id: booked for booked in self.seen.bookings}.values())
+                news = history.News(bookings, studies or (), ended)
                 history.record(path, self._began, news, status.history_days)
             except (OSError, sqlite3.Error, ValueError) as error:
                 self._fail_history("written", error)
 
     def _fail_history(self, what: str, error: Exception) -> None:
         path = history.path_beside(self._status.state) if self._status else ""
-        said = (
-            f"the history {path} can't be {what}: {error}; the worklist does without. If it is damaged, move it away: "
-            "the next run begins a new one"
+        remedy = (
+            "Move it away and keep it: the next run begins a new one. Until then an id that is used again isn't seen"
         )
+        if isinstance(error, PermissionError) or "readonly" in str(error):
+            remedy = "It belongs to another user: site.yml puts that right"
+        said = f"the history {path} can't be {what}: {error}; the worklist does without. {remedy}"
         self.failures += [] if said in self.failures else [said]
 
     def _emptied(self, before: Found) -> Iterator[Emptied]:
         """Return the scanners whose bookings of a day all went at once, until there are some again."""
         now = Counter((booked.ae_title, booked.day) for booked in self.seen.bookings)
         titles = {scanner.ae_title for scanner in self._config.scanners}
-        then = Counter((booked.ae_title, booked.day) for booked in before.bookings if booked.ae_title in titles)
+        then = Counter(
+            (booked.ae_title, booked.day)
+            for booked in before.bookings
+            if booked.ae_title in titles and booked.booking_id not in self.seen.withdrawn
+        )
         today = self._days.near[0] + timedelta(days=1)
-        known = {(one.ae_title, one.day): one for one in before.emptied if one.day >= today and one.ae_title in titles}
-        yield from (one for place, one in known.items() if not now[place])
+        known = {(one.ae_title, one.day): one for one in before.emptied if one.ae_title in titles}
+        busy = {title for title, day in now if day >= today}
+        yield from (one for (title, _), one in known.items() if title not in busy and one.day >= today - ONE_WEEK)
         for day in (today, self._days.near[1]):
             of_day = {place: count for place, count in then.items() if place[1] == day}
             whole = sum(of_day.values()) >= MANY and not any(now[place] for place in of_day)

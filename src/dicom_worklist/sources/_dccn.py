@@ -14,7 +14,7 @@ SELECT item.id AS booking_id,
        COALESCE(NULLIF(users.lastName, ''), item.user_id) AS user_last_name,
        item.status AS status
   FROM calendar_items_new AS item
-  JOIN calendars ON calendars.id = item.calendar_id
+  LEFT JOIN calendars ON calendars.id = item.calendar_id
   LEFT JOIN projects ON projects.id = item.project_id
   LEFT JOIN users ON users.id = item.user_id
  WHERE item.start_date BETWEEN :first_day AND :last_day
