@@ -4,10 +4,11 @@ A run reads from it what it has to know of its own bookings, and adds to it, in 
 use it publishes all the same.
 """
 
+import json
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -43,6 +44,7 @@ SCHEMA = f"""
 """
 #: How long another run may hold the file, in seconds.
 TIMEOUT = 5
+ONE_WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
         rows = connection.execute(
             "SELECT since, until, ended, said FROM version WHERE booking_id IN (SELECT value FROM json_each(?)) "
             "OR booking_id IN (SELECT booking_id FROM version WHERE day BETWEEN ? AND ?) ORDER BY booking_id, since",
-            (_json(sorted(booking_ids)), first_day.isoformat(), last_day.isoformat()),
+            (_names(booking_ids), first_day.isoformat(), last_day.isoformat()),
         )
         for since, until, ended, said in rows:
             booked = msgspec.structs.replace(msgspec.json.decode(said, type=Booked), since=_time(since))
@@ -91,7 +93,7 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
         studies: defaultdict[str, list[Study]] = defaultdict(list)
         for seen, said in connection.execute(
             "SELECT seen, said FROM study WHERE study_instance_uid IN (SELECT value FROM json_each(?))",
-            (_json(sorted(uids - {""})),),
+            (_names(uids - {""}),),
         ):
             study = msgspec.structs.replace(msgspec.json.decode(said, type=Study), seen=_time(seen))
             studies[study.study_instance_uid].append(study)
@@ -114,14 +116,14 @@ def record(path: Path, now: datetime, news: News, keep: int) -> None:
         OSError, sqlite3.Error: it can't be written; what was there stays.
     """
     moment = now.astimezone(UTC).isoformat()
-    oldest = (now.astimezone(UTC) - timedelta(days=keep)).date().isoformat()
     with _opened(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
+        oldest = (_now(connection, now) - timedelta(days=keep)).isoformat()
         known = dict(
             connection.execute(
                 "SELECT booking_id, said FROM version "
                 "WHERE booking_id IN (SELECT value FROM json_each(?)) AND until IS NULL",
-                (_json([booked.booking_id for booked in news.bookings]),),
+                (_names(booked.booking_id for booked in news.bookings),),
             ).fetchall()
         )
         for booked in news.bookings:
@@ -136,7 +138,7 @@ def record(path: Path, now: datetime, news: News, keep: int) -> None:
         seen = dict(
             connection.execute(
                 "SELECT orthanc_id, said FROM study WHERE orthanc_id IN (SELECT value FROM json_each(?))",
-                (_json([study.orthanc_id for study in news.studies]),),
+                (_names(study.orthanc_id for study in news.studies),),
             ).fetchall()
         )
         for study in news.studies:
@@ -152,6 +154,13 @@ def record(path: Path, now: datetime, news: News, keep: int) -> None:
         connection.execute("DELETE FROM version WHERE day < ? AND coalesce(until, day) < ?", (oldest, oldest))
         connection.execute("DELETE FROM study WHERE day < ? AND seen < ?", (oldest, oldest))
         connection.execute("COMMIT")
+
+
+def _now(connection: sqlite3.Connection, now: datetime) -> date:
+    """Return the day from which the days to keep count: a clock that jumps ahead must not erase everything."""
+    (newest,) = connection.execute("SELECT max(day) FROM version").fetchone()
+    today = now.astimezone(UTC).date()
+    return min(today, date.fromisoformat(newest) + ONE_WEEK) if newest else today
 
 
 def _end(connection: sqlite3.Connection, booking_id: str, moment: str, how: str) -> None:
@@ -186,6 +195,11 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _said(booked: Booked) -> str:
     return _json(msgspec.structs.replace(booked, on_console=False, since=None))
+
+
+def _names(names: Iterable[str]) -> str:
+    """Return names as JSON for SQLite; one that has bytes of no text matches nothing."""
+    return json.dumps(sorted(names))
 
 
 def _json(value: object) -> str:

@@ -25,6 +25,8 @@ _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe
 _USUAL = re.compile("([xX]?[0-9]{1,9})(?: ?- ?([0-9]{1,2}))?")
 _BIDS = re.compile("sub-(?P<subject>[^-]+?)(?:_ses-(?P<session>[^-]+))?", re.IGNORECASE)
 _FORMS = "write 7, 7-2 (subject-session) or sub-007_ses-02"
+#: What is nearly BIDS, and would be somebody else's PatientID if it were taken as it is.
+_HALF_BIDS = re.compile("^(sub|subj|subject|ses|sess|session)[_0-9]|_(sub|ses)")
 #: In front of a dash they announce a number: who reads them as a subject makes one person of many.
 _LABELS = {"sub", "subj", "subject", "ses", "sess", "session", "participant"}
 #: What programs write for "nothing".
@@ -174,6 +176,8 @@ def _subject(column: str, typed: str, subject: str, start: datetime, characters:
     if not subject.isalpha():
         _reject_spreadsheet(column, typed, subject)
     _check(column, typed, subject, characters)
+    if _HALF_BIDS.search(subject.lower()):
+        raise Rejected(f"{column} {typed!r} has 'sub' or 'ses' where the subject should be: {_FORMS}")
     return _padded(subject)
 
 
@@ -193,6 +197,10 @@ def _check(column: str, typed: str, plain: str, characters: str) -> None:
     """Check what project and subject have in common: nothing in them means something to a path, a shell or a query."""
     if not all(map(allows, repeat(characters), plain)):
         bad = next(character for character in plain if not allows(characters, character))
+        if "\udc80" <= bad <= "\udcff":
+            raise Rejected(
+                f"{column} {typed!r} has a byte that is not UTF-8: save the file as UTF-8, or set source.encoding"
+            )
         named = f"{bad!r} (U+{ord(bad):04X} {unicodedata.name(bad, 'without a name')})"
         allowed = _CHARACTERS_IN_WORDS if characters == CHARACTERS else f"{characters!r} (booking.characters)"
         raise Rejected(

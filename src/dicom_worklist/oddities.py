@@ -29,6 +29,7 @@ class Kind(StrEnum):
     CLOCK = "date of the study"
     STUDIES = "several studies"
     SLOTS = "one study for several slots"
+    IN_ITS_TIME = "study in the time of a booking"
     AMBIGUOUS = "several bookings fit"
     ACCESSION = "AccessionNumber of a booking"
     PATIENT = "PatientID of a booking"
@@ -87,7 +88,7 @@ def missing(booked: Booked) -> str:
     """Return what to do about a booking without images."""
     return (
         f"Ask {who(booked)}, or who was at {booked.ae_title}, whether it took place. If it did, send its images "
-        "again from the console, and delete nothing there before they are here."
+        "from the console, and delete nothing there before they are here."
     )
 
 
@@ -106,7 +107,7 @@ def patient_name(study: Study, booked: Booked) -> Oddity:
 def _repair(study: Study, booked: Booked) -> str:
     return (
         f"Ask who scanned on {scanned_on(study, booked)}, and {who(booked)}, which subject and session it was. If it "
-        f"is the booked one: dicom-worklist repair {study.orthanc_id} {booked.booking_id}"
+        f"is the booked one: sudo dicom-worklist repair {study.orthanc_id} {booked.booking_id}"
     )
 
 
@@ -150,7 +151,7 @@ def swapped(study: Study, owner: Booked, slot: Booked) -> tuple[Oddity, Oddity]:
 def _subject(study: Study, booked: Booked) -> str:
     return (
         f"Ask who was at {scanned_on(study, booked)} which subject it was, and {who(booked)}; then give the study to "
-        "that booking with dicom-worklist repair."
+        f"its booking: sudo dicom-worklist repair {study.orthanc_id} BOOKING"
     )
 
 
@@ -158,7 +159,10 @@ def changed(study: Study, booked: Booked, before: Booked, until: datetime) -> Od
     """Return that the study is as the booking was until `until` (naive, the site's time), after the scan."""
     if booked.day != before.day:
         text = f"It was scanned on {before.day}; the booking was moved to {booked.day} at {at(until, study.start)}."
-        remedy = f"If it is to be scanned once more, nothing has to be done. Else tell {who(booked)}."
+        remedy = (
+            f"Ask {who(booked)}. If it is to be scanned again, make a new booking: with this one's entry the new images go "
+            "into the old study."
+        )
         return Oddity(Kind.MOVED, text, remedy)
     text = f"The booking was changed at {at(until, study.start)}, after its scan: {difference(booked, before)}."
     if booked.patient_id == before.patient_id and booked.patient_name == before.patient_name:
@@ -166,8 +170,8 @@ def changed(study: Study, booked: Booked, before: Booked, until: datetime) -> Od
     if booked.reason:
         return Oddity(Kind.CHANGED, text, f"Ask {who(before)} which is right, and correct the booking in the calendar.")
     remedy = (
-        f"Ask {who(booked)} which is right. If it is what the calendar says now: dicom-worklist repair "
-        f"{study.orthanc_id} {booked.booking_id}"
+        f"Ask {who(booked)} which is right. If it is what the calendar says now: sudo dicom-worklist repair "
+        f"{study.orthanc_id} {booked.booking_id}. If not, correct the calendar and change nothing in the study."
     )
     return Oddity(Kind.CHANGED, text, remedy)
 
@@ -202,11 +206,11 @@ def difference(booked: Booked, before: Booked) -> str:
 
 def cancelled(study: Study, booked: Booked, until: datetime, *, gone: bool, after: bool) -> Oddity:
     """Return that there are images of a booking that was cancelled at `until` (naive, the site's time)."""
-    what = "went from the calendar (deleted, or moved to another day)" if gone else "was cancelled"
+    what = "left the calendar (deleted, or moved to another day)" if gone else "was cancelled"
     began = f" at {at(study.start, until)}" if study.start and study.timed else ""
     if after:
         text = f"It was scanned{began}, and {what} at {at(until, study.start)}."
-        remedy = f"The images are here. Ask {who(booked)} whether they are to be kept under this booking."
+        remedy = f"The images are here: delete nothing. Ask {who(booked)} why it was cancelled."
         return Oddity(Kind.CANCELLED, text, remedy)
     text = f"It was scanned{began}, although it {what} at {at(until, study.start)}."
     remedy = f"Ask who was at {scanned_on(study, booked)} whether it was this subject, and {who(booked)}."
@@ -238,8 +242,8 @@ def clock(study: Study, booked: Booked) -> Oddity:
     return Oddity(Kind.CLOCK, text, remedy)
 
 
-def early(study: Study, booked: Booked) -> Oddity:
-    """Return that it was scanned long before its time."""
+def time(study: Study, booked: Booked) -> Oddity:
+    """Return that it was scanned long before or after its time."""
     text = f"It was scanned at {study.start:%H:%M}; booked is {booked.start:%H:%M}: was another entry taken?"
     remedy = (
         f"Ask who was at {scanned_on(study, booked)} which subject it was; or is the console's clock wrong? "
@@ -269,8 +273,12 @@ def ambiguous(bookings: Sequence[Booked]) -> Oddity:
 
 def accession(bookings: Sequence[Booked]) -> Oddity:
     """Return that a study of no booking has the AccessionNumber of one, and nothing else of it."""
-    text = f"Its AccessionNumber is that of {named(bookings)}, and neither its PatientID nor its time is."
-    return Oddity(Kind.ACCESSION, text, _give(bookings))
+    text = f"It has only the AccessionNumber of {named(bookings)}."
+    remedy = (
+        "Mostly this is a phantom, and nothing has to be done. If it was a subject, ask who was at the scanner. Don't "
+        "repair it before you know."
+    )
+    return Oddity(Kind.ACCESSION, text, remedy, Weight.NOTE)
 
 
 def patient(bookings: Sequence[Booked]) -> Oddity:
@@ -287,9 +295,13 @@ def candidate(study: Study, booked: Booked, kind: Kind) -> Oddity:
     """Return, at a booking without images, that a study of no booking may be its own."""
     began = f" of {at(study.start, booked.start)}" if study.start else ""
     text = f'A study{began} on {scanned_on(study, booked)}, with PatientID "{study.patient_id}", may be its own.'
-    return Oddity(kind, text, _give([booked]))
+    remedy = (
+        f"{_give([booked])} If it is: sudo dicom-worklist repair {study.orthanc_id} {booked.booking_id} shows what would "
+        "change."
+    )
+    return Oddity(kind, text, remedy)
 
 
 def _give(bookings: Sequence[Booked]) -> str:
     asked = ", ".join(dict.fromkeys(who(booked) for booked in bookings[:3]))
-    return f"Ask {asked}, and who was at the scanner. dicom-worklist repair gives a study to a booking."
+    return f"Ask {asked}, and who was at the scanner."

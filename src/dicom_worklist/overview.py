@@ -194,7 +194,12 @@ def _shown(today: Day, frozen: timedelta | None) -> Iterable[Problem]:
     """After midnight with a calendar that can't be read, today's entries may never have been published."""
     waiting = [line for line in today.lines if line.state is State.SCHEDULED]
     if frozen is not None and waiting and not any(line.booked.on_console for line in waiting):
-        yield Problem(Level.CRITICAL, f"None of today's {len(waiting)} bookings that wait is on a console.")
+        remedy = (
+            "Until the calendar can be read again, type PatientID and PatientName on the console exactly as they stand "
+            "below, and ask whoever booked whether the booking still holds."
+        )
+        text = f"None of today's {len(waiting)} bookings that wait is on a console."
+        yield Problem(Level.CRITICAL, text, remedy=remedy)
 
 
 def _odd(days: Sequence[Day]) -> Iterable[Problem]:
@@ -209,15 +214,16 @@ def _odd(days: Sequence[Day]) -> Iterable[Problem]:
             yield Problem(Level.WARNING, text, line.booked.booking_id)
     for line in [*today.lines, *yesterday.lines, *tomorrow.lines]:
         if line.state is State.MISSING:
-            text = f"{_named(line)}: no images, long after its time."
-            remedy = oddities.missing(line.booked)
+            notes = [oddity.text for oddity in line.oddities]
+            text = " ".join([f"{_named(line)}: no images, long after its time.", *notes])
+            remedy = " ".join([oddities.missing(line.booked), *(oddity.remedy for oddity in line.oddities)]).strip()
             yield Problem(Level.WARNING, text, line.booked.booking_id, remedy, State.MISSING)
         for oddity in line.oddities:
             if oddity.level is Weight.WARNING:
                 text = f"{_named(line)}: {oddity.text}"
                 yield Problem(Level.WARNING, text, line.booked.booking_id, oddity.remedy, oddity.kind)
     for one in [*today.unscheduled, *yesterday.unscheduled]:
-        for oddity in one.oddities:
+        for oddity in (oddity for oddity in one.oddities if oddity.level is Weight.WARNING):
             text = f'The study of PatientID "{one.study.patient_id}" is of no booking. {oddity.text}'
             yield Problem(Level.WARNING, text, remedy=oddity.remedy, kind=oddity.kind)
 

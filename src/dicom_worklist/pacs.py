@@ -55,9 +55,9 @@ def studies(
     uids = [booked.study_instance_uid for booked in _sought(bookings, found)]
     for one in _named(pacs, zone, "StudyInstanceUID", uids):
         found[one.orthanc_id] = one
-    sought = {booked.accession_number: booked.patient_id for booked in _sought(bookings, found)}
-    for one in _named(pacs, zone, "AccessionNumber", sought):
-        if sought.get(one.accession_number) == one.patient_id:
+    sought = {(booked.accession_number, booked.patient_id) for booked in _sought(bookings, found)}
+    for one in _named(pacs, zone, "AccessionNumber", {number for number, _ in sought}):
+        if (one.accession_number, one.patient_id) in sought:
             found[one.orthanc_id] = one
     return tuple(found[orthanc_id] for orthanc_id in sorted(found))
 

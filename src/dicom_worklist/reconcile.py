@@ -117,6 +117,15 @@ def plain(name: str) -> str:
     return name.partition("=")[0].rstrip("^ ").strip().casefold()
 
 
+def says_all_of(study: Study, booked: Booked) -> bool:
+    """Return whether AccessionNumber, PatientID and PatientName are the booking's."""
+    return (
+        bool(booked.patient_name)
+        and (study.accession_number, study.patient_id) == (booked.accession_number, booked.patient_id)
+        and not _other_name(study, booked)
+    )
+
+
 class _Index:
     """Finds bookings by what a study may say of them."""
 
@@ -144,9 +153,12 @@ class _Index:
 
     def strongest(self, study: Study) -> Sequence[Booked]:
         """Return the bookings for which the evidence is strongest; none, if none is strong enough."""
+        by_accession = self.find("accession_number", study.accession_number)
+        # all that people can see: also a study that was repaired, which keeps its UID
+        if found := [one for one in by_accession if says_all_of(study, one)]:
+            return found
         if found := self.find("study_instance_uid", study.study_instance_uid):
             return found
-        by_accession = self.find("accession_number", study.accession_number)
         if found := [one for one in by_accession if one.patient_id == study.patient_id or self.fits(study, one)]:
             return found
         for name, value in (("patient_id", study.patient_id), ("patient_name", study.patient_name)):
@@ -211,6 +223,7 @@ def reconcile(
         else:
             unscheduled.append(Unscheduled(study, found, _day(study, times)))
     _look_for_swaps(case)
+    _look_into_time(unscheduled, case)
     for booked, owned in case.owned.items():
         case.own[booked] += (
             _oddities(booked, owned, case) if booked.booking_id in case.current else _ended(booked, case)
@@ -290,7 +303,8 @@ def _match(study: Study, case: _Case) -> Booked | tuple[Oddity, ...]:
         if hinted := case.now.find(name, value) or case.then.find(name, value):
             hinted = list({one.booking_id: one for one in hinted}.values())
             said = say(hinted)
-            case.tell(hinted, study, said.kind)
+            if said.kind is not Kind.ACCESSION:  # others number their studies, too
+                case.tell(hinted, study, said.kind)
             return (said,)
     return ()
 
@@ -313,14 +327,32 @@ def _look_for_swaps(case: _Case) -> None:
         for study in studies:
             if study.start is None or not study.timed or owner.start is None or owner not in case.now.ends:
                 continue
-            if owner.start - EARLY <= study.start < case.now.ends[owner] + EARLY:
+            if owner.start - EARLY <= study.start < case.now.ends[owner]:
                 continue
+            # a scan that is just late is more probable
+            late = case.now.ends[owner] <= study.start < case.now.ends[owner] + EARLY
             for title in study.ae_titles:
                 for slot in slots[title, study.start.date()]:
                     if _taken(study, owner, slot, case):
-                        used, taken = oddities.swapped(study, owner, slot)
+                        level = Weight.NOTE if late else Weight.WARNING
+                        used, taken = (replace(one, level=level) for one in oddities.swapped(study, owner, slot))
                         case.told[owner].append(used)
                         case.told[slot].append(taken)
+
+
+def _look_into_time(unscheduled: Iterable[Unscheduled], case: _Case) -> None:
+    """Tell bookings without images of studies of nobody that were made at their place and time."""
+    empty: defaultdict[str, list[Booked]] = defaultdict(list)
+    for booked in case.now.ends:
+        if booked not in case.owned:
+            empty[booked.ae_title].append(booked)
+    for one in unscheduled:
+        if one.study.timed:
+            for title in one.study.ae_titles:
+                for booked in empty[title]:
+                    if case.now.is_then(one.study, booked):
+                        said = oddities.candidate(one.study, booked, Kind.IN_ITS_TIME)
+                        case.told[booked].append(replace(said, level=Weight.NOTE))
 
 
 def _taken(study: Study, owner: Booked, slot: Booked, case: _Case) -> bool:
@@ -329,7 +361,7 @@ def _taken(study: Study, owner: Booked, slot: Booked, case: _Case) -> bool:
         slot
     ]
     return (
-        slot.patient_id != owner.patient_id
+        (slot.patient_id, slot.patient_name) != (owner.patient_id, owner.patient_name)
         and case.now.fits(study, slot)
         # it has no images of its own, or they were made in the other's time: the entries were exchanged
         and all(case.now.fits(own, owner) for own in case.owned.get(slot, ()))
@@ -345,7 +377,11 @@ def _line(booked: Booked, case: _Case, *, known: bool) -> Line:
     over = end is not None and case.times.asked > end + case.times.missing_after
     told: Iterable[Oddity] = case.told.get(booked, ())
     if studies or not over:
-        told = [replace(one, level=BESIDE_ITS_OWN[one.kind]) for one in told if one.kind in BESIDE_ITS_OWN]
+        told = [
+            one if one.kind is Kind.SWAPPED else replace(one, level=Weight.NOTE)
+            for one in told
+            if one.kind in {Kind.SWAPPED, Kind.OTHER_SUBJECT}
+        ]
     said = tuple(dict.fromkeys([*case.own.get(booked, ()), *told]))
     if booked.reason:
         state = State.REJECTED
@@ -356,13 +392,9 @@ def _line(booked: Booked, case: _Case, *, known: bool) -> Line:
     elif not known:
         state = State.OVER
     else:
-        state = State.ODD if said else State.MISSING
+        state = State.ODD if odd(said) else State.MISSING
     changes = [version for version in case.versions.get(booked.booking_id, ()) if version.ended == "changed"]
     return Line(booked, state, studies, said, end, changes[-1] if changes else None)
-
-
-#: What is told of other studies at a booking that lacks no images (yet), and with what weight.
-BESIDE_ITS_OWN = {Kind.SWAPPED: Weight.WARNING, Kind.OTHER_SUBJECT: Weight.NOTE}
 
 
 def odd(said: Iterable[Oddity]) -> bool:
@@ -437,7 +469,8 @@ def _identity(study: Study, booked: Booked, case: _Case) -> Iterable[Oddity]:
     owner = case.as_is(booked)
     entry = [one for one in case.now.find("study_instance_uid", study.study_instance_uid) if one is not owner]
     if entry:
-        yield oddities.entry_of(study, booked, entry[0])
+        said = oddities.entry_of(study, booked, entry[0])
+        yield replace(said, level=Weight.NOTE, remedy="") if says_all_of(study, booked) else said
     if study.patient_id != booked.patient_id:
         others = [one for one in case.now.find("patient_id", study.patient_id) if one is not owner]
         if others:
@@ -474,7 +507,9 @@ def _time(study: Study, booked: Booked, case: _Case) -> Iterable[Oddity]:
     elif study.timed and study.start < booked.start - TOO_EARLY:
         same_session = case.now.find("patient_name", booked.patient_name)
         if not any(case.now.fits(study, slot) for slot in same_session):
-            yield oddities.early(study, booked)
+            yield oddities.time(study, booked)
+    elif study.timed and booked in index.ends and study.start >= index.ends[booked] + LATE:
+        yield oddities.time(study, booked)
 
 
 def _one_session(lines: Sequence[Line]) -> Iterable[Line]:
@@ -495,7 +530,8 @@ def _one_session(lines: Sequence[Line]) -> Iterable[Line]:
             for line in slots:
                 if scanned and line.state is State.MISSING:
                     said = (oddities.slots(scanned.booked),)
-                    shared[id(line)] = replace(line, state=_arrival(scanned.studies), oddities=said)
+                    state = State.ODD if scanned.state is State.ODD else _arrival(scanned.studies)
+                    shared[id(line)] = replace(line, state=state, oddities=(*line.oddities, *said))
     return [shared.get(id(line), line) for line in lines]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from dicom_worklist.booking import Row, counts, read_date, read_end, read_start, text
+from dicom_worklist.booking import Row, counts, printable, read_date, read_end, read_start, text
 from dicom_worklist.config import Config, Scanner
 from dicom_worklist.errors import ConfigError, Rejected
 
@@ -60,8 +60,9 @@ class Scheduled:
 class Selection:
     """What became of the rows.
 
-    `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count, `withdrawn` those that somebody cancelled in so many words;
-    `labs` and `statuses` say how many rows of these days have a lab without a scanner, and a status that doesn't count.
+    `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count,
+    `withdrawn` those of them that somebody cancelled in so many words; `labs` and `statuses` say how many rows of these
+    days have a lab without a scanner, and a status that doesn't count.
     """
 
     scheduled: list[Scheduled] = field(default_factory=list)
@@ -99,7 +100,7 @@ def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[st
         scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
         if not scanners:
             if _is_near(row, config, days) and not config.ignores(lab):
-                selection.labs[lab] += 1
+                selection.labs[printable(lab)] += 1
             continue
         times[text(row, "booking_id")] += 1
         try:
@@ -124,6 +125,11 @@ def is_over(end: datetime, config: Config, now: datetime) -> bool:
     return ended + timedelta(minutes=config.window.grace) <= there
 
 
+def session(config: Config) -> timedelta:
+    """Return how long a session lasts where the calendar has no end."""
+    return timedelta(minutes=config.status.session if config.status else 60)
+
+
 def _goes_on(row: Row, day: date, config: Config, days: Days) -> bool:
     """Return whether a booking of the day before the window is still going on."""
     if days.now is None or day != days.first - ONE_DAY:
@@ -133,8 +139,7 @@ def _goes_on(row: Row, day: date, config: Config, days: Days) -> bool:
     except Rejected:
         return False
     end = read_end(row, start, config.reading, [])
-    session = timedelta(minutes=config.status.session if config.status else 60)
-    return not is_over(end or start + session, config, days.now)
+    return not is_over(end or start + session(config), config, days.now)
 
 
 def _pass_over(row: Row, config: Config, days: Days, selection: Selection) -> None:
@@ -145,7 +150,7 @@ def _pass_over(row: Row, config: Config, days: Days, selection: Selection) -> No
         if counted or status.upper() in CANCELLING:
             selection.withdrawn.add(booking_id)
         if not counted:
-            selection.statuses[status] += 1
+            selection.statuses[printable(status)] += 1
 
 
 def _is_near(row: Row, config: Config, days: Days) -> bool:

@@ -191,7 +191,7 @@ def _publish(run: _Run, *, dry_run: bool, track: folders.Track) -> Seen:
         watching.remember({text(one.row, "booking_id") for one in selected.scheduled})
         seen.cancelled, seen.withdrawn = selected.cancelled, selected.withdrawn
         seen.labs, seen.statuses = dict(selected.labs), dict(selected.statuses)
-        seen.leftovers = tuple(folders.others(Path(config.worklist.root), config.folders()))
+        seen.leftovers = tuple(map(printable, folders.others(Path(config.worklist.root), config.folders())))
         for row, scanner, shown, reason in selected.rejected:
             run.reject(row, scanner, reason, shown=shown)
         present = {folder.name: folders.Ours(folder) for folder in config.folders()}
@@ -258,13 +258,20 @@ def _expire(run: _Run, track: folders.Track) -> None:
         for name, content in present.items():
             try:
                 [step] = dataset.decode(content).ScheduledProcedureStepSequence
-                past = str(step.ScheduledProcedureStepStartDate) < first_day
+                day, clock = str(step.ScheduledProcedureStepStartDate), str(step.ScheduledProcedureStepStartTime)
+                past = day < first_day and _has_ended(f"{day}{clock}", run)
             except (AttributeError, ValueError):
                 past = False
             if not past or name in going_on:
                 kept[name] = content
         pending[folder] = folders.compare(present, kept)
     folders.apply(pending, config.worklist.lock_timeout, track)
+
+
+def _has_ended(start: str, run: _Run) -> bool:
+    """Return whether an entry of which no more is known than when it begins has ended, and the grace after it."""
+    end = datetime.strptime(start, "%Y%m%d%H%M%S") + selection.session(run.config)  # noqa: DTZ007 - the site's
+    return run.days.now is None or selection.is_over(end, run.config, run.days.now)
 
 
 def _wanted(
@@ -331,13 +338,19 @@ def _doubles(bookings: Sequence[Booked], config: Config) -> Iterable[str]:
     """Return a warning for each two bookings of one session, and each two at one time on one scanner."""
     sessions: defaultdict[tuple[str, str], list[Booked]] = defaultdict(list)
     together: list[list[Booked]] = []
-    ends = reconcile.ends(bookings, timedelta(minutes=config.status.session if config.status else 60))
+    ends = reconcile.ends(bookings, selection.session(config))
     for booked in sorted(bookings, key=lambda booked: (booked.ae_title, str(booked.start), booked.booking_id)):
         sessions[booked.patient_id, booked.patient_name].append(booked)
         if together and _overlaps(booked, together[-1], ends):
             together[-1].append(booked)
         else:
             together.append([booked])
+    moments: defaultdict[tuple[str, datetime | None], list[Booked]] = defaultdict(list)
+    for booked in bookings:
+        moments[booked.patient_id, booked.start].append(booked)
+    for (patient, _), same in moments.items():
+        if len({booked.patient_name for booked in same}) > 1:
+            yield printable(f"{oddities.named(same)} have one PatientID, {patient}, at one time")
     for (_, name), same in sessions.items():
         if len(same) > 1:
             yield printable(f"{oddities.named(same)} are of one subject and session, {name}")

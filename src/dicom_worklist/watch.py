@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ from dicom_worklist.oddities import when
 from dicom_worklist.overview import overview, seen
 from dicom_worklist.reconcile import EARLY, Line, State
 from dicom_worklist.records import Booked, Study, Version
-from dicom_worklist.selection import Days, is_over
+from dicom_worklist.selection import Days, is_over, session
 from dicom_worklist.state import Emptied, Found, load, save
 
 #: So many bookings don't go from a scanner's day at once unless something is wrong.
@@ -75,7 +75,7 @@ class Watch:
         if self._status is None:
             return
         path = history.path_beside(self._status.state)
-        if not path.parent.is_dir():
+        if not os.path.isdir(path.parent):  # noqa: PTH112 - pathlib's raises
             return  # which is named when the state is written
         try:
             past = history.read(path, booking_ids, *self._days.near)
@@ -107,7 +107,9 @@ class Watch:
 
     def known(self, booked: Booked) -> Booked:
         """Return the booking with the time since when it is as it is."""
-        before = (known.get(booked.booking_id) for known in (self._past.current, self._latest))
+        before = [known.get(booked.booking_id) for known in (self._past.current, self._latest)]
+        # what was away for a moment, with the calendar's fault, is as it was
+        before += [one.booked for one in self._past.versions.get(booked.booking_id, ())[-1:] if one.ended == "gone"]
         since = [one.since for one in before if one and one.since and one.same(booked)]
         return msgspec.structs.replace(booked, since=min(since, default=self._began))
 
@@ -116,10 +118,10 @@ class Watch:
         former = [version.booked for version in self._past.versions.get(booked.booking_id, ())]
         former += filter(None, [self._past.current.get(booked.booking_id)])
         for before in former:
-            if before.reason or before.patient_id == booked.patient_id:
+            if before.reason or before.patient_id == booked.patient_id or (_unnamed(before) and _unnamed(booked)):
                 continue
             for study in self._past.studies.get(before.study_instance_uid, ()):
-                scanned = study.patient_id == before.patient_id or (study.start and study.start.date() == before.day)
+                scanned = before.day in self._days_of(study)
                 # on the day of the scan it may be its correction, but not if the session only begins after the scan
                 after = booked.start and study.start and study.start < booked.start - EARLY
                 if scanned and (before.day != booked.day or after):
@@ -129,6 +131,11 @@ class Watch:
                         "id of its own, and change nothing in the study"
                     )
         return ""
+
+    def _days_of(self, study: Study) -> set[date]:
+        """Return the days on which a study may have been made: its own, and that on which a run first saw it."""
+        zone = ZoneInfo(self._config.site.timezone)
+        return {moment.date() for moment in (study.start, study.seen and study.seen.astimezone(zone)) if moment}
 
     def is_done(self, booked: Booked) -> bool:
         """Return whether the booking's scan is done, so that its entry leaves the console."""
@@ -140,9 +147,13 @@ class Watch:
         now, status = self._days.now, self._status
         for booked in self._before.bookings:
             if now and status and booked.start and not booked.reason and booked.day < self._days.first:
-                end = booked.end or booked.start + timedelta(minutes=status.session)
+                end = booked.end or booked.start + session(self._config)
                 if not is_over(end, self._config, now):
                     yield booked
+
+    @cached_property
+    def _going_on(self) -> frozenset[str]:
+        return frozenset(booked.booking_id for booked in self.going_on())
 
     def finish(self, failure: str = "") -> None:
         """Write what was found; `failure` is why the run did not publish."""
@@ -199,13 +210,18 @@ class Watch:
                     msgspec.structs.replace(found, failures=tuple(self.failures)), f"status.{what} {folder}", write
                 )
         if len(self.failures) > len(found.failures):
-            with suppress(OSError):  # named already
+            with suppress(OSError, ValueError):  # named already
                 save(status.state, msgspec.structs.replace(found, failures=tuple(self.failures)))
 
     def _expired(self, booked: Booked) -> Booked:
         """Return a booking as it is when the calendar can't be read: entries of before the window go when they end."""
-        stays = booked.day >= self._days.first or booked in [*self.going_on()]
+        stays = booked.day >= self._days.first or booked.booking_id in self._going_on
         return msgspec.structs.replace(booked, on_console=booked.on_console and stays)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Booked]:
+        """The bookings of this run; of those that share an id, and are rejected, one."""
+        return {booked.booking_id: booked for booked in self.seen.bookings if booked.booking_id}
 
     def _ended(self) -> dict[str, str]:
         """Return the bookings of these days that are no more: booking id → how they ended."""
@@ -220,7 +236,7 @@ class Watch:
         """Return what the bookings of these days were before."""
         for versions in self._past.versions.values():
             yield from versions
-        for booked in self.seen.bookings:
+        for booked in self._by_id.values():
             before = self._past.current.get(booked.booking_id)
             if before and not before.same(booked):
                 yield Version(booked=before, until=self._began)
@@ -229,11 +245,9 @@ class Watch:
 
     def _record(self, status: Status, ended: Mapping[str, str], studies: Sequence[Study] | None) -> None:
         path = history.path_beside(status.state)
-        if path.parent.is_dir():
+        if os.path.isdir(path.parent):  # noqa: PTH112 - pathlib's raises
             try:
-                # of two with one id, which are both rejected, one is enough
-                bookings = list({booked.booking_id: booked for booked in self.seen.bookings}.values())
-                news = history.News(bookings, studies or (), ended)
+                news = history.News([*self._by_id.values()], studies or (), ended)
                 history.record(path, self._began, news, status.history_days)
             except (OSError, sqlite3.Error, ValueError) as error:
                 self._fail_history("written", error)
@@ -252,10 +266,12 @@ class Watch:
         """Return the scanners whose bookings of a day all went at once, until there are some again."""
         now = Counter((booked.ae_title, booked.day) for booked in self.seen.bookings)
         titles = {scanner.ae_title for scanner in self._config.scanners}
+        # moved to another scanner or day, or cancelled in so many words: that is meant
+        there = {booked.booking_id for booked in self.seen.bookings} | {*self.seen.withdrawn}
         then = Counter(
             (booked.ae_title, booked.day)
             for booked in before.bookings
-            if booked.ae_title in titles and booked.booking_id not in self.seen.withdrawn
+            if booked.ae_title in titles and booked.booking_id not in there
         )
         today = self._days.near[0] + timedelta(days=1)
         known = {(one.ae_title, one.day): one for one in before.emptied if one.ae_title in titles}
@@ -363,6 +379,11 @@ class Watch:
         self.failures.append(f"{what} can't be written: {said}; site.yml puts its owner and mode right")
 
 
+def _unnamed(booked: Booked) -> bool:
+    """Return whether no subject was known: the PatientID then has the booking's start."""
+    return booked.start is not None and booked.patient_id.endswith(f"_sub-{booked.start:%Y%m%dT%H%M%S}")
+
+
 def _past(found: Found, days: Days) -> Past:
     """Return what the state alone says of before, from the first of the days on."""
     current = {booked.booking_id: booked for booked in found.bookings if booked.day >= days.near[0]}
@@ -386,7 +407,16 @@ def _together(state: Past, history: Past) -> Past:
         )
         for booking_id in {*state.versions, *history.versions}
     }
-    return Past({**current, **history.current}, versions, {**state.studies, **history.studies})
+    later = {
+        booking_id: one
+        for booking_id, one in current.items()
+        if booking_id not in history.current or _since(one) > _since(history.current[booking_id])
+    }
+    return Past({**history.current, **later}, versions, {**state.studies, **history.studies})
+
+
+def _since(booked: Booked) -> datetime:
+    return booked.since or datetime.min.replace(tzinfo=UTC)
 
 
 @contextmanager
