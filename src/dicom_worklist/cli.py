@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("study", metavar="STUDY", help="Orthanc's id of it, or its StudyInstanceUID")
             command.add_argument("booking", metavar="BOOKING", help="the id of the booking")
             command.add_argument("--apply", action="store_true", help="do it; without, say what would change")
+            command.add_argument("--entry-of", metavar="BOOKING", help="the booking whose entry was used by mistake")
             command.add_argument("--user", default="admin", help="a login of Orthanc that may change studies (admin)")
             command.add_argument(
                 "--password-file",
@@ -264,6 +265,15 @@ def _repair(options: argparse.Namespace) -> int:
     plan, study = repair.plan(pacs, options.study, booked), None
     if not options.json:
         terminal.show_repair(plan, booked, applied=options.apply)
+    other = None if plan.right else repair.other_booking(config, plan, booked)
+    if other and other.booking_id != options.entry_of:
+        said = (
+            f"this study is as booked for booking {other.booking_id} ({other.patient_name}, {other.ae_title}). If its "
+            f"entry was used by mistake, say so with --entry-of {other.booking_id}"
+        )
+        if options.apply:
+            raise ConfigError(f"{said}; nothing was changed")
+        print(f"dicom-worklist: {said}", file=sys.stderr)
     if options.apply and not plan.right:
         run = repair.Run(pacs, _now(options), _track, partial(print, file=sys.stderr))
         study = repair.repair(run, options.study, booked)

@@ -160,8 +160,8 @@ def changed(study: Study, booked: Booked, before: Booked, until: datetime) -> Od
     if booked.day != before.day:
         text = f"It was scanned on {before.day}; the booking was moved to {booked.day} at {at(until, study.start)}."
         remedy = (
-            f"Ask {who(booked)}. If it is to be scanned again, make a new booking: with this one's entry the new images go "
-            "into the old study."
+            f"Ask {who(booked)}. If it is to be scanned again, make a new booking: with this entry the new images "
+            "go into the old study."
         )
         return Oddity(Kind.MOVED, text, remedy)
     text = f"The booking was changed at {at(until, study.start)}, after its scan: {difference(booked, before)}."
@@ -296,8 +296,8 @@ def candidate(study: Study, booked: Booked, kind: Kind) -> Oddity:
     began = f" of {at(study.start, booked.start)}" if study.start else ""
     text = f'A study{began} on {scanned_on(study, booked)}, with PatientID "{study.patient_id}", may be its own.'
     remedy = (
-        f"{_give([booked])} If it is: sudo dicom-worklist repair {study.orthanc_id} {booked.booking_id} shows what would "
-        "change."
+        f"{_give([booked])} If it is: sudo dicom-worklist repair {study.orthanc_id} {booked.booking_id} shows what "
+        "would change."
     )
     return Oddity(kind, text, remedy)
 

@@ -25,6 +25,8 @@ TOO_EARLY = timedelta(hours=1)
 LATE = timedelta(hours=2)
 #: So far apart may be the beginnings of two slots of one session where the calendar has no ends.
 ONE_SESSION = timedelta(hours=4)
+#: An entry is on the console on its own day.
+ONE_SHIFT = timedelta(hours=18)
 ONE_DAY = timedelta(days=1)
 
 
@@ -157,8 +159,8 @@ class _Index:
         # all that people can see: also a study that was repaired, which keeps its UID
         if found := [one for one in by_accession if says_all_of(study, one)]:
             return found
-        if found := self.find("study_instance_uid", study.study_instance_uid):
-            return found
+        if by_uid := self.find("study_instance_uid", study.study_instance_uid):
+            return by_uid
         if found := [one for one in by_accession if one.patient_id == study.patient_id or self.fits(study, one)]:
             return found
         for name, value in (("patient_id", study.patient_id), ("patient_name", study.patient_name)):
@@ -329,6 +331,8 @@ def _look_for_swaps(case: _Case) -> None:
                 continue
             if owner.start - EARLY <= study.start < case.now.ends[owner]:
                 continue
+            if abs(study.start - owner.start) > ONE_SHIFT:
+                continue  # the console had no such entry: its clock is wrong
             # a scan that is just late is more probable
             late = case.now.ends[owner] <= study.start < case.now.ends[owner] + EARLY
             for title in study.ae_titles:

@@ -118,17 +118,32 @@ def identity_of(config: Config, booking_id: str) -> Booked:
         if not bookings:
             past = history.read(history.path_beside(config.status.state), [booking_id])
             bookings = [*past.current.values(), *(one.booked for one in past.versions.get(booking_id, ())[-1:])][:1]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
         raise ConfigError(f"the history beside status.state can't be read: {error}") from error
     except OSError as error:
         raise ConfigError(f"status.state {config.status.state} can't be read: {error.strerror}; run as root") from error
     if not bookings:
-        raise ConfigError(f"booking {booking_id!r} is not known: no run has seen it within status.history_days")
+        raise ConfigError(
+            f"booking {booking_id!r} is not known: no run has seen it within status.history_days. Is it STUDY "
+            "BOOKING, in this order?"
+        )
     if reasons := [booked.reason for booked in bookings if booked.reason]:
         raise ConfigError(f"booking {booking_id!r} has no entry, so no identity to give: {reasons[0]}")
     if len({tuple(values_of(booked).items()) for booked in bookings}) > 1:
         raise ConfigError(f"booking {booking_id!r} is there twice, for different subjects: correct the calendar first")
     return bookings[0]
+
+
+def other_booking(config: Config, todo: Plan, booked: Booked) -> Booked | None:
+    """Return the other booking that this study fits as it is: its StudyInstanceUID and its PatientID."""
+    bookings = state.load(config.status.state).bookings if config.status else ()
+    fitting = (
+        one
+        for one in bookings
+        if one.booking_id != booked.booking_id
+        and (one.study_instance_uid, one.patient_id) == (todo.study_instance_uid, todo.patient_id)
+    )
+    return next(fitting, None)
 
 
 def values_of(booked: Booked) -> dict[str, str]:
@@ -373,8 +388,8 @@ def _move(run: Run, todo: Plan, source: str, values: Mapping[str, str]) -> str:
     if wrong:
         raise PacsError(
             f"the copy, study {target}, is not as study {source}: {'; '.join(wrong[:10])}"
-            f"{f' and {len(wrong) - 10} more' if len(wrong) > 10 else ''}. Nothing was removed. Look at both; remove "
-            "what is wrong in the copy, and run this again"
+            f"{f' and {len(wrong) - 10} more' if len(wrong) > 10 else ''}. Nothing was removed. Look at both, and ask "
+            "who stored them: the copy may be the right subject's own images"
         )
     for label in todo.labels:
         ask(pacs, f"/studies/{target}/labels/{label}", b"", "PUT")

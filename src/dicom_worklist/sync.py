@@ -249,7 +249,10 @@ def _expire(run: _Run, track: folders.Track) -> None:
     from dicom_worklist import dataset  # noqa: PLC0415 - only when the calendar fails
 
     config, first_day = run.config, f"{run.days.first:%Y%m%d}"
-    going_on = {folders.file_name(booked.booking_id, booked.ae_title) for booked in run.watching.going_on()}
+    seen, going_on = (
+        {folders.file_name(booked.booking_id, booked.ae_title) for booked in bookings}
+        for bookings in (run.watching.entered(), run.watching.going_on())
+    )
     pending: dict[Path, folders.Changes] = {}
     for folder in config.folders():
         # what is no regular file is none of an entry; a run with a calendar replaces it
@@ -259,7 +262,7 @@ def _expire(run: _Run, track: folders.Track) -> None:
             try:
                 [step] = dataset.decode(content).ScheduledProcedureStepSequence
                 day, clock = str(step.ScheduledProcedureStepStartDate), str(step.ScheduledProcedureStepStartTime)
-                past = day < first_day and _has_ended(f"{day}{clock}", run)
+                past = day < first_day and (name in seen or _has_ended(f"{day}{clock}", run))
             except (AttributeError, ValueError):
                 past = False
             if not past or name in going_on:

@@ -122,15 +122,20 @@ class Watch:
                 continue
             for study in self._past.studies.get(before.study_instance_uid, ()):
                 scanned = before.day in self._days_of(study)
-                # on the day of the scan it may be its correction, but not if the session only begins after the scan
-                after = booked.start and study.start and study.start < booked.start - EARLY
+                # on the day of the scan it may be a correction, but not of a session that was still to come then
+                after = booked.start and study.start and study.start < booked.start - EARLY and self._ahead(booked)
                 if scanned and (before.day != booked.day or after):
                     return (
                         f"booking_id {booked.booking_id} was that of {before.patient_name}, {before.ae_title} "
-                        f"{when(before)}, who has images: both would have one StudyInstanceUID. Give the new booking an "
-                        "id of its own, and change nothing in the study"
+                        f"{when(before)}, who has images: both would have one StudyInstanceUID. Give the new booking "
+                        "an id of its own, and change nothing in the study"
                     )
         return ""
+
+    def _ahead(self, booked: Booked) -> bool:
+        """Return whether a booking was ahead when it became what it is."""
+        since = (booked.since or self._began).astimezone(ZoneInfo(self._config.site.timezone)).replace(tzinfo=None)
+        return booked.start is not None and since < booked.start
 
     def _days_of(self, study: Study) -> set[date]:
         """Return the days on which a study may have been made: its own, and that on which a run first saw it."""
@@ -142,11 +147,15 @@ class Watch:
         before = self._latest.get(booked.booking_id)
         return before is not None and before.same(booked) and booked.booking_id in self._done
 
+    def entered(self) -> Iterator[Booked]:
+        """Return the bookings that had an entry in the last good run."""
+        return (booked for booked in self._before.bookings if booked.start and not booked.reason)
+
     def going_on(self) -> Iterator[Booked]:
         """Return the bookings of before the window that haven't ended, as the last good run saw them."""
-        now, status = self._days.now, self._status
-        for booked in self._before.bookings:
-            if now and status and booked.start and not booked.reason and booked.day < self._days.first:
+        now = self._days.now
+        for booked in self.entered():
+            if now and booked.start and booked.day < self._days.first:
                 end = booked.end or booked.start + session(self._config)
                 if not is_over(end, self._config, now):
                     yield booked

@@ -110,7 +110,7 @@ def test_a_change_before_the_scan_is_no_matter_if_the_console_had_it(change: dic
     [
         pytest.param("08:10", "STALE_ENTRY", "08:00", id="16-as it was first"),
         pytest.param("09:05", "CHANGED", "16:39", id="16-as it was then"),
-        pytest.param("17:00", None, "", id="16-as it is"),
+        pytest.param("17:00", "TIME", "", id="16-as it is"),  # eight hours late
     ],
 )
 def test_of_two_changes_the_one_that_explains_the_study_is_said(
@@ -147,7 +147,7 @@ def test_16_of_two_times_that_it_was_so_the_last_counts(site: Site) -> None:
     [
         pytest.param({"status": "CANCELLED"}, "was cancelled at 10:00", id="16-status"),
         pytest.param({"subj_ses": "Cancellation"}, "was cancelled at 10:00", id="16-Cancellation"),
-        pytest.param(None, "went from the calendar (deleted, or moved to another day) at 10:00", id="16-deleted"),
+        pytest.param(None, "left the calendar (deleted, or moved to another day) at 10:00", id="16-deleted"),
     ],
 )
 def test_cancelled_after_the_scan_is_said_at_its_booking(

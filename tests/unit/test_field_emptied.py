@@ -71,12 +71,20 @@ def test_20_it_is_over_when_bookings_are_back(full: Site) -> None:
     assert (emptied(full), full.metric("emptied_scanners")) == ([], 0)
 
 
-def test_20_it_is_over_when_the_day_ends(full: Site) -> None:
+def test_20_it_is_not_over_when_the_day_ends_but_after_a_week(full: Site) -> None:
     full.calendar._run("DELETE FROM calendar_items_new")
     full.run("08:01")
-    full.run("23:59")
-    assert len(emptied(full)) == 2
-    full.run("00:00", 1)
+    for ahead in (1, 7):
+        full.run("00:00", ahead)
+        assert len(emptied(full)) == 2
+    full.run("00:00", 8)
+    assert emptied(full) == []
+
+
+@pytest.mark.parametrize("change", ["status = 'CANCELLED'", "subj_ses = 'Cancellation'", f"calendar_id = '{SKYRA}'"])
+def test_20_what_people_do_on_purpose_is_no_emptying(change: str, full: Site) -> None:
+    full.calendar._run(f"UPDATE calendar_items_new SET {change} WHERE calendar_id = ?", PRISMA)
+    full.run("08:01")
     assert emptied(full) == []
 
 

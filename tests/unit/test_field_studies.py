@@ -147,10 +147,10 @@ def test_a_phantom_with_the_number_of_a_booking_is_a_hint(scanned: bool, clock: 
     if scanned:
         site.scan(1, "09:05")
     site.run("14:00")
-    assert site.line(1).state is (State.ARRIVED if scanned else State.ODD)
+    assert site.line(1).state is (State.ARRIVED if scanned else State.MISSING)
     assert [study.orthanc_id for study in site.line(1).studies] == (["a"] if scanned else [])
     [one] = site.unscheduled()
-    assert [oddity.kind.name for oddity in one.oddities] == ["ACCESSION"]
+    assert [(oddity.kind.name, oddity.level) for oddity in one.oddities] == [("ACCESSION", "note")]
 
 
 @pytest.mark.parametrize(

@@ -172,5 +172,5 @@ def test_a_run_without_the_history_publishes_and_says_so(
     report = sync.run(config, now=NOW + MINUTE)
     assert len(worklist_files(folder)) == 2
     assert [one["booking_id"] for one in report.updated + report.published] == ["1", "2"]
-    assert all(f"the history {path} can't be" in warning and "move it away" in warning for warning in report.warnings)
+    assert all(f"the history {path} can't be" in warning and "Move it away" in warning for warning in report.warnings)
     assert report.warnings

@@ -265,7 +265,11 @@ def test_a_rejected_booking_stays_rejected_however_late_it_is() -> None:
     [
         ({"patient_id": "sub-001"}, ()),
         ({"patient_id": "sub-001", "ae_titles": ()}, ()),
-        ({"patient_id": "sub-001", "ae_titles": ("ELSE", "PRISMA"), "start": at(23)}, ()),
+        ({"patient_id": "sub-001", "ae_titles": ("ELSE", "PRISMA"), "start": at(11)}, ()),
+        (
+            {"patient_id": "sub-001", "start": at(11, 30)},
+            ("It was scanned at 11:30; booked is 09:00: was another entry taken?",),
+        ),
         ({"patient_id": "sub-1"}, ('The PatientID was edited: "sub-1"; booked is "sub-001".',)),
         ({}, ('The PatientID was edited: ""; booked is "sub-001".',)),
         ({"patient_id": "sub-001", "ae_titles": ("SKYRA",)}, ("It was scanned on SKYRA; booked is PRISMA.",)),
@@ -410,4 +414,4 @@ def test_more_time_makes_nothing_but_missing_ones_of_scheduled_ones(
         assert after.studies == before.studies
         # a slot of a session that another slot's images are of; studies of nobody's that may be its own
         added = {one.kind for one in after.oddities} - {one.kind for one in before.oddities}
-        assert added <= {Kind.SLOTS, Kind.AMBIGUOUS, Kind.ACCESSION, Kind.PATIENT}
+        assert added <= {Kind.SLOTS, Kind.AMBIGUOUS, Kind.PATIENT, Kind.IN_ITS_TIME}

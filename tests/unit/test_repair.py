@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from io import BytesIO
 from pathlib import Path
 
+import msgspec
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -15,7 +16,7 @@ import live
 from dicom_worklist import config, state
 from dicom_worklist.errors import ConfigError, PacsError
 from dicom_worklist.records import Booked
-from dicom_worklist.repair import Plan, corrected, differences, identity_of, login, values_of
+from dicom_worklist.repair import Plan, corrected, differences, identity_of, login, other_booking, values_of
 from kit import Configure
 
 NOW = datetime(2026, 11, 25, 12, 30, tzinfo=UTC)
@@ -210,3 +211,23 @@ def test_a_plan_is_right_if_there_is_nothing_to_do() -> None:
         "study": "a", "study_instance_uid": "1.2", "booking_id": "41", "series": 1, "images": 2, "stable": True,
         "stale": False, "interim": "", "changes": (),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, "40"),
+        ({"patient_id": "sub-008"}, None),  # its entry was typed over
+        ({"study_instance_uid": "2.25.99"}, None),
+        ({"booking_id": "41"}, None),  # the booking itself
+    ],
+)
+def test_a_study_that_fits_another_booking_is_seen(
+    changes: dict[str, str], found: str | None, configure: Configure, tmp_path: Path
+) -> None:
+    other = msgspec.structs.replace(BOOKED, **{"booking_id": "40", "study_instance_uid": "2.25.40", **changes})
+    state.save(str(tmp_path / "state.json"), state.Found(bookings=(BOOKED, other)))
+    loaded = config.load(configure({"status.state": str(tmp_path / "state.json")}))
+    plan = Plan("a", "2.25.40", "41", "sub-007", "a", 1, 2, True, (), (), False, "")
+    one = other_booking(loaded, plan, BOOKED)
+    assert (one and one.booking_id) == found
