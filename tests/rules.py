@@ -21,10 +21,14 @@ Row = Mapping[str, bytes | int | None]
 
 @dataclass
 class Promise:
-    """What is to come of one row; `faults` are the columns and attributes for which it may be rejected."""
+    """What is to come of one row; `faults` are the columns and attributes for which it may be rejected.
+
+    `taken` says that its id must not be another booking's, of whatever day.
+    """
 
     booking_id: str
     counts: bool = False
+    taken: bool = False
     texts: dict[str, str] = field(default_factory=dict)
     warned: set[str] = field(default_factory=set)
     faults: set[str] = field(default_factory=set)
@@ -53,7 +57,8 @@ def promise(row: Row) -> Promise:
     other_day = re.fullmatch(r"20\d\d-(0\d|1[0-2])-(0\d|1\d|2[0-8])", said["start_date"]) and said["start_date"] != str(
         DAY
     )
-    made.counts = bool(confirmed and not placeholder and scanners and not other_day)
+    made.taken = bool(confirmed and not placeholder and scanners)
+    made.counts = made.taken and not other_day
     if not made.counts:
         return made
     if said["start_date"] != str(DAY):

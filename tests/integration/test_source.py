@@ -48,7 +48,7 @@ ROWS = [
     (1, "3010000.01", 1, "adalov", "7-2", DAY, "09:30:00", "CONFIRMED"),
     (2, "3010000.02", 2, "jurmul", " x2 - 3 ", DAY, "00:00:00", "TENTATIVE"),
     (3, "3010000.02", 3, "nobody", "Undefined", DAY, "23:59:59", "CONFIRMED"),
-    (4, "3010000.03", 1, "adalov", "a-b-c-4", DAY, "12:00:00", "CONFIRMED"),
+    (4, "3010000.03", 1, "adalov", "a.b_c-4", DAY, "12:00:00", "CONFIRMED"),
     (5, "3010000.01", 1, "adalov", "7-2", "2026-10-27", "09:30:00", "CONFIRMED"),
 ]
 PROJECTS = [("3010000.01", "50% of \"what\" 'we' \\ say ^ = [脳] 👩‍🔬"), ("3010000.02", "line\r\nbreak\tand tab")]
