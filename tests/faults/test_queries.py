@@ -88,6 +88,18 @@ def patients(entries: list[bytes]) -> set[str]:
     return {said[at.end() :][: int.from_bytes(at[1], "little")].decode().strip() for at in found}
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("*^*", 0), ("3010000.01*^J*", 0), ("*_ses-01", 5), ("3010000.01_sub-003_ses-01", 1), ("3010000.01_sub-003*", 1)],
+)
+def test_a_caret_in_a_query_finds_no_name_of_one_component(
+    asked: str, found: int, broker: twins.Broker, five_entries: None, tally: Tally
+) -> None:
+    assert "`*^*`, and finds nothing" in statement.TEXT
+    tally.tried += 1
+    tally.wrong += len(live.pynetdicom_find(broker.port, PatientName=asked)) != found
+
+
 @pytest.mark.usefixtures("five_entries")
 def test_odd_queries(broker: twins.Broker, tally: Tally, often: Callable[[int, int], int]) -> None:
     chance = random.Random(7)
@@ -140,15 +152,3 @@ def test_wildcards_that_would_take_for_ever(
         tally.failed += not succeeded
         tally.lost += booking - len(found)
     tally.limit = "ended after 5 s of a processor; a sync waits for that"
-
-
-@pytest.mark.parametrize(
-    ("asked", "found"),
-    [("*^*", 0), ("3010000.01*^J*", 0), ("*_ses-01", 5), ("3010000.01_sub-003_ses-01", 1), ("3010000.01_sub-003*", 1)],
-)
-def test_a_caret_in_a_query_finds_no_name_of_one_component(
-    asked: str, found: int, broker: twins.Broker, five_entries: None, tally: Tally
-) -> None:
-    assert "`*^*`, and finds nothing" in statement.TEXT
-    tally.tried += 1
-    tally.wrong += len(live.pynetdicom_find(broker.port, PatientName=asked)) != found

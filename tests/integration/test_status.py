@@ -309,7 +309,7 @@ def test_an_entry_leaves_the_console_when_its_scan_is_done(empty: Played) -> Non
     empty.now = datetime.now(UTC)
     try:
         empty.book(1, empty.here - timedelta(minutes=50))
-        empty.book(2, empty.here - timedelta(minutes=40))
+        empty.book(2, empty.here - timedelta(minutes=10))  # its time is far from the scan
         assert shown() == {"1", "2"}
         empty.scan(empty.entry(1))
         assert shown() == {"1", "2"}, "images are still coming"
