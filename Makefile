@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live clocks preflight hosts faults unit lint docs bench lock bundle
+.PHONY: help setup demo down test live clocks playbooks hosts faults unit lint docs bench lock bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +28,7 @@ bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without
 
 test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in two processes at a time
 	$(PLAY) -i tests/inventory tests/prepare.yml
-	$(MAKE) --jobs 2 --no-print-directory live lint unit preflight
+	$(MAKE) --jobs 2 --no-print-directory live lint unit playbooks
 
 # CLOCK=2026-10-25T02:30 is what the clock at the deployed site shows; no test depends on the machine's.
 live: $(VENV)/test
@@ -41,8 +41,8 @@ clocks: $(VENV)/test ## a day at the site, played at odd hours and on odd days; 
 CLOCKS = 2026-11-24T02:30 2026-11-24T12:00 2026-11-24T16:30 2026-11-24T23:40 2026-03-29T02:30 2026-10-25T02:30 \
          2026-10-25T02:30+01:00 2026-12-31T23:40 2027-01-01T00:00
 
-preflight: $(VENV)/test
-	$(BIN)/pytest --quiet tests/deploy/test_preflight.py
+playbooks: $(VENV)/test
+	$(BIN)/pytest --quiet tests/playbooks
 
 hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and a table of what was shown where; about an hour
 	$(PLAY) -i tests/inventory tests/prepare.yml

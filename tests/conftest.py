@@ -8,10 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import field
-import live
-import twins
-from kit import NOW, Calendar, Configure, changed, settings, write_yaml
+from support import live, timed_site, twins
+from support.local import NOW, Calendar, Configure, changed, settings, write_yaml
 
 hypothesis_settings.register_profile("here", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("here")
@@ -66,9 +64,9 @@ def configure(tmp_path: Path, folder: Path) -> Configure:
 
 
 @pytest.fixture
-def field_site(calendar: Calendar, configure: Configure, folder: Path, tmp_path: Path) -> Iterator[field.Site]:
+def field_site(calendar: Calendar, configure: Configure, folder: Path, tmp_path: Path) -> Iterator[timed_site.Site]:
     """A site with a PACS, whose runs the test places in time."""
-    site = field.Site(calendar, configure, folder, tmp_path / "field")
+    site = timed_site.Site(calendar, configure, folder, tmp_path / "field")
     yield site
     site.pacs.close()
 

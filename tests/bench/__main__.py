@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-import live
 from bench import deploy, growth, history, queries, reconcile, stores, sync
 from bench.measure import Row
+from support import live
 
 
 def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:

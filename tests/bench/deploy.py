@@ -4,8 +4,8 @@ import re
 import time
 from collections.abc import Iterator
 
-import live
 from bench.measure import Row
+from support import live
 
 #: Tasks that are told.
 LONGEST = 5

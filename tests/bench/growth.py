@@ -15,13 +15,12 @@ import requests
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-import live
-import twins
 from bench import stores
 from bench.measure import Row, pairs
 from dicom_worklist import pacs as asking
 from dicom_worklist.config import Pacs
-from grown import grow
+from support import live, twins
+from support.grown_index import grow
 
 #: How many images there are, in `make bench` and at the most.
 SIZES, MOST = (1_000, 50_000, 300_000), 1_000_000

@@ -15,10 +15,9 @@ import docker
 from rich.console import Console
 from rich.progress import track
 
-import live
-import twins
 from bench import sync
 from bench.measure import Row, measured
+from support import live, twins
 
 #: What a query for PRISMA finds, however many entries there are.
 FOUND = 50

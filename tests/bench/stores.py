@@ -11,8 +11,8 @@ from pathlib import Path
 
 import docker
 
-import live
 from bench.measure import Row, pairs
+from support import live
 
 #: What is stored: its name, the images in all, and their frames of 256 by 256 pixels (128 KiB).
 KINDS = (("MR slices of 128 KiB", 200, 1), ("enhanced MR images of 16 MiB", 10, 128))

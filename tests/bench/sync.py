@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
-import live
 from bench.measure import PAIRS, Row, measured, pairs
 from dicom_worklist.booking import COLUMNS
+from support import live
 
 DAY = "2026-06-01"
 #: Bookings; the stock thing is measured for those that it can do in a minute or so.

@@ -12,7 +12,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-import live
+from support import live
 
 V = live.VARIABLES
 ENGINE = docker.from_env()

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import hosts
-import live
+from support import live, machines
 
 INVENTORY = live.PROJECT / "inventories/dccn"
 SITE = yaml.safe_load((INVENTORY / "group_vars/all/main.yml").read_text())
@@ -37,14 +36,14 @@ OURS = (
 
 @dataclass
 class Site:
-    net: hosts.Net
+    net: machines.Net
     database: live.BookingDatabase
-    pacs: hosts.Host
-    worklist: hosts.Host
-    clients: dict[str, hosts.Client] = field(default_factory=dict)
+    pacs: machines.Host
+    worklist: machines.Host
+    clients: dict[str, machines.Client] = field(default_factory=dict)
 
     def play(self, playbook: str, *options: str) -> live.Played:
-        return hosts.play(self.net, [self.pacs, self.worklist], INVENTORY, playbook, *SECRETS, *options)
+        return machines.play(self.net, [self.pacs, self.worklist], INVENTORY, playbook, *SECRETS, *options)
 
     def sync(self) -> None:
         self.worklist.run("runuser -u dicom-worklist -- dicom-worklist sync -c /etc/dicom-worklist/config.yml")
@@ -107,7 +106,7 @@ class Site:
 ALLOWED = {(scanner, port) for scanner in SCANNERS for port in (1234, 4042)} | {("administrator", 8042)}
 
 
-def calendar(net: hosts.Net) -> live.BookingDatabase:
+def calendar(net: machines.Net) -> live.BookingDatabase:
     """A MariaDB that lets the sync's user in by TLS only, on its own machine."""
     folder = net.folder / "tls"
     folder.mkdir()
@@ -126,14 +125,14 @@ def calendar(net: hosts.Net) -> live.BookingDatabase:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    net = hosts.Net(tmp_path_factory.mktemp("hosts"))
+    net = machines.Net(tmp_path_factory.mktemp("hosts"))
     names = {"calendar.dccn.example": CALENDAR}
     database = None
     try:
         with ThreadPoolExecutor() as pool:
             started = pool.submit(calendar, net)
-            pacs = pool.submit(hosts.Host, net, "pacs.dccn.example", 13, PACS)
-            worklist = pool.submit(hosts.Host, net, "worklist.dccn.example", 12, WORKLIST, names)
+            pacs = pool.submit(machines.Host, net, "pacs.dccn.example", 13, PACS)
+            worklist = pool.submit(machines.Host, net, "worklist.dccn.example", 12, WORKLIST, names)
             database = started.result()
             site = Site(net, database, pacs.result(), worklist.result())
         net.network.connect(database.container, ipv4_address=CALENDAR)
@@ -146,7 +145,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         )
         site.worklist.run("update-ca-certificates")
         for name, address in {**SCANNERS, "administrator": ADMINISTRATOR, "stranger": STRANGER}.items():
-            site.clients[name] = hosts.Client(net, address)
+            site.clients[name] = machines.Client(net, address)
         database.clear()
         database.do("ALTER USER dicomdf REQUIRE SSL")
         database.book_daily(1, "7-1")
@@ -241,7 +240,7 @@ def test_check_mode_predicts_what_a_change_then_changes(site: Site) -> None:
     assert played.status == 0, played.output
     assert predicted.changes == played.changes
     assert {host for _, host in played.changes} == {site.pacs.name, site.worklist.name}
-    terra = site.clients["TERRA"] = hosts.Client(site.net, more["address"])
+    terra = site.clients["TERRA"] = machines.Client(site.net, more["address"])
     assert site.seen("TERRA") == []
     assert terra.connects(PACS, 4042)
 
@@ -332,7 +331,7 @@ def test_the_newest_release_is_upgraded_and_nothing_is_lost(site: Site, tmp_path
 
     def play(*options: str) -> live.Played:
         both = [site.pacs, site.worklist]
-        return hosts.play(site.net, both, release / "inventories/dccn", "site.yml", *SECRETS, *options, cwd=release)
+        return machines.play(site.net, both, release / "inventories/dccn", "site.yml", *SECRETS, *options, cwd=release)
 
     # what that release needs besides, and where these machines are
     site.worklist.run("apt-get update -q && apt-get install -qy --no-install-recommends python3-packaging")

@@ -12,8 +12,7 @@ import docker
 import pytest
 import yaml
 
-import hosts
-import live
+from support import live, machines
 
 ADDRESS = "198.18.7.2"
 RELEASE = 12
@@ -26,13 +25,13 @@ INVENTORY = live.PROJECT / "inventories/demo"
 
 @dataclass
 class Offline:
-    net: hosts.Net
-    host: hosts.Host
+    net: machines.Net
+    host: machines.Host
     reached: Path
 
     def play(self, playbook: str, *options: str, bundle: Path = BUNDLE) -> live.Played:
         extra: list[str] = ["-i", str(self.reached), "-e", f"site_bundle_dir={bundle}"]
-        return hosts.play(self.net, [self.host], INVENTORY, playbook, *extra, *options)
+        return machines.play(self.net, [self.host], INVENTORY, playbook, *extra, *options)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +48,9 @@ def bundle() -> list[live.Played]:
 @pytest.fixture(scope="module")
 def offline(bundle: list[live.Played], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offline]:
     folder = tmp_path_factory.mktemp("offline")
-    net = hosts.Net(folder, "test-offline", "198.18.7.0/24")
+    net = machines.Net(folder, "test-offline", "198.18.7.0/24")
     try:
-        host = hosts.Host(net, "demo", RELEASE, ADDRESS)
+        host = machines.Host(net, "demo", RELEASE, ADDRESS)
         host.run(f"apt-get update -q && apt-get install -qy --no-install-recommends {' '.join(PACKAGES)}")
         host.cut()
         # nothing of the demo's inventory is overridden but that it isn't this machine
@@ -87,7 +86,7 @@ def test_an_image_says_what_it_is_made_of(bundle: list[live.Played]) -> None:
         assert labels["dicom-worklist.base.id"] == engine.images.get(base).id
 
 
-def no_way_out(host: hosts.Host) -> None:
+def no_way_out(host: machines.Host) -> None:
     """A connection to outside fails at once, and neither apt, pip nor the engine gets anything."""
     assert "unreachable" in host.run("</dev/tcp/203.0.113.1/443", check=False)
     for line in (

@@ -26,7 +26,7 @@ import yaml
 from docker.models.containers import Container
 from docker.models.images import Image
 
-import live
+from support import live
 
 V = live.VARIABLES
 ENGINE = docker.from_env()

@@ -11,7 +11,7 @@ import docker
 import requests
 from pydicom import dcmread
 
-import live
+from support import live
 
 DAY = "2026-06-01"
 PROJECT = live.PROJECT

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import live
+from support import live
 
 DAY = "2026-06-01"
 V = live.VARIABLES

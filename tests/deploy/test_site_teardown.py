@@ -4,7 +4,7 @@ from pathlib import Path
 
 import docker
 
-import live
+from support import live
 
 V = live.VARIABLES
 

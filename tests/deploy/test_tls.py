@@ -22,7 +22,7 @@ from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-import live
+from support import live
 
 V = live.VARIABLES
 DICOM, WEB, WORKLIST = V["orthanc_dicom_port"], V["orthanc_http_port"], V["wlmscpfs_tls_port"]

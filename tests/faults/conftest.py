@@ -6,11 +6,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import live
-import twins
 from dicom_worklist import config, sync
-from kit import DAY, NOW, PATIENTS, Calendar, settings, write_yaml
-from tally import Tally
+from support import live, twins
+from support.local import DAY, NOW, PATIENTS, Calendar, settings, write_yaml
+from support.tally import Tally
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,14 +14,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
-import live
-import twins
-import wire
 from dicom_worklist import config
 from dicom_worklist.broker import find
 from dicom_worklist.errors import BrokerError
-from kit import PATIENTS
-from tally import Tally
+from support import live, twins, wire
+from support.local import PATIENTS
+from support.tally import Tally
 
 pytestmark = pytest.mark.usefixtures("five_entries")
 ECHO = ["echoscu", "-aet", "PRISMA", "-aec", "WLBROKER", "127.0.0.1", "{port}"]

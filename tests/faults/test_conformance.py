@@ -14,11 +14,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import ModalityWorklistInformationFind as Worklist  # type: ignore[attr-defined]
 
-import live
-import statement
-import twins
-import wire
-from tally import Tally
+from support import conformance, live, twins, wire
+from support.tally import Tally
 
 #: The values of two entries, by VR, and a value that neither has.
 FIRST: dict[str, object] = {
@@ -55,7 +52,7 @@ STEP = "ScheduledProcedureStepStart"
 Values = Mapping[str, object]
 
 
-ATTRIBUTES = statement.table("Attributes of the Modality Worklist Information Model")
+ATTRIBUTES = conformance.table("Attributes of the Modality Worklist Information Model")
 
 
 def dataset(values: Values, charset: str = "ISO_IR 192") -> Dataset:
@@ -257,7 +254,7 @@ DETAILS: dict[str, Callable[[Ask], bool]] = {
 
 @pytest.mark.filterwarnings("ignore:Unknown encoding")
 def test_each_detail_of_matching_is_as_stated(ask: Ask, tally: Tally) -> None:
-    listed = statement.TEXT[statement.TEXT.index("Matching, in detail:") :].split("\n\n")[1]
+    listed = conformance.TEXT[conformance.TEXT.index("Matching, in detail:") :].split("\n\n")[1]
     assert listed.removeprefix("- ").split("\n- ") == list(DETAILS)
     for detail, holds in DETAILS.items():
         tally.tried += 1

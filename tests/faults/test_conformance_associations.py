@@ -8,10 +8,8 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import MRImageStorage, Verification  # type: ignore[attr-defined]
 
-import live
-import statement
-import twins
-from tally import Tally
+from support import conformance, live, twins
+from support.tally import Tally
 
 EXPLICIT = [str(ExplicitVRLittleEndian)]
 
@@ -21,7 +19,7 @@ def accepted(association: Association, section: str, tally: Tally) -> set[tuple[
     contexts = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
     tally.tried += len(association.requestor.requested_contexts)
     if association.is_established:
-        tally.wrong += not statement.says(section, association)
+        tally.wrong += not conformance.says(section, association)
         association.release()
     return contexts
 
@@ -31,11 +29,11 @@ def test_the_broker_accepts_what_is_stated(
 ) -> None:
     assert deployment.first.status == 0, deployment.first.output
     with twins.broker(tmp_path_factory.mktemp("worklist")) as broker:
-        for uid, syntaxes in statement.table("Presentation contexts; Explicit"):
-            association = statement.associated(broker.port, "WLBROKER", {uid: [*ALL_TRANSFER_SYNTAXES]})
+        for uid, syntaxes in conformance.table("Presentation contexts; Explicit"):
+            association = conformance.associated(broker.port, "WLBROKER", {uid: [*ALL_TRANSFER_SYNTAXES]})
             found = {syntax for _, syntax in accepted(association, "#### 4.2.1", tally)}
             tally.wrong += len(found ^ set(syntaxes.split(", ")))
-        association = statement.associated(broker.port, "wlbroker", {str(Verification): EXPLICIT})
+        association = conformance.associated(broker.port, "wlbroker", {str(Verification): EXPLICIT})
         tally.wrong += not association.is_rejected
 
 
@@ -47,7 +45,7 @@ def test_orthanc_accepts_what_is_stated(
 
         def ask(*classes: str, syntaxes: list[str] = EXPLICIT, **titles: str) -> set[tuple[str, str]]:
             given = {"called": "ORTHANC", **titles}
-            association = statement.associated(
+            association = conformance.associated(
                 pacs.dicom_port,
                 contexts=dict.fromkeys(classes, syntaxes),
                 **given,
@@ -56,16 +54,16 @@ def test_orthanc_accepts_what_is_stated(
 
         known = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
         found = {uid for at in range(0, len(known), 100) for uid, _ in ask(*known[at : at + 100])}
-        tally.wrong += len(found ^ {uid for _, uid in statement.table("### 8.1")})
+        tally.wrong += len(found ^ {uid for _, uid in conformance.table("### 8.1")})
         syntaxes = {syntax for _, syntax in ask(MRImageStorage, syntaxes=[*ALL_TRANSFER_SYNTAXES])}
-        tally.wrong += len(syntaxes ^ {uid for _, uid in statement.table("### 8.2")})
+        tally.wrong += len(syntaxes ^ {uid for _, uid in conformance.table("### 8.2")})
         tally.wrong += not ask(Verification)
         tally.wrong += len(ask(Verification, called="orthanc")) + len(ask(Verification, calling="STRANGER"))
         # worklist, and performed procedure step
         tally.wrong += len(ask("1.2.840.10008.5.1.4.31")) + len(ask("1.2.840.10008.3.1.2.3.3"))
-        for _, uid in statement.table("Contexts of these are accepted"):
+        for _, uid in conformance.table("Contexts of these are accepted"):
             tally.tried += 1
-            tally.wrong += not refused(statement.associated(pacs.dicom_port, "ORTHANC", {uid: EXPLICIT}), uid)
+            tally.wrong += not refused(conformance.associated(pacs.dicom_port, "ORTHANC", {uid: EXPLICIT}), uid)
 
 
 def refused(association: Association, uid: str) -> bool:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import twins
-import wire
 from dicom_worklist import config, sync
-from kit import DAY, NOW, PRISMA, Calendar, changed, command, settings, worklist_files, write_yaml
-from tally import Tally
+from support import twins, wire
+from support.local import DAY, NOW, PRISMA, Calendar, changed, command, settings, worklist_files, write_yaml
+from support.tally import Tally
 
 SIZE = 200
 CLIENTS = 20

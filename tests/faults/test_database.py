@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-import live
 from dicom_worklist import config, sync
 from dicom_worklist.errors import SourceError
-from kit import DAY, NOW, Configure, command, entries, worklist_files
-from proxy import Proxy, garbage, nobody_answers, proxy
-from tally import Tally
+from support import live
+from support.failing_proxy import Proxy, garbage, nobody_answers, proxy
+from support.local import DAY, NOW, Configure, command, entries, worklist_files
+from support.tally import Tally
 
 SIZE = 6
 FIRST, LAST, TITLE = "Zoë", "Müßig-Çelik", "Größe, Länge é"

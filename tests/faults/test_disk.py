@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-import live
 from dicom_worklist import config, sync
-from kit import DAY, NOW, Calendar, everything, settings, worklist_files, write_yaml
-from tally import Tally
+from support import live
+from support.local import DAY, NOW, Calendar, everything, settings, worklist_files, write_yaml
+from support.tally import Tally
 
 Files = dict[str, bytes]
 #: Bookings and their subject and session: one stays, one changes, two go, two come.

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from dicom_worklist import history, state
-from kit import DAY, NOW, Calendar, Configure, environment
-from tally import Tally
+from support.local import DAY, NOW, Calendar, Configure, environment
+from support.tally import Tally
 
 #: Bookings that stay as they are, and those of which each run changes every second one.
 STAY, CHANGE = range(1, 41), range(101, 141)

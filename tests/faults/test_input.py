@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-import live
-import twins
 from dicom_worklist.booking import COLUMNS
-from kit import DAY, changed, command, settings, write_yaml
-from rules import CHARSETS, Promise, Row, printed, promise
-from tally import Tally
+from support import live, twins
+from support.local import DAY, changed, command, settings, write_yaml
+from support.promises import CHARSETS, Promise, Row, printed, promise
+from support.tally import Tally
 
 ORDERLY = (b"3010000.01", b"Language and the brain", b"7-1", str(DAY).encode(), b"09:00:00", b"SKYRA", b"Ada")
 Often = Callable[[int, int], int]

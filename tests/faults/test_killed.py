@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pytest
 
-import twins
-import wire
 from dicom_worklist import config, sync
-from kit import DAY, NOW, Calendar, environment, settings, worklist_files, write_yaml
-from tally import Tally
+from support import twins, wire
+from support.local import DAY, NOW, Calendar, environment, settings, worklist_files, write_yaml
+from support.tally import Tally
 
 #: Every call by which the sync could reach the folder.
 CALLS = (

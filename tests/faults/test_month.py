@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-import live
-import scanner
-import twins
-from month.judge import judge
-from month.month import write
-from month.plot import SCANNERS
-from month.world import STABLE_AGE, World
-from tally import Tally
+from support import live, scanner, twins
+from support.month.judge import judge
+from support.month.month import write
+from support.month.plot import SCANNERS
+from support.month.world import STABLE_AGE, World
+from support.tally import Tally
 
 #: What is played unless `--seed` says otherwise.
 SEEDS = [2026]

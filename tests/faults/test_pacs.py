@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import live
-import scanner
-import twins
-from tally import Tally
+from support import live, scanner, twins
+from support.tally import Tally
 
 SCANNERS = 10
 

@@ -12,11 +12,8 @@ from pathlib import Path
 import pytest
 from pydicom.filereader import read_dataset
 
-import live
-import scanner
-import twins
-import wire
-from tally import Tally
+from support import live, scanner, twins, wire
+from support.tally import Tally
 
 RELEASE = b"\5\0\0\0\0\4\0\0\0\0"
 #: A-ASSOCIATE-RJ, A-RELEASE-RP, A-ABORT

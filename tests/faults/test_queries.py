@@ -11,16 +11,13 @@ from pathlib import Path
 import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-import live
-import statement
-import twins
-import wire
 from dicom_worklist import config, sync
-from kit import DAY, NOW, PATIENTS, Calendar, changed, settings, write_yaml
-from tally import Tally
+from support import conformance, live, twins, wire
+from support.local import DAY, NOW, PATIENTS, Calendar, changed, settings, write_yaml
+from support.tally import Tally
 
 KEYWORDS = [
-    keyword.removeprefix(">") for keyword, _, vr, *_ in statement.table("Attributes of the Modality") if vr != "SQ"
+    keyword.removeprefix(">") for keyword, _, vr, *_ in conformance.table("Attributes of the Modality") if vr != "SQ"
 ]
 TEXTS = [
     "",
@@ -95,7 +92,7 @@ def patients(entries: list[bytes]) -> set[str]:
 def test_a_caret_in_a_query_finds_no_name_of_one_component(
     asked: str, found: int, broker: twins.Broker, five_entries: None, tally: Tally
 ) -> None:
-    assert "`*^*`, and finds nothing" in statement.TEXT
+    assert "`*^*`, and finds nothing" in conformance.TEXT
     tally.tried += 1
     tally.wrong += len(live.pynetdicom_find(broker.port, PatientName=asked)) != found
 

@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-import live
-from kit import Calendar, Configure, entries, environment, locked_by_another_process, worklist_files
-from tally import Tally
+from support import live
+from support.local import Calendar, Configure, entries, environment, locked_by_another_process, worklist_files
+from support.tally import Tally
 
 Often = Callable[[int, int], int]
 #: The command; libfaketime spoils `clock_nanosleep` until a moment of the other clock, with which Python sleeps.

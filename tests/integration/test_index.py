@@ -19,10 +19,8 @@ import pytest
 import requests
 from docker.models.containers import Container
 
-import live
-import scanner
-import twins
-from grown import grow
+from support import live, scanner, twins
+from support.grown_index import grow
 
 ENGINE = docker.from_env()
 #: The user that the containers here run as; not the site's, which one needs root to become.

@@ -6,20 +6,18 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-import browser
-import live
-import sample
-from browser import Scheme, Visitor
 from dicom_worklist import page
+from support import browser, live, sample_day
+from support.browser import Scheme, Visitor
 
-RICH = sample.rich()
+RICH = sample_day.rich()
 #: What of everything can be read, wherever it is opened: each state, each oddity, each day, what is wrong.
 TEXTS = [
     "Worklist of DCCN", "the list is frozen for 2 hours 5 minutes", "not since", "each run renews it",
     "1 in progress", "2 rejected", "on the console", "6 series, 1184 images", "study 2 in Orthanc",
     "There are 2 studies for this booking.", "The PatientID was edited", "It was scanned on SKYRA",
     "Studies of no booking", "Phantom^QA", "Yesterday", "sub-053_ses-01", "Tomorrow", "sub-063_ses-01",
-    " ".join(sample.HARMLESS.split()),
+    " ".join(sample_day.HARMLESS.split()),
 ]  # fmt: skip
 
 

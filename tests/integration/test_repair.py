@@ -24,13 +24,12 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, JPEGLSLossless, RLELossless
 
-import live
-import twins
 from dicom_worklist import config, repair, state
 from dicom_worklist.errors import PacsError
 from dicom_worklist.pacs import ask as asked
 from dicom_worklist.records import Booked
-from kit import Configure, command, environment
+from support import live, twins
+from support.local import Configure, command, environment
 
 SUBJECT = "3010000.01_sub-007"
 BOOKED = Booked(

@@ -15,12 +15,11 @@ import msgspec
 import pymysql
 import pytest
 
-import live
-import twins
 from dicom_worklist.booking import COLUMNS, Booking, Reading, read_booking
 from dicom_worklist.errors import SourceError
 from dicom_worklist.sources import source_class
-from proxy import proxy
+from support import live, twins
+from support.failing_proxy import proxy
 
 DAY = "2026-10-25"
 DAYS = date(2026, 10, 25), date(2026, 10, 26)

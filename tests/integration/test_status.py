@@ -19,7 +19,7 @@ import yaml
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-import live
+from support import live
 
 PRISMA, PRISMAFIT, SKYRA = 1, 2, 3
 PAGE = Path(live.VARIABLES["orthanc_page_dir"]) / "index.html"

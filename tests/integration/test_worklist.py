@@ -11,7 +11,7 @@ import pytest
 import requests
 from pydicom.dataset import Dataset
 
-import live
+from support import live
 
 DAY, DATE = "2026-03-29", "20260329"
 CLIENT_PORT = 18043

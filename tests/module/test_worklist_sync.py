@@ -15,7 +15,7 @@ import yaml
 
 from dicom_worklist.config import load
 from dicom_worklist.sync import run as sync_run
-from kit import (
+from support.local import (
     DAY,
     NOW,
     PRISMA,

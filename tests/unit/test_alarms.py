@@ -18,7 +18,7 @@ from dicom_worklist.config import Config, load
 from dicom_worklist.overview import overview
 from dicom_worklist.records import Booked
 from dicom_worklist.state import Emptied, Found
-from kit import Configure, write_yaml
+from support.local import Configure, write_yaml
 
 MONITORING = Path(__file__).parents[2] / "roles/worklist_sync/files/monitoring"
 RULES = [rule for group in yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"] for rule in group["rules"]]

@@ -16,7 +16,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  # type: ignore[attr-defined]
 
 from dicom_worklist import __version__, cli
-from kit import (
+from support.local import (
     DAY,
     NOW,
     PRISMA,

@@ -21,7 +21,7 @@ from dicom_worklist.dataset import attributes_of, decode, encode
 from dicom_worklist.entry import Entry, accession_number, describe, uid
 from dicom_worklist.errors import Rejected
 from dicom_worklist.seal import PREAMBLE, is_sealed, sealed
-from kit import read_dicom
+from support.local import read_dicom
 
 SITE = Site(name="DCCN", timezone="Europe/Amsterdam")
 SCANNER = Scanner(ae_title="PRISMA", lab="PRISMA", station_name="MR1", location="Trigon", modality="MR")

@@ -3,8 +3,8 @@
 import pytest
 
 from dicom_worklist.reconcile import State
-from field import Site, day
-from kit import SKYRA
+from support.local import SKYRA
+from support.timed_site import Site, day
 
 KEPT = pytest.mark.parametrize("kept", ["state and history", "state", "history"])
 

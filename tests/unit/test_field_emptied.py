@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dicom_worklist.errors import SourceError
-from field import Site, day
-from kit import MEG, PRISMA, SKYRA, command
+from support.local import MEG, PRISMA, SKYRA, command
+from support.timed_site import Site, day
 
 
 @pytest.fixture

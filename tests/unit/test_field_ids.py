@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from field import Site, day
-from kit import SKYRA
+from support.local import SKYRA
+from support.timed_site import Site, day
 
 
 @pytest.fixture

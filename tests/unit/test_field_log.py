@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment
 
-from field import Site, at
-from kit import command, environment, locked_by_another_process
+from support.local import command, environment, locked_by_another_process
+from support.timed_site import Site, at
 
 TEMPLATE = Path(__file__).parents[2] / "roles/worklist_sync/templates/cron-run.j2"
 

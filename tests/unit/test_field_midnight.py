@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from dicom_worklist.errors import SourceError
-from field import Site, at, day
-from kit import DAY
+from support.local import DAY
+from support.timed_site import Site, at, day
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dicom_worklist.reconcile import State
-from field import Site, at
-from kit import SKYRA, command
+from support.local import SKYRA, command
+from support.timed_site import Site, at
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from dicom_worklist.reconcile import State
-from field import Site
-from kit import SKYRA
+from support.local import SKYRA
+from support.timed_site import Site
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from dicom_worklist import folder as folders
 from dicom_worklist.errors import FolderError
 from dicom_worklist.folder import file_name, parse_file_name
-from kit import environment, everything, locked_by_another_process, start, worklist_files
+from support.local import environment, everything, locked_by_another_process, start, worklist_files
 
 NAMES = [file_name(str(item), "PRISMA") for item in range(1, 6)]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16)

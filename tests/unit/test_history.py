@@ -16,7 +16,7 @@ from dicom_worklist import history, sync
 from dicom_worklist.config import load
 from dicom_worklist.history import News
 from dicom_worklist.records import Booked, Study
-from kit import DAY, NOW, Calendar, Configure, worklist_files
+from support.local import DAY, NOW, Calendar, Configure, worklist_files
 
 MINUTE, ONE_DAY = timedelta(minutes=1), timedelta(days=1)
 

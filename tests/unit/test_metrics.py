@@ -14,7 +14,7 @@ from dicom_worklist.overview import overview
 from dicom_worklist.reconcile import State
 from dicom_worklist.records import Booked, Study
 from dicom_worklist.state import Found
-from kit import Configure
+from support.local import Configure
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
 TODAY = date(2026, 11, 24)

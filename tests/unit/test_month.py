@@ -5,12 +5,12 @@ from datetime import date, datetime, time
 
 import pytest
 
-from month.judge import Judgement, judge
-from month.month import Month, write
-from month.plot import KINDS
-from month.sessions import MANNERS
-from month.truth import HOUR, MINUTE, Booking, Change, Send, Slot, Story, Take, Visit, at
-from month.world import Look, Said
+from support.month.judge import Judgement, judge
+from support.month.month import Month, write
+from support.month.plot import KINDS
+from support.month.sessions import MANNERS
+from support.month.truth import HOUR, MINUTE, Booking, Change, Send, Slot, Story, Take, Visit, at
+from support.month.world import Look, Said
 
 DAY = date(2026, 10, 24)
 NINE = datetime.combine(DAY, time(9))

@@ -12,7 +12,7 @@ from dicom_worklist.overview import Day, Level, Overview, Problem, overview, spe
 from dicom_worklist.reconcile import State
 from dicom_worklist.records import Booked, Study
 from dicom_worklist.state import Found
-from kit import DAY, Configure
+from support.local import DAY, Configure
 
 SECOND, MINUTE, ONE_DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 YESTERDAY, TOMORROW = DAY - ONE_DAY, DAY + ONE_DAY

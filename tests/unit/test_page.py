@@ -13,13 +13,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-import sample
 from dicom_worklist import page
 from dicom_worklist.oddities import Kind, Oddity
 from dicom_worklist.overview import Day, Lane, Level, Overview, Problem, overview
 from dicom_worklist.reconcile import Line, State, Unscheduled
 from dicom_worklist.records import Booked, Study, Version
-from sample import DAY, HARMLESS, HOSTILE, NOW
+from support import sample_day
+from support.sample_day import DAY, HARMLESS, HOSTILE, NOW
 
 VOID = {"meta", "link", "wbr"}
 HERE = NOW.astimezone(ZoneInfo("Europe/Amsterdam"))
@@ -144,7 +144,7 @@ def test_each_state_is_said_in_a_word_and_counted(state: State) -> None:
 
 
 def test_a_booking_says_who_what_and_whether_the_console_shows_it() -> None:
-    booked = sample.booked(7, "09:00")
+    booked = sample_day.booked(7, "09:00")
     for on_console, words in ((True, " on the console"), (False, " not on the console")):
         line = Line(msgspec.structs.replace(booked, on_console=on_console), State.SCHEDULED)
         said = read(empty(today=Day(DAY, [Lane("PRISMA", [line])], []))).text
@@ -155,8 +155,8 @@ def test_a_booking_says_who_what_and_whether_the_console_shows_it() -> None:
 
 
 def test_a_study_is_linked_where_orthanc_shows_it_and_counted() -> None:
-    booked = sample.booked(7, "09:00")
-    studies = (sample.study(1, booked, series=2, instances=40), sample.study(2, booked, series=1, instances=1))
+    booked = sample_day.booked(7, "09:00")
+    studies = (sample_day.study(1, booked, series=2, instances=40), sample_day.study(2, booked, series=1, instances=1))
     seen = read(
         empty(today=Day(DAY, [Lane("PRISMA", [Line(booked, State.ARRIVED, studies, (odd("Two of them."),))])], []))
     )
@@ -180,7 +180,7 @@ def test_a_study_is_linked_where_orthanc_shows_it_and_counted() -> None:
     ],
 )
 def test_a_booking_that_changed_says_when_and_what_it_was(changes: dict[str, Any], said: str) -> None:
-    booked = sample.booked(7, "09:00")
+    booked = sample_day.booked(7, "09:00")
     was = Version(booked=msgspec.structs.replace(booked, **changes), until=datetime(2026, 11, 24, 7, 30, tzinfo=UTC))
     line = Line(booked, State.SCHEDULED, before=was)
     assert f"Changed at 08:30: {said}" in read(empty(today=Day(DAY, [Lane("PRISMA", [line])], []))).text
@@ -193,7 +193,7 @@ def test_a_hostile_id_of_a_study_stays_within_its_link() -> None:
 
 
 def test_every_link_within_the_page_has_its_place() -> None:
-    seen = read(sample.rich())
+    seen = read(sample_day.rich())
     places = seen.values("id")
     assert len(places) == len({*places})
     assert {value[1:] for value in seen.values("href") if value.startswith("#")} <= {*places}
@@ -210,7 +210,7 @@ def test_a_study_of_no_booking_is_shown_with_its_hint() -> None:
 
 
 def test_a_frozen_list_is_said_first_and_for_how_long() -> None:
-    seen = overview(sample.config(), sample.frozen(sample.found()), NOW)
+    seen = overview(sample_day.config(), sample_day.frozen(sample_day.found()), NOW)
     said = read(seen).text
     assert "Last good run 12:15, the list is frozen for 2 hours 5 minutes" in said
     assert "The PACS last answered 12:15, not since" in said
@@ -247,7 +247,7 @@ def test_an_empty_day_is_calm_and_whole() -> None:
 
 
 def test_the_page_asks_for_nothing_but_itself() -> None:
-    seen = read(sample.rich())
+    seen = read(sample_day.rich())
     assert seen.values("src") == []
     assert [value[:5] for tag, name, value in seen.attributes if (tag, name) == ("link", "href")] == ["data:"]
     assert {value[0] for value in seen.values("href")} == {"#", ".", "d"}
@@ -261,7 +261,7 @@ def day(*times: tuple[str, str | None], ae_title: str = "PRISMA") -> Day:
     """Return a day with bookings at these times: beginning, end."""
     lines = [
         Line(
-            sample.booked(number, begin),
+            sample_day.booked(number, begin),
             State.SCHEDULED,
             end=datetime.combine(DAY, time.fromisoformat(end)) if end else None,
         )
@@ -301,7 +301,7 @@ def test_bookings_at_the_same_time_are_one_below_the_other() -> None:
 
 
 def test_a_booking_ends_with_its_day_on_the_time_line() -> None:
-    late = Line(sample.booked(1, "23:30"), State.SCHEDULED, end=datetime.combine(sample.TOMORROW, time(1)))
+    late = Line(sample_day.booked(1, "23:30"), State.SCHEDULED, end=datetime.combine(sample_day.TOMORROW, time(1)))
     line = drawn(Day(DAY, [Lane("PRISMA", [late])], []))
     (block,) = line.tracks[0].blocks
     assert line.last == 24
@@ -333,8 +333,8 @@ def test_the_page_is_put_in_place_whole_and_for_its_group_alone(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fchmod", full)
         with pytest.raises(OSError, match="No space left"):
-            page.write(tmp_path, sample.rich())
+            page.write(tmp_path, sample_day.rich())
     assert index.read_bytes() == before
     assert list(tmp_path.iterdir()) == [index]
-    page.write(tmp_path, sample.rich())
+    page.write(tmp_path, sample_day.rich())
     assert b"frozen" in index.read_bytes()

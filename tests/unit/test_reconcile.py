@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dicom_worklist.oddities import Kind
 from dicom_worklist.reconcile import EARLY, Line, Reconciled, State, Times, reconcile
 from dicom_worklist.records import Booked, Study
-from kit import DAY
+from support.local import DAY
 
 SECOND, MINUTE, ONE_DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 SESSION, MISSING_AFTER = 60 * MINUTE, 30 * MINUTE

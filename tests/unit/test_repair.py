@@ -12,12 +12,12 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 
-import live
 from dicom_worklist import config, state
 from dicom_worklist.errors import ConfigError, PacsError
 from dicom_worklist.records import Booked
 from dicom_worklist.repair import Plan, corrected, differences, identity_of, login, other_booking, values_of
-from kit import Configure
+from support import live
+from support.local import Configure
 
 NOW = datetime(2026, 11, 25, 12, 30, tzinfo=UTC)
 BOOKED = Booked(

@@ -24,7 +24,7 @@ from dicom_worklist.errors import ConfigError, SourceError
 from dicom_worklist.sources import _dccn, as_rows
 from dicom_worklist.sources import sqlite as sqlite_module
 from dicom_worklist.sources.mysql import TLS
-from kit import DAY, Calendar, Configure, command, entries, start
+from support.local import DAY, Calendar, Configure, command, entries, start
 
 TODAY = {"first_day": DAY, "last_day": DAY}
 HEADER = ",".join(COLUMNS)

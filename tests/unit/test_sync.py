@@ -12,7 +12,7 @@ from dicom_worklist import sync
 from dicom_worklist.booking import COLUMNS, Row
 from dicom_worklist.config import Config, load
 from dicom_worklist.errors import ConfigError, FolderError, SourceError
-from kit import (
+from support.local import (
     DAY,
     MEG,
     NOW,

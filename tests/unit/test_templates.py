@@ -5,7 +5,7 @@ import pytest
 from dicom_worklist import cli, sync
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError
-from kit import DAY, NOW, Calendar, Configure
+from support.local import DAY, NOW, Calendar, Configure
 
 
 def error_of(configure: Configure, keyword: str, template: str) -> str:

@@ -19,7 +19,7 @@ from dicom_worklist import selection, state, sync, watch
 from dicom_worklist.config import Config, load
 from dicom_worklist.errors import FolderError, SourceError
 from dicom_worklist.records import Booked, Study
-from kit import DAY, MEG, NOW, Calendar, Configure, locked_by_another_process, worklist_files
+from support.local import DAY, MEG, NOW, Calendar, Configure, locked_by_another_process, worklist_files
 
 ONE_DAY = timedelta(days=1)
 

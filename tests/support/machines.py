@@ -13,7 +13,7 @@ import yaml
 from docker.models.containers import Container
 from docker.models.networks import Network
 
-import live
+from support import live
 
 #: Debian's releases by their number.
 RELEASES = {12: "bookworm", 13: "trixie"}

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from rich.markup import escape
 from rich.table import Table
 
-from month.month import Month
-from month.truth import DAY, HOUR, Story, Visit, at, local
-from month.world import Look, Said
+from support.month.month import Month
+from support.month.truth import DAY, HOUR, Story, Visit, at, local
+from support.month.world import Look, Said
 
 #: What nobody may be advised to do where the evidence isn't sure. "Do not cancel" is another thing.
 DRASTIC = re.compile(r"(?<!not )(?<!not to )(?<!n't )(?<!never )\b(cancel|delete|remove)\b(?! nothing)", re.IGNORECASE)

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from month.plot import SCANNERS, Plot, cancel, change, missing_since, story
-from month.truth import DAY, HOUR, MINUTE, Booking, Slot, Story, Visit, at, patient_id
+from support.month.plot import SCANNERS, Plot, cancel, change, missing_since, story
+from support.month.truth import DAY, HOUR, MINUTE, Booking, Slot, Story, Visit, at, patient_id
 
 ALL = "time clock day delivery reboot"
 

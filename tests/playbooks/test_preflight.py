@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-import live
+from support import live
 
 PRISMA = {"ae_title": "PRISMA", "lab": "PRISMA", "modality": "MR"}
 SKYRA = {"ae_title": "SKYRA", "lab": "SKYRA", "modality": "MR"}

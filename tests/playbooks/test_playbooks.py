@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-import live
+from support import live
 
 PROJECT = live.PROJECT
 

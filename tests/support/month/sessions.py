@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from kit import MEG
-from month.plot import Plot, cancel, missing_since, story
-from month.truth import DAY, HOUR, MINUTE, PROJECT, Send, Slot, Story, Take, Visit, at, local, right_clock
+from support.local import MEG
+from support.month.plot import Plot, cancel, missing_since, story
+from support.month.truth import DAY, HOUR, MINUTE, PROJECT, Send, Slot, Story, Take, Visit, at, local, right_clock
 
 
 @story("good session", mixes="time clock day delivery reboot")

@@ -1,7 +1,7 @@
 """Studies of no booking."""
 
-from month.plot import Plot, story
-from month.truth import Slot, Story
+from support.month.plot import Plot, story
+from support.month.truth import Slot, Story
 
 
 def typed(plot: Plot) -> dict[str, str]:

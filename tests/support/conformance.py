@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pynetdicom import AE
 from pynetdicom.association import Association
 
-import live
 from dicom_worklist.broker import keep_answers
+from support import live
 
 TEXT = (live.PROJECT / "CONFORMANCE.md").read_text()
 

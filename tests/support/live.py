@@ -32,7 +32,7 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore
 
 from dicom_worklist.broker import keep_answers
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 INVENTORY = PROJECT / "tests/inventory"
 BIN = Path(sys.executable).parent
 ROOT = Path("/var/tmp/dicom-worklist-test")

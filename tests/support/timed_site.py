@@ -15,7 +15,7 @@ from dicom_worklist.booking import COLUMNS
 from dicom_worklist.config import Config, load
 from dicom_worklist.overview import Overview, overview
 from dicom_worklist.reconcile import Line, Unscheduled
-from kit import DAY, SKYRA, Calendar, Configure, entries, worklist_files
+from support.local import DAY, SKYRA, Calendar, Configure, entries, worklist_files
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from itertools import pairwise
 
-from month import calendar_changes, console_errors, sessions, strangers
-from month.plot import KINDS, SCANNERS, Kind, Plot
-from month.sessions import MANNERS, Manner
-from month.truth import DAY, MINUTE, Slot, Story
+from support.month import calendar_changes, console_errors, sessions, strangers
+from support.month.plot import KINDS, SCANNERS, Kind, Plot
+from support.month.sessions import MANNERS, Manner
+from support.month.truth import DAY, MINUTE, Slot, Story
 
 #: In the order in which they are put upon a session: the first ones move it.
 GROUPS = ("time", "clock", "day", "delivery", "reboot")

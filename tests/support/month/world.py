@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import twins
 from dicom_worklist import config, overview, state, sync
 from dicom_worklist.oddities import Oddity, Weight
-from kit import MEG, SKYRA, Calendar, changed, settings, write_yaml
-from month.console import Console
-from month.month import Month
-from month.plot import EVENING, SCANNERS
-from month.truth import DAY, HOUR, MINUTE, Act, Booking, Change, Send, Take, at
+from support import twins
+from support.local import MEG, SKYRA, Calendar, changed, settings, write_yaml
+from support.month.console import Console
+from support.month.month import Month
+from support.month.plot import EVENING, SCANNERS
+from support.month.truth import DAY, HOUR, MINUTE, Act, Booking, Change, Send, Take, at
 
 #: Orthanc's StableAge in the twin, in seconds.
 STABLE_AGE = 1

@@ -16,7 +16,7 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-import live
+from support import live
 
 #: What a twin is known by, should its test be killed; its value is the process of the test.
 LABEL = "dicom-worklist.twin"

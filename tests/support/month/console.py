@@ -15,10 +15,9 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dsutils import encode
 
-import live
-import wire
 from dicom_worklist.broker import keep_answers
-from month.truth import Visit
+from support import live, wire
+from support.month.truth import Visit
 
 #: The UIDs are below it; pydicom's own root, as these are nobody's images.
 ROOT = "1.2.826.0.1.3680043.8.498.7"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from random import Random
 
-from month.truth import DAY, HOUR, MINUTE, Booking, Change, Send, Slot, Story, Take, Visit, at
+from support.month.truth import DAY, HOUR, MINUTE, Booking, Change, Send, Slot, Story, Take, Visit, at
 
 #: Each is also what the calendar calls its lab.
 SCANNERS = ("PRISMA", "PRISMAFIT", "SKYRA", "TRIO", "VIDA", "LUMINA", "TERRA", "CIMA")

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from month.plot import Plot, cancel, change, moved, story
-from month.truth import DAY, MINUTE, Booking, Slot, Story, at, patient_id
+from support.month.plot import Plot, cancel, change, moved, story
+from support.month.truth import DAY, MINUTE, Booking, Slot, Story, at, patient_id
 
 #: How a session may go besides where its calendar is changed afterwards.
 AFTER = "time delivery reboot"

@@ -8,9 +8,8 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE
 
-import live
-import twins
 from dicom_worklist.broker import keep_answers
+from support import live, twins
 
 #: SOPInstanceUID → data set, byte for byte.
 Held = dict[str, bytes]
