@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from dicom_worklist import __version__, folder, selection, sync
-from dicom_worklist.attributes import ROOT, STEP
-from dicom_worklist.booking import printable
+from dicom_worklist import __version__, sync
+from dicom_worklist.bookings import selection
+from dicom_worklist.bookings.booking import printable
 from dicom_worklist.config import Config, load
 from dicom_worklist.errors import BrokerError, ConfigError, FolderError, WorklistError
+from dicom_worklist.worklist import folder
+from dicom_worklist.worklist.attributes import ROOT, STEP
 
 if TYPE_CHECKING:
-    from dicom_worklist.overview import Overview
-    from dicom_worklist.state import Found
+    from dicom_worklist.status.findings import Found
+    from dicom_worklist.status.overview import Overview
 
 DONE, REJECTED = 0, 3
 #: Where the role writes the configuration.
@@ -172,7 +174,7 @@ def _sync_for_the_log(config: Config, options: argparse.Namespace, now: datetime
 
 def _before(config: Config) -> "Found":
     """Return what the last run found."""
-    from dicom_worklist import state  # noqa: PLC0415
+    from dicom_worklist.status import findings as state  # noqa: PLC0415
 
     with suppress(OSError):  # the run itself names it
         return state.load(config.status.state) if config.status else state.Found()
@@ -196,7 +198,7 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"entries": entries}, indent=2))
         return DONE
-    from dicom_worklist import terminal  # noqa: PLC0415 - cron needs no tables
+    from dicom_worklist.status import terminal  # noqa: PLC0415 - cron needs no tables
 
     terminal.show_entries(entries)
     return DONE
@@ -211,7 +213,7 @@ def _status(options: argparse.Namespace) -> int:
             raise
         print(f"WORKLIST UNKNOWN - {error}")
         return UNKNOWN
-    from dicom_worklist import terminal  # noqa: PLC0415 - cron needs no tables
+    from dicom_worklist.status import terminal  # noqa: PLC0415 - cron needs no tables
 
     if options.json:
         print(json.dumps(overview.as_dict(), indent=2))
@@ -223,7 +225,8 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _overview(config: Config, now: datetime) -> "Overview":
-    from dicom_worklist import overview, state  # noqa: PLC0415
+    from dicom_worklist.status import findings as state  # noqa: PLC0415
+    from dicom_worklist.status import overview  # noqa: PLC0415
 
     if config.status is None:
         raise ConfigError("there is no section status: runs write down what they find only where status.state says")
@@ -238,7 +241,7 @@ def _overview(config: Config, now: datetime) -> "Overview":
 
 def _entries(config: Config) -> tuple[list[dict[str, object]], list[str]]:
     """Return the entries of all worklists in the order of the day, and what the broker would skip."""
-    from dicom_worklist import dataset  # noqa: PLC0415 - the sync often needs no pydicom
+    from dicom_worklist.worklist import dataset  # noqa: PLC0415 - the sync often needs no pydicom
 
     entries: list[dict[str, object]] = []
     unreadable: list[str] = []
@@ -257,7 +260,7 @@ def _entries(config: Config) -> tuple[list[dict[str, object]], list[str]]:
 
 
 def _repair(options: argparse.Namespace) -> int:
-    from dicom_worklist import repair, terminal  # noqa: PLC0415 - cron needs none of it
+    from dicom_worklist.status import repair, terminal  # noqa: PLC0415 - cron needs none of it
 
     config = load(options.config)
     pacs = repair.login(config, options.user, options.password_file)
@@ -339,7 +342,7 @@ def _look_at_folders(config: Config, now: datetime) -> str:  # noqa: ARG001 - al
 
 def _leftovers(config: Config, names: Iterable[str]) -> Iterable[str]:
     """Return each file with the day that it is for, or that it is broken."""
-    from dicom_worklist import dataset  # noqa: PLC0415 - rarely needed
+    from dicom_worklist.worklist import dataset  # noqa: PLC0415 - rarely needed
 
     for name in names:
         try:
@@ -351,7 +354,7 @@ def _leftovers(config: Config, names: Iterable[str]) -> Iterable[str]:
 
 
 def _look_at_broker(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks are called alike
-    from dicom_worklist import broker, dataset  # noqa: PLC0415 - only this check speaks DICOM
+    from dicom_worklist.worklist import broker, dataset  # noqa: PLC0415 - only this check speaks DICOM
 
     entries, _ = _entries(config)
     asked = (*ROOT, *STEP, "SpecificCharacterSet")
@@ -377,7 +380,7 @@ def _look_at_broker(config: Config, now: datetime) -> str:  # noqa: ARG001 - all
 def _look_at_pacs(config: Config, now: datetime) -> str:
     if config.pacs is None:
         return "there is no section pacs, so none is asked what arrived"
-    from dicom_worklist import pacs  # noqa: PLC0415 - only where there is one
+    from dicom_worklist.status import pacs  # noqa: PLC0415 - only where there is one
 
     day = sync.here(config, now).date()
     return f"{config.pacs.url} can be asked and has {len(pacs.studies(config.pacs, day, day))} studies of {day}"

@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 import yaml
 
-from dicom_worklist import identity, sources, templates
-from dicom_worklist.attributes import CODECS
-from dicom_worklist.booking import Reading
+from dicom_worklist.bookings import identity, sources
+from dicom_worklist.bookings.booking import Reading
 from dicom_worklist.errors import ConfigError
+from dicom_worklist.worklist import templates
+from dicom_worklist.worklist.attributes import CODECS
 
 _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the quick one, where PyYAML has it
 T = TypeVar("T")
@@ -126,7 +127,7 @@ class Status(_Section, frozen=True):
 
 
 class Config(_Section, frozen=True, dict=True):  # dict: has room for what is computed once
-    """The whole file. `source` is a Source of dicom_worklist.sources.
+    """The whole file. `source` is a Source of dicom_worklist.bookings.sources.
 
     `ignored_labs` are regular expressions, case-insensitive: labs that are known and have no scanner.
     """

@@ -11,16 +11,17 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dicom_worklist import folder as folders
-from dicom_worklist import oddities, reconcile, selection
-from dicom_worklist.booking import Row, printable, read_booking, read_date, read_start, text
+from dicom_worklist.bookings import selection
+from dicom_worklist.bookings.booking import Row, printable, read_booking, read_date, read_start, text
+from dicom_worklist.bookings.selection import Days, Scheduled
 from dicom_worklist.config import Config, Scanner
-from dicom_worklist.entry import Entry, describe
 from dicom_worklist.errors import FolderError, Rejected, SourceError
-from dicom_worklist.records import Booked
-from dicom_worklist.seal import is_sealed
-from dicom_worklist.selection import Days, Scheduled
+from dicom_worklist.status import oddities, reconcile
+from dicom_worklist.status.records import Booked
 from dicom_worklist.watch import Seen, Watch, watch
+from dicom_worklist.worklist import folder as folders
+from dicom_worklist.worklist.checksum import is_sealed
+from dicom_worklist.worklist.entry import Entry, describe
 
 #: How far away a booking is looked for that was moved after its scan.
 FURTHER = timedelta(days=92)
@@ -246,7 +247,7 @@ def read(config: Config, days: Days, report: Report, expected: Collection[str] =
 
 def _expire(run: _Run, track: folders.Track) -> None:
     """Remove the entries of days before the window that don't go on: nothing else is known to be wrong."""
-    from dicom_worklist import dataset  # noqa: PLC0415 - only when the calendar fails
+    from dicom_worklist.worklist import dataset  # noqa: PLC0415 - only when the calendar fails
 
     config, first_day = run.config, f"{run.days.first:%Y%m%d}"
     seen, going_on = (
@@ -371,13 +372,13 @@ def _content(entry: Entry, old: bytes | None) -> bytes | None:
     """Return the entry's file; None if the old one holds it."""
     if old is not None and is_sealed(old, entry):
         return None
-    from dicom_worklist import dataset  # noqa: PLC0415 - a run with nothing to change needs no pydicom
+    from dicom_worklist.worklist import dataset  # noqa: PLC0415 - a run with nothing to change needs no pydicom
 
     return dataset.encode(entry)
 
 
 def _as_text(contents: dict[str, bytes]) -> str:
-    from dicom_worklist import dataset  # noqa: PLC0415 - only a diff needs it
+    from dicom_worklist.worklist import dataset  # noqa: PLC0415 - only a diff needs it
 
     lines: list[str] = []
     for name, content in sorted(contents.items()):

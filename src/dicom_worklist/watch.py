@@ -18,16 +18,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dicom_worklist import history
+from dicom_worklist.bookings.selection import Days, is_over, session
 from dicom_worklist.config import Config, Status
 from dicom_worklist.errors import PacsError, WorklistError
-from dicom_worklist.history import Past
-from dicom_worklist.oddities import when
-from dicom_worklist.overview import overview, seen
-from dicom_worklist.reconcile import EARLY, Line, State
-from dicom_worklist.records import Booked, Study, Version
-from dicom_worklist.selection import Days, is_over, session
-from dicom_worklist.state import Emptied, Found, load, save
+from dicom_worklist.status import history
+from dicom_worklist.status.findings import Emptied, Found, load, save
+from dicom_worklist.status.history import Past
+from dicom_worklist.status.oddities import when
+from dicom_worklist.status.overview import overview, seen
+from dicom_worklist.status.reconcile import EARLY, Line, State
+from dicom_worklist.status.records import Booked, Study, Version
 
 #: So many bookings don't go from a scanner's day at once unless something is wrong.
 MANY = 3
@@ -308,7 +308,7 @@ class Watch:
         """The studies of these days; None if the PACS can't say, or there is none. It is asked once."""
         if self._config.pacs is None:
             return None
-        from dicom_worklist import pacs  # noqa: PLC0415 - a site without one doesn't pay for the import
+        from dicom_worklist.status import pacs  # noqa: PLC0415 - a site without one doesn't pay for the import
 
         zone = ZoneInfo(self._config.site.timezone)
         here = self._began.astimezone(zone).replace(tzinfo=None)
@@ -364,13 +364,13 @@ class Watch:
         return frozenset(line.booked.booking_id for line in lines if is_done(line))
 
     def _write_metrics(self, found: Found) -> None:
-        from dicom_worklist import metrics  # noqa: PLC0415 - a site without pays nothing
+        from dicom_worklist.status import metrics  # noqa: PLC0415 - a site without pays nothing
 
         folder = Path(str(self._status and self._status.metrics))
         metrics.write(folder, overview(self._config, found, found.good or self._began), found)
 
     def _write_page(self, found: Found) -> None:
-        from dicom_worklist import page  # noqa: PLC0415 - a site without pays nothing
+        from dicom_worklist.status import page  # noqa: PLC0415 - a site without pays nothing
 
         page.write(Path(str(self._status and self._status.page)), overview(self._config, found, self._now()))
 

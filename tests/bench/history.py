@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from bench.measure import PAIRS, Row
-from dicom_worklist import history
-from dicom_worklist.history import News
-from dicom_worklist.records import Booked, Study
+from dicom_worklist.status import history
+from dicom_worklist.status.history import News
+from dicom_worklist.status.records import Booked, Study
 
 ONE_DAY = timedelta(days=1)
 DAYS, SCANNERS, BOOKINGS = 400, 8, 8

@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 
 from bench.measure import PAIRS, Row
 from dicom_worklist.config import Config, Pacs, Scanner, Site, Status, Worklist
-from dicom_worklist.overview import overview
-from dicom_worklist.reconcile import State
-from dicom_worklist.records import Booked, Study
-from dicom_worklist.state import Found
+from dicom_worklist.status.findings import Found
+from dicom_worklist.status.overview import overview
+from dicom_worklist.status.reconcile import State
+from dicom_worklist.status.records import Booked, Study
 
 COUNT = 2_000
 SCANNERS = ("PRISMA", "SKYRA")

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from bench.measure import PAIRS, Row, measured, pairs
-from dicom_worklist.booking import COLUMNS
+from dicom_worklist.bookings.booking import COLUMNS
 from support import live
 
 DAY = "2026-06-01"

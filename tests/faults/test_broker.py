@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
 from dicom_worklist import config
-from dicom_worklist.broker import find
 from dicom_worklist.errors import BrokerError
+from dicom_worklist.worklist.broker import find
 from support import live, twins, wire
 from support.local import PATIENTS
 from support.tally import Tally

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from dicom_worklist import history, state
+from dicom_worklist.status import findings as state
+from dicom_worklist.status import history
 from support.local import DAY, NOW, Calendar, Configure, environment
 from support.tally import Tally
 

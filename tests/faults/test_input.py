@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_worklist.booking import COLUMNS
+from dicom_worklist.bookings.booking import COLUMNS
 from support import live, twins
 from support.local import DAY, changed, command, settings, write_yaml
 from support.promises import CHARSETS, Promise, Row, printed, promise

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from dicom_worklist import page
+from dicom_worklist.status import page
 from support import browser, live, sample_day
 from support.browser import Scheme, Visitor
 

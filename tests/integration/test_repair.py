@@ -24,10 +24,12 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, JPEGLSLossless, RLELossless
 
-from dicom_worklist import config, repair, state
+from dicom_worklist import config
 from dicom_worklist.errors import PacsError
-from dicom_worklist.pacs import ask as asked
-from dicom_worklist.records import Booked
+from dicom_worklist.status import findings as state
+from dicom_worklist.status import repair
+from dicom_worklist.status.pacs import ask as asked
+from dicom_worklist.status.records import Booked
 from support import live, twins
 from support.local import Configure, command, environment
 
@@ -309,7 +311,8 @@ def test_images_that_have_the_booked_identity_already_are_joined(hospital: Hospi
 
 _KILLED = """
 import os, signal, sys
-from dicom_worklist import cli, repair
+from dicom_worklist import cli
+from dicom_worklist.status import repair
 ask, last = repair.ask, int(sys.argv.pop(1))
 def counted(*arguments):
     global last

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pynetdicom import AE
 from pynetdicom.association import Association
 
-from dicom_worklist.broker import keep_answers
+from dicom_worklist.worklist.broker import keep_answers
 from support import live
 
 TEXT = (live.PROJECT / "CONFORMANCE.md").read_text()

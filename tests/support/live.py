@@ -30,7 +30,7 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageS
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
-from dicom_worklist.broker import keep_answers
+from dicom_worklist.worklist.broker import keep_answers
 
 PROJECT = Path(__file__).parents[2]
 INVENTORY = PROJECT / "tests/inventory"

@@ -3,9 +3,9 @@
 from datetime import UTC, date, datetime, time, timedelta
 
 from dicom_worklist.config import Config, Pacs, Scanner, Site, Status, Worklist
-from dicom_worklist.overview import Overview, overview
-from dicom_worklist.records import Booked, Study
-from dicom_worklist.state import Found
+from dicom_worklist.status.findings import Found
+from dicom_worklist.status.overview import Overview, overview
+from dicom_worklist.status.records import Booked, Study
 
 DAY = date(2026, 11, 24)
 YESTERDAY, TOMORROW = DAY - timedelta(days=1), DAY + timedelta(days=1)

@@ -8,7 +8,7 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE
 
-from dicom_worklist.broker import keep_answers
+from dicom_worklist.worklist.broker import keep_answers
 from support import live, twins
 
 #: SOPInstanceUID → data set, byte for byte.

@@ -10,11 +10,13 @@ from threading import Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dicom_worklist import metrics, page, state, sync
-from dicom_worklist.booking import COLUMNS
+from dicom_worklist import sync
+from dicom_worklist.bookings.booking import COLUMNS
 from dicom_worklist.config import Config, load
-from dicom_worklist.overview import Overview, overview
-from dicom_worklist.reconcile import Line, Unscheduled
+from dicom_worklist.status import findings as state
+from dicom_worklist.status import metrics, page
+from dicom_worklist.status.overview import Overview, overview
+from dicom_worklist.status.reconcile import Line, Unscheduled
 from support.local import DAY, SKYRA, Calendar, Configure, entries, worklist_files
 
 ZONE = ZoneInfo("Europe/Amsterdam")

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from dicom_worklist import metrics
 from dicom_worklist.config import Config, load
-from dicom_worklist.overview import overview
-from dicom_worklist.records import Booked
-from dicom_worklist.state import Emptied, Found
+from dicom_worklist.status import metrics
+from dicom_worklist.status.findings import Emptied, Found
+from dicom_worklist.status.overview import overview
+from dicom_worklist.status.records import Booked
 from support.local import Configure, write_yaml
 
 MONITORING = Path(__file__).parents[2] / "roles/worklist_sync/files/monitoring"

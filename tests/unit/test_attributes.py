@@ -6,7 +6,7 @@ import pytest
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from dicom_worklist.attributes import (
+from dicom_worklist.worklist.attributes import (
     CODECS,
     EMPTY_SEQUENCES,
     IDENTIFIERS,

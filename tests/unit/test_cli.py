@@ -465,7 +465,7 @@ def test_check_loses_no_answer_on_a_busy_machine(
     config = configure({"broker.port": broker.server_address[1]})
     run("sync", "-c", config, "--day", DAY.isoformat())
     monkeypatch.setattr("pynetdicom.association.threading.Event", LateEvent)
-    monkeypatch.setattr("dicom_worklist.broker.TIMEOUT", 2)
+    monkeypatch.setattr("dicom_worklist.worklist.broker.TIMEOUT", 2)
     for _ in range(3):
         done = run("check", "-c", config, "--only", "broker")
         assert (done.status, "PRISMA sees 1" in done.out) == (0, True), done.out

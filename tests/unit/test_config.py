@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dicom_worklist.booking import Reading
+from dicom_worklist.bookings.booking import Reading
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError
 from support.local import ABSENT, Configure

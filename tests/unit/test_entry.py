@@ -14,13 +14,13 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from dicom_worklist.attributes import CODECS, EMPTY_SEQUENCES
-from dicom_worklist.booking import Booking
+from dicom_worklist.bookings.booking import Booking
 from dicom_worklist.config import Scanner, Site
-from dicom_worklist.dataset import attributes_of, decode, encode
-from dicom_worklist.entry import Entry, accession_number, describe, uid
 from dicom_worklist.errors import Rejected
-from dicom_worklist.seal import PREAMBLE, is_sealed, sealed
+from dicom_worklist.worklist.attributes import CODECS, EMPTY_SEQUENCES
+from dicom_worklist.worklist.checksum import PREAMBLE, is_sealed, sealed
+from dicom_worklist.worklist.dataset import attributes_of, decode, encode
+from dicom_worklist.worklist.entry import Entry, accession_number, describe, uid
 from support.local import read_dicom
 
 SITE = Site(name="DCCN", timezone="Europe/Amsterdam")

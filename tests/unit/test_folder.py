@@ -16,9 +16,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dicom_worklist import folder as folders
 from dicom_worklist.errors import FolderError
-from dicom_worklist.folder import file_name, parse_file_name
+from dicom_worklist.worklist import folder as folders
+from dicom_worklist.worklist.folder import file_name, parse_file_name
 from support.local import environment, everything, locked_by_another_process, start, worklist_files
 
 NAMES = [file_name(str(item), "PRISMA") for item in range(1, 6)]
@@ -470,7 +470,7 @@ def test_another_run_is_waited_for_no_longer_than_the_timeout(folder: Path) -> N
 PUBLISH = """
 import sys
 from pathlib import Path
-from dicom_worklist import folder as folders
+from dicom_worklist.worklist import folder as folders
 path, content = Path(sys.argv[1]), sys.argv[2].encode()
 with folders.one_writer(path, 10):
     wanted = {folders.file_name(str(item), "PRISMA"): content for item in range(int(sys.argv[3]))}
@@ -583,7 +583,7 @@ def test_no_thread_takes_a_signal_that_is_kept_waiting(folder: Path, monkeypatch
 _INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
-from dicom_worklist import folder as folders
+from dicom_worklist.worklist import folder as folders
 path, replace = Path(sys.argv[1]), Path.replace
 def interrupted(self, target):
     os.kill(os.getpid(), signal.SIGTERM)

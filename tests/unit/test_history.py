@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from dicom_worklist import history, sync
+from dicom_worklist import sync
 from dicom_worklist.config import load
-from dicom_worklist.history import News
-from dicom_worklist.records import Booked, Study
+from dicom_worklist.status import history
+from dicom_worklist.status.history import News
+from dicom_worklist.status.records import Booked, Study
 from support.local import DAY, NOW, Calendar, Configure, worklist_files
 
 MINUTE, ONE_DAY = timedelta(minutes=1), timedelta(days=1)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dicom_worklist import metrics
 from dicom_worklist.config import Config, load
-from dicom_worklist.overview import overview
-from dicom_worklist.reconcile import State
-from dicom_worklist.records import Booked, Study
-from dicom_worklist.state import Found
+from dicom_worklist.status import metrics
+from dicom_worklist.status.findings import Found
+from dicom_worklist.status.overview import overview
+from dicom_worklist.status.reconcile import State
+from dicom_worklist.status.records import Booked, Study
 from support.local import Configure
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from dicom_worklist.config import load
-from dicom_worklist.overview import Day, Level, Overview, Problem, overview, spell
-from dicom_worklist.reconcile import State
-from dicom_worklist.records import Booked, Study
-from dicom_worklist.state import Found
+from dicom_worklist.status.findings import Found
+from dicom_worklist.status.overview import Day, Level, Overview, Problem, overview, spell
+from dicom_worklist.status.reconcile import State
+from dicom_worklist.status.records import Booked, Study
 from support.local import DAY, Configure
 
 SECOND, MINUTE, ONE_DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dicom_worklist.pacs import gathered
-from dicom_worklist.records import Study
+from dicom_worklist.status.pacs import gathered
+from dicom_worklist.status.records import Study
 
 NINE = datetime.fromisoformat("2026-11-24T09:05:00")
 

@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from dicom_worklist import page
-from dicom_worklist.oddities import Kind, Oddity
-from dicom_worklist.overview import Day, Lane, Level, Overview, Problem, overview
-from dicom_worklist.reconcile import Line, State, Unscheduled
-from dicom_worklist.records import Booked, Study, Version
+from dicom_worklist.status import page
+from dicom_worklist.status.oddities import Kind, Oddity
+from dicom_worklist.status.overview import Day, Lane, Level, Overview, Problem, overview
+from dicom_worklist.status.reconcile import Line, State, Unscheduled
+from dicom_worklist.status.records import Booked, Study, Version
 from support import sample_day
 from support.sample_day import DAY, HARMLESS, HOSTILE, NOW
 

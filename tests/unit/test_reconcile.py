@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_worklist.oddities import Kind
-from dicom_worklist.reconcile import EARLY, Line, Reconciled, State, Times, reconcile
-from dicom_worklist.records import Booked, Study
+from dicom_worklist.status.oddities import Kind
+from dicom_worklist.status.reconcile import EARLY, Line, Reconciled, State, Times, reconcile
+from dicom_worklist.status.records import Booked, Study
 from support.local import DAY
 
 SECOND, MINUTE, ONE_DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)

@@ -12,10 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 
-from dicom_worklist import config, state
+from dicom_worklist import config
 from dicom_worklist.errors import ConfigError, PacsError
-from dicom_worklist.records import Booked
-from dicom_worklist.repair import Plan, corrected, differences, identity_of, login, other_booking, values_of
+from dicom_worklist.status import findings as state
+from dicom_worklist.status.records import Booked
+from dicom_worklist.status.repair import Plan, corrected, differences, identity_of, login, other_booking, values_of
 from support import live
 from support.local import Configure
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dicom_worklist import folder as folders
 from dicom_worklist import sync
-from dicom_worklist.booking import COLUMNS, Row
+from dicom_worklist.bookings.booking import COLUMNS, Row
 from dicom_worklist.config import Config, load
 from dicom_worklist.errors import ConfigError, FolderError, SourceError
+from dicom_worklist.worklist import folder as folders
 from support.local import (
     DAY,
     MEG,

@@ -15,10 +15,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from dicom_worklist import selection, state, sync, watch
+from dicom_worklist import sync, watch
+from dicom_worklist.bookings import selection
 from dicom_worklist.config import Config, load
 from dicom_worklist.errors import FolderError, SourceError
-from dicom_worklist.records import Booked, Study
+from dicom_worklist.status import findings as state
+from dicom_worklist.status.records import Booked, Study
 from support.local import DAY, MEG, NOW, Calendar, Configure, locked_by_another_process, worklist_files
 
 ONE_DAY = timedelta(days=1)

@@ -15,7 +15,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dsutils import encode
 
-from dicom_worklist.broker import keep_answers
+from dicom_worklist.worklist.broker import keep_answers
 from support import live, wire
 from support.month.truth import Visit
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from dicom_worklist import config, overview, state, sync
-from dicom_worklist.oddities import Oddity, Weight
+from dicom_worklist import config, sync
+from dicom_worklist.status import findings as state
+from dicom_worklist.status import overview
+from dicom_worklist.status.oddities import Oddity, Weight
 from support import twins
 from support.local import MEG, SKYRA, Calendar, changed, settings, write_yaml
 from support.month.console import Console

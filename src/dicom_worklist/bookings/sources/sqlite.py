@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from dicom_worklist.booking import Row
+from dicom_worklist.bookings.booking import Row
+from dicom_worklist.bookings.sources import _dccn, as_rows, bind
 from dicom_worklist.errors import SourceError
-from dicom_worklist.sources import _dccn, as_rows, bind
 
 #: How long another program's lock on the file is waited for, in seconds.
 PATIENCE = 10

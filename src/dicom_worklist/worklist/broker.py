@@ -9,9 +9,9 @@ from pynetdicom.association import Association
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  # type: ignore[attr-defined]
 
-from dicom_worklist.attributes import ROOT, STEP
 from dicom_worklist.config import Broker, Scanner
 from dicom_worklist.errors import BrokerError
+from dicom_worklist.worklist.attributes import ROOT, STEP
 
 SUCCESS, PENDING = 0x0000, {0xFF00, 0xFF01}
 #: The source of a rejection that has nothing to do with what was asked: temporary congestion, local limit exceeded.

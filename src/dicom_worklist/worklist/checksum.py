@@ -7,8 +7,8 @@ entry, the digest of the rest of the file, zeros.
 import json
 from hashlib import sha256
 
-from dicom_worklist.attributes import DEFAULT_CHARSET
-from dicom_worklist.entry import Entry
+from dicom_worklist.worklist.attributes import DEFAULT_CHARSET
+from dicom_worklist.worklist.entry import Entry
 
 #: Goes up when the same entry is to give other bytes, so that every file is written again.
 FORMAT = 1

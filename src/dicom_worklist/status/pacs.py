@@ -15,10 +15,10 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from dicom_worklist.booking import printable
+from dicom_worklist.bookings.booking import printable
 from dicom_worklist.config import Pacs
 from dicom_worklist.errors import PacsError
-from dicom_worklist.records import Booked, Study
+from dicom_worklist.status.records import Booked, Study
 
 #: No answer takes as many reads, of 64 KiB at the most.
 LARGEST = 1 << 14

@@ -17,10 +17,10 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
 
-from dicom_worklist.attributes import DEFAULT_CHARSET, EMPTY_SEQUENCES, STEP, TYPE_2, vr_of
-from dicom_worklist.entry import Entry, uid
 from dicom_worklist.errors import Rejected
-from dicom_worklist.seal import PREAMBLE, sealed
+from dicom_worklist.worklist.attributes import DEFAULT_CHARSET, EMPTY_SEQUENCES, STEP, TYPE_2, vr_of
+from dicom_worklist.worklist.checksum import PREAMBLE, sealed
+from dicom_worklist.worklist.entry import Entry, uid
 
 #: Modality Worklist Information Model - FIND (PS3.4 K.6.1.4).
 MODALITY_WORKLIST_FIND = UID("1.2.840.10008.5.1.4.31")

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from dicom_worklist import files
-from dicom_worklist.records import Booked, Study, Version
+from dicom_worklist.status.records import Booked, Study, Version
 
 
 class Emptied(msgspec.Struct, frozen=True, kw_only=True):

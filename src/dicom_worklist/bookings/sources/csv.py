@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from dicom_worklist.booking import COLUMNS, OPTIONAL, Row, printable
+from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, Row, printable
+from dicom_worklist.bookings.sources import as_rows, missing_columns
 from dicom_worklist.errors import SourceError
-from dicom_worklist.sources import as_rows, missing_columns
 
 #: What a file begins with, and its encoding; a file of ASCII names in UTF-16 shows itself without a mark, too.
 MARKS = (

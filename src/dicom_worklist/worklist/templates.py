@@ -6,9 +6,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from dicom_worklist.attributes import TEXT_LENGTH, vr_of
-from dicom_worklist.booking import Booking
+from dicom_worklist.bookings.booking import Booking
 from dicom_worklist.errors import ConfigError, Rejected
+from dicom_worklist.worklist.attributes import TEXT_LENGTH, vr_of
 
 if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
     from jinja2 import Template

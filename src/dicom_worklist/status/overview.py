@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dicom_worklist import oddities
+from dicom_worklist.bookings.selection import CANCELLING
 from dicom_worklist.config import Config, Status
-from dicom_worklist.oddities import Weight
-from dicom_worklist.reconcile import Line, Reconciled, State, Times, Unscheduled, reconcile
-from dicom_worklist.selection import CANCELLING
-from dicom_worklist.state import Found
+from dicom_worklist.status import oddities
+from dicom_worklist.status.findings import Found
+from dicom_worklist.status.oddities import Weight
+from dicom_worklist.status.reconcile import Line, Reconciled, State, Times, Unscheduled, reconcile
 
 
 class Level(IntEnum):

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dicom_worklist.booking import printable
-from dicom_worklist.overview import Day, Level, Overview, spell
-from dicom_worklist.reconcile import Line, State, Unscheduled
-from dicom_worklist.records import Booked
+from dicom_worklist.bookings.booking import printable
+from dicom_worklist.status.overview import Day, Level, Overview, spell
+from dicom_worklist.status.reconcile import Line, State, Unscheduled
+from dicom_worklist.status.records import Booked
 
 if TYPE_CHECKING:
-    from dicom_worklist.repair import Plan  # which needs pydicom
+    from dicom_worklist.status.repair import Plan  # which needs pydicom
 
 LEVELS = {Level.OK: "bold green", Level.WARNING: "bold yellow", Level.CRITICAL: "bold red"}
 STATES = {

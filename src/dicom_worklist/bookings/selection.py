@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from dicom_worklist.booking import Row, counts, printable, read_date, read_end, read_start, text
+from dicom_worklist.bookings.booking import Row, counts, printable, read_date, read_end, read_start, text
 from dicom_worklist.config import Config, Scanner
 from dicom_worklist.errors import ConfigError, Rejected
 

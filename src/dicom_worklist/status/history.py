@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from dicom_worklist.records import Booked, Study, Version
+from dicom_worklist.status.records import Booked, Study, Version
 
 #: Goes up when the tables change.
 FORMAT = 1

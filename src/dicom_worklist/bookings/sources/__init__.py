@@ -11,7 +11,7 @@ from datetime import date
 from importlib import import_module
 from typing import Any, Protocol
 
-from dicom_worklist.booking import COLUMNS, OPTIONAL, Row
+from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, Row
 from dicom_worklist.errors import SourceError
 
 

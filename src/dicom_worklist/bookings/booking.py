@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from dicom_worklist import identity
+from dicom_worklist.bookings import identity
 from dicom_worklist.errors import Rejected
 
 #: The columns that a booking is read from.

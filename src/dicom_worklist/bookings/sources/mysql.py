@@ -12,9 +12,9 @@ from zoneinfo import available_timezones
 
 import msgspec
 
-from dicom_worklist.booking import Row
+from dicom_worklist.bookings.booking import Row
+from dicom_worklist.bookings.sources import _dccn, as_rows, bind
 from dicom_worklist.errors import SourceError
-from dicom_worklist.sources import _dccn, as_rows, bind
 
 if TYPE_CHECKING:
     import pymysql

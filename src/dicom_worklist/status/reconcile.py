@@ -13,9 +13,9 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from itertools import pairwise
 
-from dicom_worklist import oddities
-from dicom_worklist.oddities import Kind, Oddity, Weight
-from dicom_worklist.records import Booked, Study, Version
+from dicom_worklist.status import oddities
+from dicom_worklist.status.oddities import Kind, Oddity, Weight
+from dicom_worklist.status.records import Booked, Study, Version
 
 #: How long before the booked time a scan may begin and still be that booking's; how far apart two slots of one session.
 EARLY = timedelta(minutes=15)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from dicom_worklist.records import Booked, Study
+from dicom_worklist.status.records import Booked, Study
 
 
 class Kind(StrEnum):

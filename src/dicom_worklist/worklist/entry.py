@@ -13,11 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from dicom_worklist.attributes import CODECS, DEFAULT_CHARSET, IDENTIFIERS, NAME_GROUPS, REQUIRED, TEXT_LENGTH, vr_of
-from dicom_worklist.booking import Booking
+from dicom_worklist.bookings.booking import Booking
 from dicom_worklist.config import Scanner, Site
 from dicom_worklist.errors import Rejected
-from dicom_worklist.templates import render
+from dicom_worklist.worklist.attributes import (
+    CODECS,
+    DEFAULT_CHARSET,
+    IDENTIFIERS,
+    NAME_GROUPS,
+    REQUIRED,
+    TEXT_LENGTH,
+    vr_of,
+)
+from dicom_worklist.worklist.templates import render
 
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]+")  # control characters, line ends, backslash
 FORBIDDEN_IN_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\^=]+")  # and what separates a name's parts

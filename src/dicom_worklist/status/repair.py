@@ -32,11 +32,13 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag
 
-from dicom_worklist import __version__, history, state
+from dicom_worklist import __version__
 from dicom_worklist.config import Config, Pacs
 from dicom_worklist.errors import ConfigError, PacsError
-from dicom_worklist.pacs import ask
-from dicom_worklist.records import Booked
+from dicom_worklist.status import findings as state
+from dicom_worklist.status import history
+from dicom_worklist.status.pacs import ask
+from dicom_worklist.status.records import Booked
 
 #: An answer of Orthanc may take so long, in seconds: a large image, or the headers of a large study.
 TIMEOUT = 600
