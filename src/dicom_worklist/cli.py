@@ -16,13 +16,14 @@ from zoneinfo import ZoneInfo
 from dicom_worklist import __version__, sync
 from dicom_worklist.bookings import selection
 from dicom_worklist.bookings.booking import printable
-from dicom_worklist.config import Config, load
+from dicom_worklist.config import load
 from dicom_worklist.errors import BrokerError, ConfigError, FolderError, WorklistError
+from dicom_worklist.settings import Config
 from dicom_worklist.worklist import folder
 from dicom_worklist.worklist.attributes import ROOT, STEP
 
 if TYPE_CHECKING:
-    from dicom_worklist.status.findings import Found
+    from dicom_worklist.status.findings import Findings
     from dicom_worklist.status.overview import Overview
 
 DONE, REJECTED = 0, 3
@@ -172,13 +173,13 @@ def _sync_for_the_log(config: Config, options: argparse.Namespace, now: datetime
     return status
 
 
-def _before(config: Config) -> "Found":
+def _before(config: Config) -> "Findings":
     """Return what the last run found."""
     from dicom_worklist.status import findings as state  # noqa: PLC0415
 
     with suppress(OSError):  # the run itself names it
-        return state.load(config.status.state) if config.status else state.Found()
-    return state.Found()
+        return state.load(config.status.state) if config.status else state.Findings()
+    return state.Findings()
 
 
 def _track(items: Sequence[str], description: str) -> Iterable[str]:

@@ -13,11 +13,11 @@ import msgspec
 
 from dicom_worklist.bookings import selection
 from dicom_worklist.bookings.booking import Row, printable, read_booking, read_date, read_start, text
-from dicom_worklist.bookings.selection import Days, Scheduled
-from dicom_worklist.config import Config, Scanner
+from dicom_worklist.bookings.selection import Days, SelectedRow
 from dicom_worklist.errors import FolderError, Rejected, SourceError
+from dicom_worklist.settings import Config, Scanner
 from dicom_worklist.status import oddities, reconcile
-from dicom_worklist.status.records import Booked
+from dicom_worklist.status.records import BookingRecord
 from dicom_worklist.watch import Seen, Watch, watch
 from dicom_worklist.worklist import folder as folders
 from dicom_worklist.worklist.checksum import is_sealed
@@ -101,7 +101,7 @@ class Report:
         return _as_text(self.before), _as_text(self.after)
 
 
-def _track(items: Sequence[str], description: str) -> Iterable[str]:  # noqa: ARG001 - a Track that shows nothing
+def _track(items: Sequence[str], description: str) -> Iterable[str]:  # noqa: ARG001 - a Progress that shows nothing
     return items
 
 
@@ -111,7 +111,7 @@ def here(config: Config, now: datetime) -> datetime:
 
 
 def run(
-    config: Config, day: date | None = None, *, now: datetime, dry_run: bool = False, track: folders.Track = _track
+    config: Config, day: date | None = None, *, now: datetime, dry_run: bool = False, track: folders.Progress = _track
 ) -> Report:
     """Make the worklist equal to the calendar around `day` (default: the day at the site at `now`, an aware time).
 
@@ -161,7 +161,7 @@ class _Run:
             day = read_date(row, self.config.reading)
             start = read_start(row, self.config.reading)
         self.seen.bookings.append(
-            Booked(
+            BookingRecord(
                 booking_id=booking_id,
                 day=day,
                 ae_title=scanner.ae_title if scanner else "",
@@ -173,7 +173,7 @@ class _Run:
         )
 
 
-def _publish(run: _Run, *, dry_run: bool, track: folders.Track) -> Seen:
+def _publish(run: _Run, *, dry_run: bool, track: folders.Progress) -> Seen:
     config, report, watching, seen = run.config, run.report, run.watching, run.seen
     timeout = config.worklist.lock_timeout
     with ExitStack() as stack:
@@ -195,7 +195,7 @@ def _publish(run: _Run, *, dry_run: bool, track: folders.Track) -> Seen:
         seen.leftovers = tuple(map(printable, folders.others(Path(config.worklist.root), config.folders())))
         for row, scanner, shown, reason in selected.rejected:
             run.reject(row, scanner, reason, shown=shown)
-        present = {folder.name: folders.Ours(folder) for folder in config.folders()}
+        present = {folder.name: folders.EntryFiles(folder) for folder in config.folders()}
         wanted = _wanted(run, selected.scheduled, present)
         pending: dict[Path, folders.Changes] = {}
         for folder in config.folders():
@@ -245,7 +245,7 @@ def read(config: Config, days: Days, report: Report, expected: Collection[str] =
     return selected
 
 
-def _expire(run: _Run, track: folders.Track) -> None:
+def _expire(run: _Run, track: folders.Progress) -> None:
     """Remove the entries of days before the window that don't go on: nothing else is known to be wrong."""
     from dicom_worklist.worklist import dataset  # noqa: PLC0415 - only when the calendar fails
 
@@ -257,7 +257,7 @@ def _expire(run: _Run, track: folders.Track) -> None:
     pending: dict[Path, folders.Changes] = {}
     for folder in config.folders():
         # what is no regular file is none of an entry; a run with a calendar replaces it
-        present = {name: content for name, content in folders.Ours(folder).items() if content is not None}
+        present = {name: content for name, content in folders.EntryFiles(folder).items() if content is not None}
         kept: dict[str, bytes] = {}
         for name, content in present.items():
             try:
@@ -279,7 +279,7 @@ def _has_ended(start: str, run: _Run) -> bool:
 
 
 def _wanted(
-    run: _Run, scheduled: list[Scheduled], present: Mapping[str, Mapping[str, bytes | None]]
+    run: _Run, scheduled: list[SelectedRow], present: Mapping[str, Mapping[str, bytes | None]]
 ) -> dict[str, dict[str, bytes | None]]:
     """Return worklist → file name → content, None for what is there already; bookings that have none are reported.
 
@@ -287,7 +287,7 @@ def _wanted(
     """
     config, watching = run.config, run.watching
     wanted: dict[str, dict[str, bytes | None]] = {worklist: {} for worklist in present}
-    shown: list[Booked] = []
+    shown: list[BookingRecord] = []
     scheduled.reverse()
     while scheduled:
         one = scheduled.pop()
@@ -320,9 +320,9 @@ def _wanted(
     return wanted
 
 
-def _booked(booking_id: str, entry: Entry, start: datetime, end: datetime | None) -> Booked:
+def _booked(booking_id: str, entry: Entry, start: datetime, end: datetime | None) -> BookingRecord:
     values = entry.values
-    return Booked(
+    return BookingRecord(
         booking_id=booking_id,
         day=start.date(),
         ae_title=values["ScheduledStationAETitle"],
@@ -338,10 +338,10 @@ def _booked(booking_id: str, entry: Entry, start: datetime, end: datetime | None
     )
 
 
-def _doubles(bookings: Sequence[Booked], config: Config) -> Iterable[str]:
+def _doubles(bookings: Sequence[BookingRecord], config: Config) -> Iterable[str]:
     """Return a warning for each two bookings of one session, and each two at one time on one scanner."""
-    sessions: defaultdict[tuple[str, str], list[Booked]] = defaultdict(list)
-    together: list[list[Booked]] = []
+    sessions: defaultdict[tuple[str, str], list[BookingRecord]] = defaultdict(list)
+    together: list[list[BookingRecord]] = []
     ends = reconcile.ends(bookings, selection.session(config))
     for booked in sorted(bookings, key=lambda booked: (booked.ae_title, str(booked.start), booked.booking_id)):
         sessions[booked.patient_id, booked.patient_name].append(booked)
@@ -349,7 +349,7 @@ def _doubles(bookings: Sequence[Booked], config: Config) -> Iterable[str]:
             together[-1].append(booked)
         else:
             together.append([booked])
-    moments: defaultdict[tuple[str, datetime | None], list[Booked]] = defaultdict(list)
+    moments: defaultdict[tuple[str, datetime | None], list[BookingRecord]] = defaultdict(list)
     for booked in bookings:
         moments[booked.patient_id, booked.start].append(booked)
     for (patient, _), same in moments.items():
@@ -363,7 +363,7 @@ def _doubles(bookings: Sequence[Booked], config: Config) -> Iterable[str]:
             yield printable(f"{oddities.named(at_once)} are at the same time on one scanner")
 
 
-def _overlaps(booked: Booked, others: Sequence[Booked], ends: Mapping[Booked, datetime]) -> bool:
+def _overlaps(booked: BookingRecord, others: Sequence[BookingRecord], ends: Mapping[BookingRecord, datetime]) -> bool:
     same = others[-1].ae_title == booked.ae_title
     return same and booked.start is not None and booked.start < max(ends[other] for other in others)
 

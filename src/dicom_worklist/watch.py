@@ -19,15 +19,15 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dicom_worklist.bookings.selection import Days, is_over, session
-from dicom_worklist.config import Config, Status
 from dicom_worklist.errors import PacsError, WorklistError
+from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import history
-from dicom_worklist.status.findings import Emptied, Found, load, save
+from dicom_worklist.status.findings import Emptied, Findings, load, save
 from dicom_worklist.status.history import Past
 from dicom_worklist.status.oddities import when
 from dicom_worklist.status.overview import overview, seen
-from dicom_worklist.status.reconcile import EARLY, Line, State
-from dicom_worklist.status.records import Booked, Study, Version
+from dicom_worklist.status.reconcile import EARLY, BookingStatus, State
+from dicom_worklist.status.records import BookingRecord, Study, Version
 
 #: So many bookings don't go from a scanner's day at once unless something is wrong.
 MANY = 3
@@ -44,7 +44,7 @@ class Seen:
     because their scans are done.
     """
 
-    bookings: list[Booked] = field(default_factory=list)
+    bookings: list[BookingRecord] = field(default_factory=list)
     cancelled: Collection[str] = ()
     withdrawn: Collection[str] = ()
     doubles: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class Watch:
             if booked.start - EARLY <= self._days.now
         }
 
-    def elsewhere(self, there: Collection[str]) -> list[Booked]:
+    def elsewhere(self, there: Collection[str]) -> list[BookingRecord]:
         """Return the bookings that were on one of these days, were moved further away, and are not among `there`."""
         return [
             booked
@@ -105,7 +105,7 @@ class Watch:
         """Return whether a run saw this booking on one of these days."""
         return booking_id in self._past.current
 
-    def known(self, booked: Booked) -> Booked:
+    def known(self, booked: BookingRecord) -> BookingRecord:
         """Return the booking with the time since when it is as it is."""
         before = [known.get(booked.booking_id) for known in (self._past.current, self._latest)]
         # what was away for a moment, with the calendar's fault, is as it was
@@ -113,7 +113,7 @@ class Watch:
         since = [one.since for one in before if one and one.since and one.same(booked)]
         return msgspec.structs.replace(booked, since=min(since, default=self._began))
 
-    def reused(self, booked: Booked) -> str:
+    def reused(self, booked: BookingRecord) -> str:
         """Return why this booking must not have an entry: its id was another subject's, and that has images."""
         former = [version.booked for version in self._past.versions.get(booked.booking_id, ())]
         former += filter(None, [self._past.current.get(booked.booking_id)])
@@ -132,7 +132,7 @@ class Watch:
                     )
         return ""
 
-    def _ahead(self, booked: Booked) -> bool:
+    def _ahead(self, booked: BookingRecord) -> bool:
         """Return whether a booking was ahead when it became what it is."""
         since = (booked.since or self._began).astimezone(ZoneInfo(self._config.site.timezone)).replace(tzinfo=None)
         return booked.start is not None and since < booked.start
@@ -142,16 +142,16 @@ class Watch:
         zone = ZoneInfo(self._config.site.timezone)
         return {moment.date() for moment in (study.start, study.seen and study.seen.astimezone(zone)) if moment}
 
-    def is_done(self, booked: Booked) -> bool:
+    def is_done(self, booked: BookingRecord) -> bool:
         """Return whether the booking's scan is done, so that its entry leaves the console."""
         before = self._latest.get(booked.booking_id)
         return before is not None and before.same(booked) and booked.booking_id in self._done
 
-    def entered(self) -> Iterator[Booked]:
+    def entered(self) -> Iterator[BookingRecord]:
         """Return the bookings that had an entry in the last good run."""
         return (booked for booked in self._before.bookings if booked.start and not booked.reason)
 
-    def going_on(self) -> Iterator[Booked]:
+    def going_on(self) -> Iterator[BookingRecord]:
         """Return the bookings of before the window that haven't ended, as the last good run saw them."""
         now = self._days.now
         for booked in self.entered():
@@ -186,7 +186,7 @@ class Watch:
         ended = {} if failure else self._ended()
         if not failure:
             self._record(status, ended, studies)
-        found = Found(
+        found = Findings(
             bookings=tuple(self.seen.bookings),
             past=() if failure else tuple(self._versions(ended)),
             studies=before.studies if studies is None else studies,
@@ -222,13 +222,13 @@ class Watch:
             with suppress(OSError, ValueError):  # named already
                 save(status.state, msgspec.structs.replace(found, failures=tuple(self.failures)))
 
-    def _expired(self, booked: Booked) -> Booked:
+    def _expired(self, booked: BookingRecord) -> BookingRecord:
         """Return a booking as it is when the calendar can't be read: entries of before the window go when they end."""
         stays = booked.day >= self._days.first or booked.booking_id in self._going_on
         return msgspec.structs.replace(booked, on_console=booked.on_console and stays)
 
     @cached_property
-    def _by_id(self) -> dict[str, Booked]:
+    def _by_id(self) -> dict[str, BookingRecord]:
         """The bookings of this run; of those that share an id, and are rejected, one."""
         return {booked.booking_id: booked for booked in self.seen.bookings if booked.booking_id}
 
@@ -271,7 +271,7 @@ class Watch:
         said = f"the history {path} can't be {what}: {error}; the worklist does without. {remedy}"
         self.failures += [] if said in self.failures else [said]
 
-    def _emptied(self, before: Found) -> Iterator[Emptied]:
+    def _emptied(self, before: Findings) -> Iterator[Emptied]:
         """Return the scanners whose bookings of a day all went at once, until there are some again."""
         now = Counter((booked.ae_title, booked.day) for booked in self.seen.bookings)
         titles = {scanner.ae_title for scanner in self._config.scanners}
@@ -293,15 +293,15 @@ class Watch:
                 if not now[title, day] and (count >= MANY or whole) and (title, day) not in known:
                     yield Emptied(ae_title=title, day=day, count=count, since=self._began)
 
-    def _load(self) -> Found:
+    def _load(self) -> Findings:
         if self._status is None:
-            return Found()
+            return Findings()
         try:
             return load(self._status.state)
         except OSError as error:
             said = f"status.state {self._status.state} can't be read: {error.strerror}"
             self.failures += [] if said in self.failures else [said]
-            return Found()
+            return Findings()
 
     @cached_property
     def _studies(self) -> tuple[Study, ...] | None:
@@ -326,7 +326,7 @@ class Watch:
         )
 
     @cached_property
-    def _latest(self) -> dict[str, Booked]:
+    def _latest(self) -> dict[str, BookingRecord]:
         """The bookings of the last good run, by their ids."""
         return {booked.booking_id: booked for booked in self._before.bookings}
 
@@ -345,7 +345,7 @@ class Watch:
         studies = before.studies if self._studies is None else self._studies
         lines = seen(self._config, self._status, msgspec.structs.replace(before, studies=studies, asked=now), now).lines
 
-        def is_done(line: Line) -> bool:
+        def is_done(line: BookingStatus) -> bool:
             begins = [study.start for study in line.studies if study.start]
             ends = [study.updated for study in line.studies if study.updated]
             return (
@@ -363,13 +363,13 @@ class Watch:
 
         return frozenset(line.booked.booking_id for line in lines if is_done(line))
 
-    def _write_metrics(self, found: Found) -> None:
+    def _write_metrics(self, found: Findings) -> None:
         from dicom_worklist.status import metrics  # noqa: PLC0415 - a site without pays nothing
 
         folder = Path(str(self._status and self._status.metrics))
         metrics.write(folder, overview(self._config, found, found.good or self._began), found)
 
-    def _write_page(self, found: Found) -> None:
+    def _write_page(self, found: Findings) -> None:
         from dicom_worklist.status import page  # noqa: PLC0415 - a site without pays nothing
 
         page.write(Path(str(self._status and self._status.page)), overview(self._config, found, self._now()))
@@ -377,7 +377,7 @@ class Watch:
     def _now(self) -> datetime:
         return self._began + timedelta(seconds=time.monotonic() - self._clock)
 
-    def _try(self, found: Found, what: str, write: Callable[[Found], None]) -> None:
+    def _try(self, found: Findings, what: str, write: Callable[[Findings], None]) -> None:
         try:
             write(found)
         except Exception as error:  # noqa: BLE001 - the worklist is there, and whatever this is, it is named
@@ -388,12 +388,12 @@ class Watch:
         self.failures.append(f"{what} can't be written: {said}; site.yml puts its owner and mode right")
 
 
-def _unnamed(booked: Booked) -> bool:
+def _unnamed(booked: BookingRecord) -> bool:
     """Return whether no subject was known: the PatientID then has the booking's start."""
     return booked.start is not None and booked.patient_id.endswith(f"_sub-{booked.start:%Y%m%dT%H%M%S}")
 
 
-def _past(found: Found, days: Days) -> Past:
+def _past(found: Findings, days: Days) -> Past:
     """Return what the state alone says of before, from the first of the days on."""
     current = {booked.booking_id: booked for booked in found.bookings if booked.day >= days.near[0]}
     versions: defaultdict[str, list[Version]] = defaultdict(list)
@@ -424,7 +424,7 @@ def _together(state: Past, history: Past) -> Past:
     return Past({**history.current, **later}, versions, {**state.studies, **history.studies})
 
 
-def _since(booked: Booked) -> datetime:
+def _since(booked: BookingRecord) -> datetime:
     return booked.since or datetime.min.replace(tzinfo=UTC)
 
 

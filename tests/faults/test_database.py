@@ -13,6 +13,7 @@ import pytest
 
 from dicom_worklist import config, sync
 from dicom_worklist.errors import SourceError
+from dicom_worklist.settings import Config
 from support import live
 from support.failing_proxy import Proxy, garbage, nobody_answers, proxy
 from support.local import DAY, NOW, Configure, command, entries, worklist_files
@@ -61,7 +62,7 @@ class Worklist:
         tally.lost += len(self.held.items() - found.items())
         tally.wrong += len(found.items() - self.held.items())
 
-    def ends(self, tally: Tally, settings: config.Config) -> bool:
+    def ends(self, tally: Tally, settings: Config) -> bool:
         """Sync in this process; tell whether the calendar was read, which is right only if it was so as a whole."""
         tally.tried += 1
         try:

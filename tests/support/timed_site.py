@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 
 from dicom_worklist import sync
 from dicom_worklist.bookings.booking import COLUMNS
-from dicom_worklist.config import Config, load
+from dicom_worklist.config import load
+from dicom_worklist.settings import Config
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import metrics, page
 from dicom_worklist.status.overview import Overview, overview
-from dicom_worklist.status.reconcile import Line, Unscheduled
+from dicom_worklist.status.reconcile import BookingStatus, Unscheduled
 from support.local import DAY, SKYRA, Calendar, Configure, entries, worklist_files
 
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -156,18 +157,18 @@ class Site:
         self.pacs.store(study, at(clock, ahead), ae_title, {**taken, **tags})
 
     @property
-    def found(self) -> state.Found:
+    def found(self) -> state.Findings:
         return state.load(str(self.root / "status.json"))
 
     def seen(self) -> Overview:
         return overview(self.config, self.found, self.now)
 
-    def lines(self, booking_id: object) -> list[Line]:
+    def lines(self, booking_id: object) -> list[BookingStatus]:
         seen = self.seen()
         days = (seen.yesterday, seen.today, seen.tomorrow)
         return [line for day in days for line in day.lines if line.booked.booking_id == str(booking_id)]
 
-    def line(self, booking_id: object) -> Line:
+    def line(self, booking_id: object) -> BookingStatus:
         [line] = self.lines(booking_id)
         return line
 

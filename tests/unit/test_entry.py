@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from dicom_worklist.bookings.booking import Booking
-from dicom_worklist.config import Scanner, Site
 from dicom_worklist.errors import Rejected
+from dicom_worklist.settings import Scanner, Site
 from dicom_worklist.worklist.attributes import CODECS, EMPTY_SEQUENCES
 from dicom_worklist.worklist.checksum import PREAMBLE, is_sealed, sealed
 from dicom_worklist.worklist.dataset import attributes_of, decode, encode

@@ -16,15 +16,15 @@ from dicom_worklist import sync
 from dicom_worklist.config import load
 from dicom_worklist.status import history
 from dicom_worklist.status.history import News
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status.records import BookingRecord, Study
 from support.local import DAY, NOW, Calendar, Configure, worklist_files
 
 MINUTE, ONE_DAY = timedelta(minutes=1), timedelta(days=1)
 
 
-def booked(booking_id: str = "1", day: date = DAY, **changes: Any) -> Booked:
+def booked(booking_id: str = "1", day: date = DAY, **changes: Any) -> BookingRecord:
     values: dict[str, Any] = {"patient_id": "sub-001", "study_instance_uid": f"2.25.{booking_id}"}
-    return Booked(booking_id=booking_id, day=day, **values | changes)
+    return BookingRecord(booking_id=booking_id, day=day, **values | changes)
 
 
 def study(orthanc_id: str = "a", **changes: Any) -> Study:

@@ -9,8 +9,9 @@ import pytest
 
 from dicom_worklist import sync
 from dicom_worklist.bookings.booking import COLUMNS, Row
-from dicom_worklist.config import Config, load
+from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError, FolderError, SourceError
+from dicom_worklist.settings import Config
 from dicom_worklist.worklist import folder as folders
 from support.local import (
     DAY,

@@ -17,10 +17,11 @@ import pytest
 
 from dicom_worklist import sync, watch
 from dicom_worklist.bookings import selection
-from dicom_worklist.config import Config, load
+from dicom_worklist.config import load
 from dicom_worklist.errors import FolderError, SourceError
+from dicom_worklist.settings import Config
 from dicom_worklist.status import findings as state
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status.records import BookingRecord, Study
 from support.local import DAY, MEG, NOW, Calendar, Configure, locked_by_another_process, worklist_files
 
 ONE_DAY = timedelta(days=1)
@@ -59,7 +60,7 @@ class Watched:
         return sync.run(self.config(changes), **{"now": self.now, **options})
 
     @property
-    def found(self) -> state.Found:
+    def found(self) -> state.Findings:
         return state.load(str(self.root / "status.json"))
 
     @property
@@ -77,7 +78,7 @@ def site(calendar: Calendar, configure: Configure, folder: Path, tmp_path: Path)
     return Watched(calendar, configure, folder, root)
 
 
-def of(found: state.Found) -> dict[str, Booked]:
+def of(found: state.Findings) -> dict[str, BookingRecord]:
     return {booked.booking_id: booked for booked in found.bookings}
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from dicom_worklist.bookings.booking import Row, counts, printable, read_date, read_end, read_start, text
-from dicom_worklist.config import Config, Scanner
 from dicom_worklist.errors import ConfigError, Rejected
+from dicom_worklist.settings import Config, Scanner
 
 ONE_DAY = timedelta(days=1)
 #: Statuses that people give what doesn't take place; others that don't count are reported.
@@ -47,7 +47,7 @@ class Days:
 
 
 @dataclass(frozen=True, slots=True)
-class Scheduled:
+class SelectedRow:
     """A row, the scanner that it is for, and whether the scanner is to be shown it."""
 
     row: Row
@@ -65,7 +65,7 @@ class Selection:
     days have a lab without a scanner, and a status that doesn't count.
     """
 
-    scheduled: list[Scheduled] = field(default_factory=list)
+    scheduled: list[SelectedRow] = field(default_factory=list)
     rejected: list[tuple[Row, Scanner | None, bool, str]] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
@@ -91,7 +91,7 @@ def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[st
     """Return what becomes of each row; those of other days are passed over, unless their ids are `known`."""
     selection = Selection()
     times: Counter[str] = Counter()
-    matched: list[Scheduled] = []
+    matched: list[SelectedRow] = []
     for row in rows:
         if not counts(row, config.reading):
             _pass_over(row, config, days, selection)
@@ -107,7 +107,7 @@ def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[st
             day = read_date(row, config.reading)
             shown = days.first <= day <= days.last or _goes_on(row, day, config, days)
             if shown or days.is_near(day) or text(row, "booking_id") in known:
-                matched.append(Scheduled(row, _only(scanners, lab), day, shown))
+                matched.append(SelectedRow(row, _only(scanners, lab), day, shown))
         except Rejected as rejected:
             # a day that can't be read may be today
             shown = not _is_far(row, config, days)
@@ -177,7 +177,7 @@ def _only(scanners: Sequence[Scanner], lab: str) -> Scanner:
     return scanners[0]
 
 
-def _once(matched: Sequence[Scheduled], times: Counter[str], selection: Selection) -> None:
+def _once(matched: Sequence[SelectedRow], times: Counter[str], selection: Selection) -> None:
     """Sort out the bookings whose id another row has, too, of whatever day: they would share a StudyInstanceUID."""
     told: set[str] = set()
     reported = {text(one.row, "booking_id") for one in matched if one.shown}

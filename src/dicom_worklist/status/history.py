@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from dicom_worklist.status.records import Booked, Study, Version
+from dicom_worklist.status.records import BookingRecord, Study, Version
 
 #: Goes up when the tables change.
 FORMAT = 1
@@ -27,7 +27,7 @@ SCHEMA = f"""
         until TEXT,              -- when a run first saw it otherwise, in UTC; NULL: it still is so
         ended TEXT,              -- how: changed, cancelled, gone
         day TEXT NOT NULL,       -- of the booking, at the site
-        said TEXT NOT NULL,      -- records.Booked, as JSON
+        said TEXT NOT NULL,      -- records.BookingRecord, as JSON
         PRIMARY KEY (booking_id, since)
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS version_by_day ON version (day);
@@ -55,7 +55,7 @@ class Past:
     first; `studies` those with the StudyInstanceUID of one of them, by it.
     """
 
-    current: Mapping[str, Booked] = field(default_factory=dict)
+    current: Mapping[str, BookingRecord] = field(default_factory=dict)
     versions: Mapping[str, Sequence[Version]] = field(default_factory=dict)
     studies: Mapping[str, Sequence[Study]] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
     """
     if not path.exists():
         return Past()
-    current: dict[str, Booked] = {}
+    current: dict[str, BookingRecord] = {}
     versions: defaultdict[str, list[Version]] = defaultdict(list)
     with _opened(path) as connection:
         rows = connection.execute(
@@ -82,7 +82,7 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
             (_names(booking_ids), first_day.isoformat(), last_day.isoformat()),
         )
         for since, until, ended, said in rows:
-            booked = msgspec.structs.replace(msgspec.json.decode(said, type=Booked), since=_time(since))
+            booked = msgspec.structs.replace(msgspec.json.decode(said, type=BookingRecord), since=_time(since))
             if until is None:
                 current[booked.booking_id] = booked
             else:
@@ -104,7 +104,7 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
 class News:
     """What a run saw: bookings, studies with `seen`, and the bookings that are no more: id → "cancelled" or "gone"."""
 
-    bookings: Sequence[Booked] = ()
+    bookings: Sequence[BookingRecord] = ()
     studies: Sequence[Study] = ()
     ended: Mapping[str, str] = field(default_factory=dict)
 
@@ -193,7 +193,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _said(booked: Booked) -> str:
+def _said(booked: BookingRecord) -> str:
     return _json(msgspec.structs.replace(booked, on_console=False, since=None))
 
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from dicom_worklist.status import oddities
 from dicom_worklist.status.oddities import Kind, Oddity, Weight
-from dicom_worklist.status.records import Booked, Study, Version
+from dicom_worklist.status.records import BookingRecord, Study, Version
 
 #: How long before the booked time a scan may begin and still be that booking's; how far apart two slots of one session.
 EARLY = timedelta(minutes=15)
@@ -44,7 +44,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BookingStatus:
     """A booking, how far it has come, its studies, and what is odd about them.
 
     It is `ODD` if images are there, or may be, and something about them is not as booked; `OVER` if its time is over
@@ -52,7 +52,7 @@ class Line:
     None for one that has no entry or no time. `before` is what it was before it was changed last.
     """
 
-    booked: Booked
+    booked: BookingRecord
     state: State
     studies: tuple[Study, ...] = ()
     oddities: tuple[Oddity, ...] = ()
@@ -84,7 +84,7 @@ class Unscheduled:
 class Reconciled:
     """All bookings in the order of their time, and the studies of none of them."""
 
-    lines: Sequence[Line] = ()
+    lines: Sequence[BookingStatus] = ()
     unscheduled: Sequence[Unscheduled] = ()
 
 
@@ -105,7 +105,7 @@ class Times:
         return moment.astimezone(self.zone).replace(tzinfo=None)
 
 
-KEYS: dict[str, Callable[[Booked], Hashable]] = {
+KEYS: dict[str, Callable[[BookingRecord], Hashable]] = {
     "study_instance_uid": lambda booked: booked.study_instance_uid,
     "accession_number": lambda booked: booked.accession_number,
     "step_id": lambda booked: booked.step_id,
@@ -119,7 +119,7 @@ def plain(name: str) -> str:
     return name.partition("=")[0].rstrip("^ ").strip().casefold()
 
 
-def says_all_of(study: Study, booked: Booked) -> bool:
+def says_all_of(study: Study, booked: BookingRecord) -> bool:
     """Return whether AccessionNumber, PatientID and PatientName are the booking's."""
     return (
         bool(booked.patient_name)
@@ -131,29 +131,29 @@ def says_all_of(study: Study, booked: Booked) -> bool:
 class _Index:
     """Finds bookings by what a study may say of them."""
 
-    def __init__(self, bookings: Sequence[Booked], session: timedelta) -> None:
+    def __init__(self, bookings: Sequence[BookingRecord], session: timedelta) -> None:
         self.ends = ends(bookings, session)
-        self._by: dict[str, dict[Hashable, list[Booked]]] = {name: {} for name in KEYS}
+        self._by: dict[str, dict[Hashable, list[BookingRecord]]] = {name: {} for name in KEYS}
         for name, key in KEYS.items():
             for booked in bookings:
                 self._by[name].setdefault(key(booked), []).append(booked)
 
-    def find(self, name: str, value: str) -> Sequence[Booked]:
+    def find(self, name: str, value: str) -> Sequence[BookingRecord]:
         value = plain(value) if name == "patient_name" else value
         return self._by[name].get(value, ()) if value else ()
 
-    def fits(self, study: Study, booked: Booked) -> bool:
+    def fits(self, study: Study, booked: BookingRecord) -> bool:
         """Return whether the booked scanner stored it, and it began within the booked time."""
         return booked.ae_title in study.ae_titles and self.is_then(study, booked)
 
-    def is_then(self, study: Study, booked: Booked) -> bool:
+    def is_then(self, study: Study, booked: BookingRecord) -> bool:
         if study.start is None or booked.start is None:
             return False
         if not study.timed:
             return study.start.date() == booked.start.date()
         return booked in self.ends and booked.start - EARLY <= study.start < self.ends[booked]
 
-    def strongest(self, study: Study) -> Sequence[Booked]:
+    def strongest(self, study: Study) -> Sequence[BookingRecord]:
         """Return the bookings for which the evidence is strongest; none, if none is strong enough."""
         by_accession = self.find("accession_number", study.accession_number)
         # all that people can see: also a study that was repaired, which keeps its UID
@@ -168,7 +168,7 @@ class _Index:
                 return found
         return ()
 
-    def by_step(self, study: Study) -> Sequence[Booked]:
+    def by_step(self, study: Study) -> Sequence[BookingRecord]:
         """Return the one booking that has its step's id, at its scanner and time.
 
         By default many bookings have the same, so it says something only of a study that says nothing else.
@@ -186,29 +186,29 @@ class _Case:
     times: Times
     now: _Index
     then: _Index
-    current: Mapping[str, Booked]
+    current: Mapping[str, BookingRecord]
     versions: Mapping[str, Sequence[Version]]
-    owned: defaultdict[Booked, list[Study]] = field(default_factory=lambda: defaultdict(list))
+    owned: defaultdict[BookingRecord, list[Study]] = field(default_factory=lambda: defaultdict(list))
     #: What is odd about the studies of each booking, and what is to be said there of other studies.
-    own: defaultdict[Booked, list[Oddity]] = field(default_factory=lambda: defaultdict(list))
-    told: defaultdict[Booked, list[Oddity]] = field(default_factory=lambda: defaultdict(list))
+    own: defaultdict[BookingRecord, list[Oddity]] = field(default_factory=lambda: defaultdict(list))
+    told: defaultdict[BookingRecord, list[Oddity]] = field(default_factory=lambda: defaultdict(list))
 
-    def as_is(self, booked: Booked) -> Booked:
+    def as_is(self, booked: BookingRecord) -> BookingRecord:
         """Return a booking as it is; as it was, if it is no more."""
         return self.current.get(booked.booking_id, booked)
 
-    def index(self, booked: Booked) -> _Index:
+    def index(self, booked: BookingRecord) -> _Index:
         """Return where a booking stands: among those that are, or that were."""
         return self.now if booked in self.now.ends else self.then
 
-    def tell(self, bookings: Iterable[Booked], study: Study, kind: Kind) -> None:
+    def tell(self, bookings: Iterable[BookingRecord], study: Study, kind: Kind) -> None:
         """Say at each of these bookings that a study of no booking may be its own."""
         for booked in bookings:
             self.told[self.as_is(booked)].append(oddities.candidate(study, booked, kind))
 
 
 def reconcile(
-    bookings: Iterable[Booked], studies: Iterable[Study] | None, times: Times, past: Iterable[Version] = ()
+    bookings: Iterable[BookingRecord], studies: Iterable[Study] | None, times: Times, past: Iterable[Version] = ()
 ) -> Reconciled:
     """Match each study to a booking, and say how far each booking has come.
 
@@ -220,7 +220,7 @@ def reconcile(
     unscheduled: list[Unscheduled] = []
     for study in sorted(studies or (), key=lambda study: (str(study.start or ""), study.orthanc_id)):
         found = _match(study, case)
-        if isinstance(found, Booked):
+        if isinstance(found, BookingRecord):
             case.owned[found].append(study)
         else:
             unscheduled.append(Unscheduled(study, found, _day(study, times)))
@@ -236,11 +236,11 @@ def reconcile(
     return Reconciled(sorted(_one_session(lines), key=lambda line: _place(line.booked)), unscheduled)
 
 
-def _place(booked: Booked) -> tuple[datetime, str, str]:
+def _place(booked: BookingRecord) -> tuple[datetime, str, str]:
     return booked.start or datetime.combine(booked.day, time.min), booked.ae_title, booked.booking_id
 
 
-def _case(bookings: Sequence[Booked], past: Sequence[Version], times: Times) -> _Case:
+def _case(bookings: Sequence[BookingRecord], past: Sequence[Version], times: Times) -> _Case:
     current = {booked.booking_id: booked for booked in bookings}
     versions: defaultdict[str, list[Version]] = defaultdict(list)
     for version in past:
@@ -251,7 +251,7 @@ def _case(bookings: Sequence[Booked], past: Sequence[Version], times: Times) -> 
     return _Case(times, _Index(entered, times.session), _Index(former, times.session), current, versions)
 
 
-def ends(bookings: Iterable[Booked], session: timedelta) -> dict[Booked, datetime]:
+def ends(bookings: Iterable[BookingRecord], session: timedelta) -> dict[BookingRecord, datetime]:
     """Return the end of each booking's time.
 
     Where the calendar has none, it is that of the longest session, or before that the beginning of the next one on its
@@ -285,7 +285,7 @@ def _was_before(study: Study, until: datetime, times: Times) -> bool:
     return began is None or began < until
 
 
-def _match(study: Study, case: _Case) -> Booked | tuple[Oddity, ...]:
+def _match(study: Study, case: _Case) -> BookingRecord | tuple[Oddity, ...]:
     """Return the booking that this study is of, as it is or, if it is no more, as it was; or what it may be."""
     for index in (case.now, case.then):
         if strongest := index.strongest(study):
@@ -311,7 +311,7 @@ def _match(study: Study, case: _Case) -> Booked | tuple[Oddity, ...]:
     return ()
 
 
-def _rather(study: Study, owner: Booked, case: _Case) -> Booked:
+def _rather(study: Study, owner: BookingRecord, case: _Case) -> BookingRecord:
     """Return the owner, or the booking whose subject was typed over the owner's, if place and time are that one's."""
     if study.patient_id == owner.patient_id or case.index(owner).fits(study, owner):
         return owner
@@ -321,7 +321,7 @@ def _rather(study: Study, owner: Booked, case: _Case) -> Booked:
 
 def _look_for_swaps(case: _Case) -> None:
     """Tell of entries that were used in the time of another booking that has no images of its own in that time."""
-    slots: defaultdict[tuple[str, date], list[Booked]] = defaultdict(list)
+    slots: defaultdict[tuple[str, date], list[BookingRecord]] = defaultdict(list)
     for booked in case.now.ends:
         for day in {booked.start.date() if booked.start else booked.day, case.now.ends[booked].date()}:
             slots[booked.ae_title, day].append(booked)
@@ -346,7 +346,7 @@ def _look_for_swaps(case: _Case) -> None:
 
 def _look_into_time(unscheduled: Iterable[Unscheduled], case: _Case) -> None:
     """Tell bookings without images of studies of nobody that were made at their place and time."""
-    empty: defaultdict[str, list[Booked]] = defaultdict(list)
+    empty: defaultdict[str, list[BookingRecord]] = defaultdict(list)
     for booked in case.now.ends:
         if booked not in case.owned:
             empty[booked.ae_title].append(booked)
@@ -359,7 +359,7 @@ def _look_into_time(unscheduled: Iterable[Unscheduled], case: _Case) -> None:
                         case.told[booked].append(replace(said, level=Weight.NOTE))
 
 
-def _taken(study: Study, owner: Booked, slot: Booked, case: _Case) -> bool:
+def _taken(study: Study, owner: BookingRecord, slot: BookingRecord, case: _Case) -> bool:
     """Return whether a study was made in the time of a slot that has no images of its own session."""
     session = [one for one in case.now.find("patient_name", slot.patient_name) if one.ae_title == slot.ae_title] or [
         slot
@@ -375,7 +375,7 @@ def _taken(study: Study, owner: Booked, slot: Booked, case: _Case) -> bool:
     )
 
 
-def _line(booked: Booked, case: _Case, *, known: bool) -> Line:
+def _line(booked: BookingRecord, case: _Case, *, known: bool) -> BookingStatus:
     end = case.now.ends.get(booked)
     studies = tuple(case.owned.get(booked, ()))
     over = end is not None and case.times.asked > end + case.times.missing_after
@@ -398,7 +398,7 @@ def _line(booked: Booked, case: _Case, *, known: bool) -> Line:
     else:
         state = State.ODD if odd(said) else State.MISSING
     changes = [version for version in case.versions.get(booked.booking_id, ()) if version.ended == "changed"]
-    return Line(booked, state, studies, said, end, changes[-1] if changes else None)
+    return BookingStatus(booked, state, studies, said, end, changes[-1] if changes else None)
 
 
 def odd(said: Iterable[Oddity]) -> bool:
@@ -410,13 +410,15 @@ def _arrival(studies: Iterable[Study]) -> State:
     return State.ARRIVED if all(study.stable for study in studies) else State.IN_PROGRESS
 
 
-def _former(booked: Booked, case: _Case) -> Line:
+def _former(booked: BookingRecord, case: _Case) -> BookingStatus:
     """Return the line of a booking that is no more, and has images."""
     last = case.versions[booked.booking_id][-1].booked
-    return Line(last, State.CANCELLED, tuple(case.owned[booked]), tuple(case.own[booked]), case.then.ends.get(last))
+    return BookingStatus(
+        last, State.CANCELLED, tuple(case.owned[booked]), tuple(case.own[booked]), case.then.ends.get(last)
+    )
 
 
-def _ended(booked: Booked, case: _Case) -> Iterable[Oddity]:
+def _ended(booked: BookingRecord, case: _Case) -> Iterable[Oddity]:
     """Return what is odd about the images of a booking that is no more."""
     last = case.versions[booked.booking_id][-1]
     until = case.times.here(last.until)
@@ -426,7 +428,7 @@ def _ended(booked: Booked, case: _Case) -> Iterable[Oddity]:
         yield from _identity(study, last.booked, case)
 
 
-def _moved(booked: Booked, case: _Case) -> Iterable[Line]:
+def _moved(booked: BookingRecord, case: _Case) -> Iterable[BookingStatus]:
     """Return, on the day of its scan, the line of a booking that was moved to another day afterwards."""
     for study in case.owned.get(booked, ()):
         before = _before(study, booked, case)
@@ -435,10 +437,10 @@ def _moved(booked: Booked, case: _Case) -> Iterable[Line]:
         until = case.times.here(before.until)
         if _was_before(study, until, case.times):
             said = oddities.changed(study, booked, before.booked, until)
-            yield Line(before.booked, State.ODD, (study,), (said,), case.then.ends.get(before.booked))
+            yield BookingStatus(before.booked, State.ODD, (study,), (said,), case.then.ends.get(before.booked))
 
 
-def _before(study: Study, booked: Booked, case: _Case) -> Version | None:
+def _before(study: Study, booked: BookingRecord, case: _Case) -> Version | None:
     """Return the version of the booking that the study fits better than the booking as it is."""
     for version in reversed(case.versions.get(booked.booking_id, ())):
         was = version.booked
@@ -454,7 +456,7 @@ def _before(study: Study, booked: Booked, case: _Case) -> Version | None:
     return None
 
 
-def _oddities(booked: Booked, studies: Sequence[Study], case: _Case) -> Iterable[Oddity]:
+def _oddities(booked: BookingRecord, studies: Sequence[Study], case: _Case) -> Iterable[Oddity]:
     if len(studies) > 1:
         yield oddities.studies(len(studies), booked)
     for study in studies:
@@ -469,7 +471,7 @@ def _oddities(booked: Booked, studies: Sequence[Study], case: _Case) -> Iterable
         yield from _time(study, expected, case)
 
 
-def _identity(study: Study, booked: Booked, case: _Case) -> Iterable[Oddity]:
+def _identity(study: Study, booked: BookingRecord, case: _Case) -> Iterable[Oddity]:
     owner = case.as_is(booked)
     entry = [one for one in case.now.find("study_instance_uid", study.study_instance_uid) if one is not owner]
     if entry:
@@ -487,15 +489,15 @@ def _identity(study: Study, booked: Booked, case: _Case) -> Iterable[Oddity]:
         yield oddities.patient_name(study, booked)
 
 
-def _other_name(study: Study, booked: Booked) -> bool:
+def _other_name(study: Study, booked: BookingRecord) -> bool:
     return bool(booked.patient_name) and plain(study.patient_name) != plain(booked.patient_name)
 
 
-def _elsewhere(study: Study, booked: Booked) -> bool:
+def _elsewhere(study: Study, booked: BookingRecord) -> bool:
     return bool(study.ae_titles) and booked.ae_title not in study.ae_titles
 
 
-def _time(study: Study, booked: Booked, case: _Case) -> Iterable[Oddity]:
+def _time(study: Study, booked: BookingRecord, case: _Case) -> Iterable[Oddity]:
     index = case.index(booked)
     if booked.start is None or index.is_then(study, booked):
         return
@@ -516,14 +518,14 @@ def _time(study: Study, booked: Booked, case: _Case) -> Iterable[Oddity]:
         yield oddities.time(study, booked)
 
 
-def _one_session(lines: Sequence[Line]) -> Iterable[Line]:
+def _one_session(lines: Sequence[BookingStatus]) -> Iterable[BookingStatus]:
     """Return the lines; a slot without images that is one of several of the same session has not lost any."""
-    sessions: defaultdict[tuple[str, str, str], list[Line]] = defaultdict(list)
+    sessions: defaultdict[tuple[str, str, str], list[BookingStatus]] = defaultdict(list)
     for line in lines:
         booked = line.booked
         if booked.start and not booked.reason and line.state is not State.CANCELLED:
             sessions[booked.ae_title, booked.patient_id, booked.patient_name].append(line)
-    shared: dict[int, Line] = {}
+    shared: dict[int, BookingStatus] = {}
     others: defaultdict[str, list[datetime]] = defaultdict(list)
     for line in lines:
         if line.booked.start:
@@ -539,9 +541,9 @@ def _one_session(lines: Sequence[Line]) -> Iterable[Line]:
     return [shared.get(id(line), line) for line in lines]
 
 
-def _adjacent(lines: Sequence[Line], begins: Sequence[datetime]) -> Iterable[list[Line]]:
+def _adjacent(lines: Sequence[BookingStatus], begins: Sequence[datetime]) -> Iterable[list[BookingStatus]]:
     """Return those that follow each other without a pause, and without another booking of the scanner between them."""
-    slots: list[Line] = []
+    slots: list[BookingStatus] = []
     for line in lines:
         if slots and _follows(line, slots[-1], begins):
             slots.append(line)
@@ -553,7 +555,7 @@ def _adjacent(lines: Sequence[Line], begins: Sequence[datetime]) -> Iterable[lis
         yield slots
 
 
-def _follows(line: Line, before: Line, begins: Sequence[datetime]) -> bool:
+def _follows(line: BookingStatus, before: BookingStatus, begins: Sequence[datetime]) -> bool:
     start, earlier = line.booked.start, before.booked.start
     if start is None or earlier is None or before.end is None:
         return False

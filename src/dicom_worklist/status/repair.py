@@ -33,12 +33,12 @@ from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag
 
 from dicom_worklist import __version__
-from dicom_worklist.config import Config, Pacs
 from dicom_worklist.errors import ConfigError, PacsError
+from dicom_worklist.settings import Config, Pacs
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import history
 from dicom_worklist.status.pacs import ask
-from dicom_worklist.status.records import Booked
+from dicom_worklist.status.records import BookingRecord
 
 #: An answer of Orthanc may take so long, in seconds: a large image, or the headers of a large study.
 TIMEOUT = 600
@@ -107,7 +107,7 @@ class Plan:
         return {name: value for name, value in asdict(self).items() if name in kept}
 
 
-def identity_of(config: Config, booking_id: str) -> Booked:
+def identity_of(config: Config, booking_id: str) -> BookingRecord:
     """Return what the last run found of a booking, or else what the history has of it.
 
     Raises:
@@ -136,7 +136,7 @@ def identity_of(config: Config, booking_id: str) -> Booked:
     return bookings[0]
 
 
-def other_booking(config: Config, todo: Plan, booked: Booked) -> Booked | None:
+def other_booking(config: Config, todo: Plan, booked: BookingRecord) -> BookingRecord | None:
     """Return the other booking that this study fits as it is: its StudyInstanceUID and its PatientID."""
     bookings = state.load(config.status.state).bookings if config.status else ()
     fitting = (
@@ -148,7 +148,7 @@ def other_booking(config: Config, todo: Plan, booked: Booked) -> Booked | None:
     return next(fitting, None)
 
 
-def values_of(booked: Booked) -> dict[str, str]:
+def values_of(booked: BookingRecord) -> dict[str, str]:
     """Return DICOM keyword → text of what a booking says; what it leaves empty stays as it is."""
     values = {
         "PatientID": booked.patient_id,
@@ -199,7 +199,7 @@ def _original(patient_id: str) -> str:
     return rest if rest != patient_id and ORTHANC_ID.fullmatch(rest) else ""
 
 
-def plan(pacs: Pacs, name: str, booked: Booked) -> Plan:
+def plan(pacs: Pacs, name: str, booked: BookingRecord) -> Plan:
     """Find the study that has this name, Orthanc's id or its StudyInstanceUID, and what is to be changed in it.
 
     Raises:
@@ -242,7 +242,7 @@ def _changes(
             yield Change(f"{REQUEST}.{keyword}", ", ".join(sorted(olds)), values[keyword])
 
 
-def _named(pacs: Pacs, name: str, booked: Booked) -> tuple[_Study, _Study | None]:
+def _named(pacs: Pacs, name: str, booked: BookingRecord) -> tuple[_Study, _Study | None]:
     """Return the study of this name, and the interim copy of it that a killed run left."""
     if ORTHANC_ID.fullmatch(name):
         # of one that is gone a killed run may have left a copy
@@ -311,7 +311,7 @@ class Run:
     say: Callable[[str], None]
 
 
-def repair(run: Run, name: str, booked: Booked) -> str:
+def repair(run: Run, name: str, booked: BookingRecord) -> str:
     """Do what `plan` says; return Orthanc's id of the study that is right now.
 
     Raises:

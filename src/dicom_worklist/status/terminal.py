@@ -11,8 +11,8 @@ from rich.text import Text
 
 from dicom_worklist.bookings.booking import printable
 from dicom_worklist.status.overview import Day, Level, Overview, spell
-from dicom_worklist.status.reconcile import Line, State, Unscheduled
-from dicom_worklist.status.records import Booked
+from dicom_worklist.status.reconcile import BookingStatus, State, Unscheduled
+from dicom_worklist.status.records import BookingRecord
 
 if TYPE_CHECKING:
     from dicom_worklist.status.repair import Plan  # which needs pydicom
@@ -67,7 +67,7 @@ def show_overview(overview: Overview) -> None:
             console.print(_day(day, f"{name}, {day.day}: {counted(day)}"))
 
 
-def show_repair(plan: "Plan", booked: Booked, *, applied: bool) -> None:
+def show_repair(plan: "Plan", booked: BookingRecord, *, applied: bool) -> None:
     """Print what a repair changes, and what it leaves."""
     console = _console()
     of = f"study {plan.study} ({plan.series} series, {plan.images} images) and booking {booked.booking_id}"
@@ -139,7 +139,7 @@ def _day(day: Day, title: str) -> Table:
     return table
 
 
-def _cells(line: Line) -> tuple[object, ...]:
+def _cells(line: BookingStatus) -> tuple[object, ...]:
     booked = line.booked
     return (
         booked.ae_title,

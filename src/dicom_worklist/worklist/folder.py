@@ -38,7 +38,7 @@ LONGEST_NAME = 253
 _NAME = re.compile(r"booking-(?P<item>.+?)(?P<digest>\+[A-Z2-7]{26})?-(?P<place>[^-]+)\.wl")
 
 #: Goes over a sequence and may show how far it has come; the text says what is being done.
-Track = Callable[[Sequence[str], str], Iterable[str]]
+Progress = Callable[[Sequence[str], str], Iterable[str]]
 
 
 @dataclass
@@ -113,7 +113,7 @@ def one_writer(folder: Path, timeout: float) -> Iterator[None]:
         os.close(handle)
 
 
-class Ours(Mapping[str, bytes | None]):
+class EntryFiles(Mapping[str, bytes | None]):
     """Name → content of our files in a folder, each read when it is asked for.
 
     The content of what isn't a regular file, or is too large for an entry, is None.
@@ -187,7 +187,7 @@ def compare(present: Mapping[str, bytes | None], wanted: Mapping[str, bytes | No
     return changes
 
 
-def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Track) -> None:
+def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Progress) -> None:
     """Carry the changes of all these folders out as one; call it within `one_writer` of each.
 
     New content is written and synced beside the old; then, while no query runs, all of it is put in
