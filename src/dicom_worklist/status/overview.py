@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dicom_worklist.bookings.selection import CANCELLING
+from dicom_worklist.bookings import CANCELLING
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import oddities
 from dicom_worklist.status.findings import Findings

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 from dicom_worklist import files
-from dicom_worklist.bookings.booking import printable
+from dicom_worklist.bookings import printable
 from dicom_worklist.status import oddities
 from dicom_worklist.status.overview import Day, Lane, Level, Overview, spell
 from dicom_worklist.status.reconcile import BookingStatus, State
