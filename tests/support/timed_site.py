@@ -17,8 +17,8 @@ from dicom_worklist.report import Report
 from dicom_worklist.settings import Config
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import metrics, page
+from dicom_worklist.status.booking_status import BookingStatus, Unscheduled
 from dicom_worklist.status.overview import Overview, overview
-from dicom_worklist.status.reconcile import BookingStatus, Unscheduled
 from support.local import DAY, SKYRA, Calendar, Configure, entries, worklist_files
 
 ZONE = ZoneInfo("Europe/Amsterdam")

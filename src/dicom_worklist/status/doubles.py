@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from dicom_worklist.bookings import printable
-from dicom_worklist.status import oddities, reconcile
+from dicom_worklist.status import evidence, oddities
 from dicom_worklist.status.records import BookingRecord
 
 
@@ -16,7 +16,7 @@ def doubles(bookings: Sequence[BookingRecord], session: timedelta) -> Iterator[s
     """
     sessions: defaultdict[tuple[str, str], list[BookingRecord]] = defaultdict(list)
     together: list[list[BookingRecord]] = []
-    ends = reconcile.ends(bookings, session)
+    ends = evidence.ends(bookings, session)
     for booked in sorted(bookings, key=lambda booked: (booked.ae_title, str(booked.start), booked.booking_id)):
         sessions[booked.patient_id, booked.patient_name].append(booked)
         if together and _overlaps(booked, together[-1], ends):

@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dicom_worklist.settings import Config
+from dicom_worklist.status.booking_status import BookingStatus, State
+from dicom_worklist.status.evidence import EARLY
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import seen
-from dicom_worklist.status.reconcile import EARLY, BookingStatus, State
 from dicom_worklist.status.records import BookingRecord, Study
 
 

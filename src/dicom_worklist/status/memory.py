@@ -16,10 +16,10 @@ import msgspec
 from dicom_worklist.bookings import Days, is_over, session_length
 from dicom_worklist.settings import Config
 from dicom_worklist.status import findings, history
+from dicom_worklist.status.evidence import EARLY
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.history import Past
 from dicom_worklist.status.oddities import when
-from dicom_worklist.status.reconcile import EARLY
 from dicom_worklist.status.records import BookingRecord, Study, Version
 
 

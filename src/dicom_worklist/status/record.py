@@ -18,10 +18,10 @@ import msgspec
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Status
 from dicom_worklist.status import changes, findings, history, memory
+from dicom_worklist.status.evidence import EARLY
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.memory import Memory
 from dicom_worklist.status.overview import overview
-from dicom_worklist.status.reconcile import EARLY
 from dicom_worklist.status.records import BookingRecord, Study
 
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_worklist.bookings import printable
+from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
 from dicom_worklist.status.overview import Day, Level, Overview, spell
-from dicom_worklist.status.reconcile import BookingStatus, State, Unscheduled
 from dicom_worklist.status.records import BookingRecord
 
 if TYPE_CHECKING:
