@@ -1,129 +1,115 @@
-"""README and docs/: what they name exists. Links, files, variables, make targets, the command's options, messages."""
+"""The generated parts of the pages: `make lint` is red where one isn't current, and `make docs` writes it."""
 
 import re
-import subprocess
-import sys
-from functools import cache
+import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
-PROJECT = Path(__file__).parents[2]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), *sorted(PROJECT.glob("roles/*/README.md"))]
-ROLES = [path.parent.parent for path in sorted(PROJECT.glob("roles/*/defaults/main.yml"))]
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-#: What an operator makes by following the text.
-MADE = ("inventories/mysite", "dist/bundle")
+from dicom_worklist.errors import WorklistError
+from tools import command, docs
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+ROOT = Path(__file__).parents[2]
+NAMES = [(str(page.relative_to(ROOT)), part) for page, parts in docs.pages(ROOT).items() for part in parts]
 
 
-def slugs(text: str) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", re.sub(r"^    .*$", "", text, flags=re.MULTILINE), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", LINK.sub("", heading).lower()).replace(" ", "-") for heading in headings}
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the pages, and of what they are made of."""
+    for pattern in ("docs/*.md", "roles/*/README.md", "roles/*/defaults/main.yml", "roles/*/meta/argument_specs.yml"):
+        for path in ROOT.glob(pattern):
+            copy = tmp_path / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    monitoring = "roles/worklist_sync/files/monitoring"
+    shutil.copytree(ROOT / monitoring, tmp_path / monitoring)
+    return tmp_path
 
 
-def variables() -> set[str]:
-    """Return what an inventory can set: the roles' variables, and the vault's of the example."""
-    known = {name for role in ROLES for name in yaml.safe_load((role / "defaults/main.yml").read_text()) or {}}
-    # what a role reads without having a default of its own
-    known |= set(re.findall(r"\bsite_[a-z_]+", " ".join((r / "defaults/main.yml").read_text() for r in ROLES)))
-    example = (PROJECT / "inventories/dccn/group_vars/all/vault.yml.example").read_text()
-    return known | set(re.findall(r"\bvault_[a-z_]+", example))
+def test_make_lint_checks_them_and_make_docs_writes_them() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    [lint] = re.findall(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    [write] = re.findall(r"^docs:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert "python -m tools.docs --check\n" in lint
+    assert "python -m tools.docs\n" in write
 
 
-def renamed() -> set[str]:
-    """Return names that variables had before, which the roles refuse with the new one."""
-    written = "\n".join(path.read_text() for path in PROJECT.glob("roles/*/vars/*.yml"))
-    found = re.findall(r"^__\w+_renamed: (.+)$", written, re.MULTILINE)
-    return {name for line in found for name in yaml.safe_load(line)}
+def test_each_role_has_its_variables_and_each_page_its_parts() -> None:
+    roles = {path.parent.name for path in ROOT.glob("roles/*/README.md")}
+    assert {(f"roles/{role}/README.md", "variables") for role in roles} < set(NAMES)
+    assert {part for page, part in NAMES if page == "docs/command.md"} == {"commands", "statuses"}
+    assert {part for page, part in NAMES if page == "docs/metrics.md"} == {"metrics", "alerts"}
 
 
-@cache
-def options(subcommand: str) -> set[str]:
-    """Return the options that the command takes, as its help has them."""
-    line = [sys.executable, "-m", "dicom_worklist", subcommand, "--help"]
-    done = subprocess.run(line, text=True, capture_output=True, check=True)
-    return set(re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", done.stdout))
+def test_they_are_current() -> None:
+    assert docs.main(["--check"]) is None
 
 
-def test_readme_fits_a_look() -> None:
-    assert len((PROJECT / "README.md").read_text().splitlines()) <= 150
+@pytest.mark.parametrize(("page", "part"), NAMES)
+def test_a_page_that_was_changed_by_hand_fails_and_is_written_again(page: str, part: str, project: Path) -> None:
+    path = project / page
+    right = path.read_text()
+    marker = f"<!-- end of {part} -->"
+    last = right.rindex("\n", 0, right.index(marker) - 1) + 1
+    path.write_text(right[:last] + right[right.index(marker) :])  # its last line is lost
+    said = docs.main(["--check"], project)
+    assert said is not None
+    assert page in said
+    assert "make docs" in said
+    assert path.read_text() != right  # --check writes nothing
+    assert docs.main([], project) is None
+    assert path.read_text() == right
 
 
-@pytest.mark.parametrize("index", ["README.md", "docs/README.md"])
-def test_every_page_is_in_the_index(index: str) -> None:
-    at = PROJECT / index
-    linked = {(at.parent / target.partition("#")[0]).resolve() for target in LINK.findall(at.read_text())}
-    assert {page for page in (PROJECT / "docs").glob("*.md") if page.name != "README.md"} <= linked
+@pytest.mark.parametrize(("page", "part"), NAMES)
+def test_a_page_without_a_place_for_a_part_fails(page: str, part: str, project: Path) -> None:
+    path = project / page
+    path.write_text(path.read_text().replace(f"<!-- end of {part} -->\n", ""))
+    said = docs.main(["--check"], project)
+    assert said is not None
+    assert said.startswith(f"{page} has no place for {part}")
 
 
-@every_page
-def test_every_link_leads_somewhere(page: Path) -> None:
-    for target in LINK.findall(page.read_text()):
-        if "://" in target:
-            continue
-        name, _, anchor = target.partition("#")
-        file = (page.parent / name).resolve() if name else page
-        assert file.exists(), target
-        assert not anchor or anchor in slugs(file.read_text()), target
+def test_what_is_written_by_hand_stays(project: Path) -> None:
+    path = project / "docs/metrics.md"
+    path.write_text("Before.\n" + path.read_text() + "After.\n")
+    assert docs.main([], project) is None
+    assert path.read_text().startswith("Before.\n")
+    assert path.read_text().endswith("After.\n")
 
 
-@every_page
-def test_every_file_of_the_repository_exists(page: Path) -> None:
-    tops = "|".join(path.name for path in PROJECT.iterdir() if path.is_dir() and not path.name.startswith("."))
-    for name in re.findall(rf"(?<![\w/.-])(?:{tops})/[\w./*-]*\w", page.read_text()):
-        assert name.startswith(MADE) or list(PROJECT.glob(name)), name
+def test_a_variable_s_new_default_fails(project: Path) -> None:
+    defaults = project / "roles/wlmscpfs/defaults/main.yml"
+    assert "wlmscpfs_max_associations: 100\n" in defaults.read_text()
+    defaults.write_text(defaults.read_text().replace("max_associations: 100\n", "max_associations: 99\n"))
+    assert "roles/wlmscpfs/README.md" in str(docs.main(["--check"], project))
 
 
-@every_page
-def test_every_variable_exists(page: Path) -> None:
-    known = variables() | renamed()
-    prefixes = "|".join(["site", "vault", *(role.name for role in ROLES)])
-    for name, more in re.findall(rf"(?<![\w/.-])((?:{prefixes})_[a-z_]*[a-z])(_?…)?", page.read_text()):
-        if name not in {role.name for role in ROLES}:
-            assert any(one.startswith(name) for one in known) if more else name in known, name
+def test_an_alert_s_new_condition_fails(project: Path) -> None:
+    rules = project / "roles/worklist_sync/files/monitoring/alerts.yml"
+    rules.write_text(rules.read_text().replace("> 300", "> 301"))
+    assert "docs/metrics.md" in str(docs.main(["--check"], project))
 
 
-@every_page
-def test_every_make_target_exists(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"(?:`|^    (?:.*&& )?)make ([a-z]+)", page.read_text(), re.MULTILINE)) <= targets
+def test_an_option_that_is_new_fails(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = command.parser()
+    monkeypatch.setattr(command, "parser", lambda: parser)
+    assert docs.main(["--check"], project) is None
+    command.subcommands()["sync"].add_argument("--new", help="is new")
+    assert "docs/command.md" in str(docs.main(["--check"], project))
+    assert docs.main([], project) is None
+    page = (project / "docs/command.md").read_text()
+    assert "| `--new NEW` | is new |" in page
 
 
-@every_page
-def test_every_option_of_the_command_exists(page: Path) -> None:
-    for subcommand, rest in re.findall(
-        r"dicom-worklist (sync|list|status|check|repair)\b([^`\n#|]*)", page.read_text()
-    ):
-        given = set(re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", rest))
-        assert given <= options(subcommand), (subcommand, rest)
+def test_every_failure_of_the_command_has_its_exit_status_on_the_page() -> None:
+    page = (ROOT / "docs/command.md").read_text()
+    for failure in WorklistError.__subclasses__():
+        assert re.search(rf"^\| {failure.exit_status:d} \| \w+", page, re.MULTILINE), failure
 
 
-@every_page
-def test_every_place_on_a_host_is_known(page: Path) -> None:
-    """It is, or is below, a place that the roles or the inventories name, and they know a file of its name."""
-    files = [path for top in ("roles", "inventories") for path in (PROJECT / top).rglob("*.*") if path.suffix != ".md"]
-    texts = [path.read_text() for path in files if path.is_file()]
-    known = set(re.findall(r"(?<![\w/.}-])/(?:etc|opt|scratch|var)/[\w./-]*\w", "\n".join(texts)))
-    known -= {"/var/lib", "/var/log", "/var/cache"}  # Debian's own
-    for place in re.findall(r"(?<![\w/.-])/(?:etc|opt|scratch|var)/[\w./-]*\w", page.read_text()):
-        assert {place, *map(str, Path(place).parents)} & known, place
-        assert any(Path(place).stem in text for text in texts), place
-
-
-def test_messages_are_the_programs_own() -> None:
-    """A message in quotes, in the first column of a table, is one that page, terminal or log shows."""
-    shown = [*PROJECT.glob("src/dicom_worklist/**/*.py"), *PROJECT.glob("src/dicom_worklist/**/*.j2")]
-    shown += PROJECT.glob("roles/worklist_sync/templates/*.j2")
-    program = " ".join(" ".join(path.read_text().split()) for path in shown)
-    text = (PROJECT / "docs/troubleshooting.md").read_text()
-    messages = [
-        part for cell in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE) for part in re.findall('"([^"]+)"', cell)
-    ]
-    assert messages
-    for message in messages:
-        for part in message.split("…"):
-            assert part.strip() in program, message
+def test_every_metric_of_an_alert_is_on_the_page() -> None:
+    page = (ROOT / "docs/metrics.md").read_text()
+    rules = (ROOT / "roles/worklist_sync/files/monitoring/alerts.yml").read_text()
+    for metric in re.findall(r"dicom_worklist_\w+", rules):
+        assert re.search(rf"^\| `{metric}` \| gauge \|", page, re.MULTILINE), metric

@@ -65,6 +65,14 @@ def path_beside(state: str) -> Path:
     return Path(state).with_suffix(".history.sqlite")
 
 
+def failure(path: Path, what: str, error: Exception) -> str:
+    """Return, in sentences, that the history could not be `read` or `written`, why, and what to do."""
+    remedy = "Move it away and keep it: the next run begins a new one. Until then an id that is used again isn't seen"
+    if isinstance(error, PermissionError) or "readonly" in str(error):
+        remedy = "It belongs to another user: site.yml puts that right"
+    return f"the history {path} can't be {what}: {error}; the worklist does without. {remedy}"
+
+
 def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, last_day: date = date.min) -> Past:
     """Return what is known of these bookings, and of all that were on one of these days, both included.
 

@@ -10,12 +10,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dicom_worklist.bookings.selection import CANCELLING
+from dicom_worklist.bookings import CANCELLING
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import oddities
+from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled
+from dicom_worklist.status.evidence import Times
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.oddities import Weight
-from dicom_worklist.status.reconcile import BookingStatus, Reconciled, State, Times, Unscheduled, reconcile
+from dicom_worklist.status.reconcile import reconcile
 
 
 class Level(IntEnum):

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from dicom_worklist.bookings.booking import printable
+from dicom_worklist.bookings import printable
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Pacs
 from dicom_worklist.status.records import BookingRecord, Study
