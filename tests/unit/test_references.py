@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dicom_worklist.config import load
+from support.local import write_yaml
+
 PROJECT = Path(__file__).parents[2]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), *sorted(PROJECT.glob("roles/*/README.md"))]
+PAGES = [page for at in (".", "docs", "roles/*") for page in sorted(PROJECT.glob(f"{at}/*.md"))]
 ROLES = [path.parent.parent for path in sorted(PROJECT.glob("roles/*/defaults/main.yml"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 #: What an operator makes by following the text.
 MADE = ("inventories/mysite", "dist/bundle")
+#: Places on a host that are Debian's and Docker's own.
+OTHERS = ("/etc/apt/", "/etc/pip.conf", "/etc/environment", "/etc/systemd/system/docker.service.d/", "/var/lib/docker")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 
@@ -110,8 +115,31 @@ def test_every_place_on_a_host_is_known(page: Path) -> None:
     known = set(re.findall(r"(?<![\w/.}-])/(?:etc|opt|scratch|var)/[\w./-]*\w", "\n".join(texts)))
     known -= {"/var/lib", "/var/log", "/var/cache"}  # Debian's own
     for place in re.findall(r"(?<![\w/.-])/(?:etc|opt|scratch|var)/[\w./-]*\w", page.read_text()):
+        if place.startswith(OTHERS):
+            continue
         assert {place, *map(str, Path(place).parents)} & known, place
         assert any(Path(place).stem in text for text in texts), place
+
+
+def test_every_setting_that_a_page_prints_is_accepted(tmp_path: Path) -> None:
+    """What ends up in the configuration file is read as the package reads it."""
+    blocks = [block for page in PAGES for block in re.findall(r"(?:^ {4}.*\n)+", page.read_text(), re.MULTILINE)]
+    begin = re.compile(r" {4,}(site|worklist_sync|orthanc|wlmscpfs|docker_host)_\w+:")
+    printed = [yaml.safe_load(block.replace("!unsafe ", "")) for block in blocks if begin.match(block)]
+    assert printed
+    for settings in printed:
+        source = settings.get("worklist_sync_source", {"type": "csv", "path": "/bookings.csv"})
+        others = {"host": "h", "database": "d", "user": "u"} if source["type"] == "mysql" else {}
+        scanners = settings.get("site_scanners", [{"ae_title": "PRISMA", "lab": "PRISMA"}])
+        written = {
+            "site": {"name": "Site", "timezone": "Europe/Amsterdam"},
+            "source": others | source,
+            "scanners": [{key: value for key, value in one.items() if key != "address"} for one in scanners],
+            "worklist": {"root": str(tmp_path)},
+            "attributes": settings.get("worklist_sync_attributes", {}),
+            "booking": settings.get("worklist_sync_booking", {}),
+        }
+        assert load(write_yaml(tmp_path / "config.yml", written)).scanners, settings
 
 
 def test_messages_are_the_programs_own() -> None:
