@@ -95,7 +95,7 @@ def test_every_variable_exists(page: Path) -> None:
 @every_page
 def test_every_make_target_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"(?:`|^    (?:.*&& )?)make ([a-z]+)", page.read_text(), re.MULTILINE)) <= targets
+    assert set(re.findall(r"(?:`|^ {4,}(?:.*&& )?)make ([a-z]+)", page.read_text(), re.MULTILINE)) <= targets
 
 
 @every_page
