@@ -48,7 +48,7 @@ hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and 
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/deploy
 
-faults: $(VENV)/test ## every fault, as often as the README says, and a table of what came of it; about an hour and a half
+faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a table of what came of it; about an hour and a half
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/faults --long
 
