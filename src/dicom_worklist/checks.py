@@ -1,4 +1,4 @@
-"""The checks of `dicom-worklist check`: each says what is well, or raises the error that says what isn't."""
+"""The checks of `dicom-worklist check`: each returns what it found, or raises the error that says what is wrong."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -38,7 +38,7 @@ def _source(config: Config, now: datetime) -> str:
     count = sum(one.shown for one in selected.selected) + sum(shown for _, _, shown, _ in selected.rejected)
     when = f"{days.first}" if days.first == days.last else f"{days.first} to {days.last}"
     said = [f"{config.source} can be read and has {count} bookings of scanners for {when} at the site"]
-    with suppress(FolderError):  # which the next check tells
+    with suppress(FolderError):  # the next check reports it
         report = pipeline.run(config, now=now, dry_run=True)
         waiting = len(report.published) + len(report.updated) + len(report.removed)
         said += [f"{len(report.rejected)} rejected", f"{waiting} entries wait for the next run"]

@@ -34,7 +34,7 @@ class WorklistError(Exception):
     exit_status: int = 1
 
     def __init__(self, message: str, besides: Sequence[str] = ()) -> None:
-        """Fail with this message, and what failed `besides`."""
+        """Fail with this message, and with what else failed, `besides`."""
         super().__init__(f"{message}. Besides, {'; '.join(besides)}" if besides else message)
         self.said = [message, *(f"warning: {failure}" for failure in besides)]
 

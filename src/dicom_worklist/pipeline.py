@@ -68,7 +68,7 @@ def run(
         return began + timedelta(seconds=time.monotonic() - clock)
 
     def recorded(outcome: Outcome) -> list[str]:
-        """Record the outcome, and return what failed besides."""
+        """Record the outcome, and return what else failed."""
         if dry_run or not is_today:  # another day's entries are for a moment: page and metrics go on showing today
             return [*known.failures]
         return record(known, answer or ask(known), outcome, present)
@@ -166,7 +166,7 @@ def _has_ended(start: str, known: Memory) -> bool:
 
 @dataclass(slots=True)
 class _Described:
-    """The files of the worklists, and what is to be said of each booking.
+    """The files of the worklists, and what is recorded of each booking.
 
     `long_ids` has file name → booking id, where the name has only the beginning of a long one. `finished` is how many
     entries leave the console because their scans are finished.

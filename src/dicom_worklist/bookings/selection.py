@@ -207,7 +207,7 @@ def _only(scanners: Sequence[Scanner], lab: str) -> Scanner:
 
 
 def _once(matched: Sequence[SelectedRow], times: Counter[str], selection: Selection) -> None:
-    """Sort out the bookings whose id another row has, too, of whatever day: they would share a StudyInstanceUID."""
+    """Reject the bookings whose id another row of any day has, too: they would share a StudyInstanceUID."""
     told: set[str] = set()
     reported = {text(one.row, "booking_id") for one in matched if one.shown}
     for one in matched:

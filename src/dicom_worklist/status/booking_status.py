@@ -51,7 +51,7 @@ class BookingStatus:
 
 @dataclass(frozen=True, slots=True)
 class Unscheduled:
-    """A study of no booking, and what it may be."""
+    """A study without a booking, and what it may be."""
 
     study: Study
     oddities: tuple[Oddity, ...] = ()
@@ -61,7 +61,7 @@ class Unscheduled:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """All bookings in the order of their time, and the studies of none of them."""
+    """All bookings in the order of their time, and the studies without a booking."""
 
     lines: Sequence[BookingStatus] = ()
     unscheduled: Sequence[Unscheduled] = ()

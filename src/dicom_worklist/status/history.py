@@ -110,7 +110,7 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a run saw: bookings, studies with `seen`, and the bookings that are no more: id → "cancelled" or "gone"."""
+    """What a run saw: bookings, studies with `seen`, and the bookings that ended: id → "cancelled" or "gone"."""
 
     bookings: Sequence[BookingRecord] = ()
     studies: Sequence[Study] = ()
@@ -179,7 +179,7 @@ def _end(connection: sqlite3.Connection, booking_id: str, moment: str, how: str)
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the history; a new one is the folder's owner's and group's, so that a run of root's keeps nobody out."""
+    """Open the history; a new one gets the folder's owner and group, so that after root the cron job can use it."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:

@@ -150,7 +150,7 @@ def _unnamed(booked: BookingRecord) -> bool:
 
 
 def _past(last: Findings, days: Days) -> Past:
-    """Return what the state alone says of before, from the first of the days on."""
+    """Return what the state alone knows of before, from the first of the days on."""
     current = {booked.booking_id: booked for booked in last.bookings if booked.day >= days.near[0]}
     versions: defaultdict[str, list[Version]] = defaultdict(list)
     for version in last.past:

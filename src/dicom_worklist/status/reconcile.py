@@ -3,7 +3,7 @@
 The evidence for a study, the strongest first: its StudyInstanceUID; its AccessionNumber, with the PatientID or with the
 scanner and the time; its PatientID, then its PatientName, each with the scanner and the time; its
 ScheduledProcedureStepID with them. Bookings as they are count before bookings as they were. What fits more than one
-booking is said, not guessed. Times are naive, in the site's time zone, where nothing else is said.
+booking is reported, not guessed. Times are naive, in the site's time zone, where nothing else is said.
 """
 
 from collections import defaultdict
@@ -47,12 +47,12 @@ class _Case:
     current: Mapping[str, BookingRecord]
     versions: Mapping[str, Sequence[Version]]
     owned: defaultdict[BookingRecord, list[Study]] = field(default_factory=lambda: defaultdict(list))
-    #: What is odd about the studies of each booking, and what is to be said there of other studies.
+    #: What is odd about the studies of each booking; and what other studies have to do with it.
     own: defaultdict[BookingRecord, list[Oddity]] = field(default_factory=lambda: defaultdict(list))
     told: defaultdict[BookingRecord, list[Oddity]] = field(default_factory=lambda: defaultdict(list))
 
     def as_is(self, booked: BookingRecord) -> BookingRecord:
-        """Return a booking as it is; as it was, if it is no more."""
+        """Return a booking as it is; as it was, if it has ended."""
         return self.current.get(booked.booking_id, booked)
 
     def index(self, booked: BookingRecord) -> Index:
@@ -60,7 +60,7 @@ class _Case:
         return self.now if booked in self.now.ends else self.then
 
     def tell(self, bookings: Iterable[BookingRecord], study: Study, kind: Kind) -> None:
-        """Say at each of these bookings that a study of no booking may be its own."""
+        """Note at each of these bookings that a study without a booking may belong to it."""
         for booked in bookings:
             self.told[self.as_is(booked)].append(oddities.candidate(study, booked, kind))
 
@@ -106,7 +106,7 @@ def _case(bookings: Sequence[BookingRecord], past: Sequence[Version], times: Tim
 
 
 def _match(study: Study, case: _Case) -> BookingRecord | tuple[Oddity, ...]:
-    """Return the booking that this study is of, as it is or, if it is no more, as it was; or what it may be."""
+    """Return the booking that this study belongs to, as it is or, if it has ended, as it was; or what it may be."""
     for index in (case.now, case.then):
         if strongest := index.strongest(study):
             # several versions of one booking are one
@@ -140,7 +140,7 @@ def _rather(study: Study, owner: BookingRecord, case: _Case) -> BookingRecord:
 
 
 def _look_for_swaps(case: _Case) -> None:
-    """Tell of entries that were used in the time of another booking that has no images of its own in that time."""
+    """Note entries that were used in the time of another booking that has no images of its own in that time."""
     slots: defaultdict[tuple[str, date], list[BookingRecord]] = defaultdict(list)
     for booked in case.now.ends:
         for day in {booked.start.date() if booked.start else booked.day, case.now.ends[booked].date()}:
@@ -165,7 +165,7 @@ def _look_for_swaps(case: _Case) -> None:
 
 
 def _look_into_time(unscheduled: Iterable[Unscheduled], case: _Case) -> None:
-    """Tell bookings without images of studies of nobody that were made at their place and time."""
+    """Note at bookings without images which studies without a booking were made at their place and time."""
     empty: defaultdict[str, list[BookingRecord]] = defaultdict(list)
     for booked in case.now.ends:
         if booked not in case.owned:
@@ -222,7 +222,7 @@ def _line(booked: BookingRecord, case: _Case, *, known: bool) -> BookingStatus:
 
 
 def _former(booked: BookingRecord, case: _Case) -> BookingStatus:
-    """Return the line of a booking that is no more, and has images."""
+    """Return the status of a booking that has ended and has images."""
     last = case.versions[booked.booking_id][-1].booked
     return BookingStatus(
         last, State.CANCELLED, tuple(case.owned[booked]), tuple(case.own[booked]), case.then.ends.get(last)
@@ -230,7 +230,7 @@ def _former(booked: BookingRecord, case: _Case) -> BookingStatus:
 
 
 def _ended(booked: BookingRecord, case: _Case) -> Iterable[Oddity]:
-    """Return what is odd about the images of a booking that is no more."""
+    """Return what is odd about the images of a booking that has ended."""
     last = case.versions[booked.booking_id][-1]
     until = case.times.here(last.until)
     for study in case.owned[booked]:

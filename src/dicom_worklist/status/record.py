@@ -27,7 +27,7 @@ from dicom_worklist.status.records import BookingRecord, Study
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run saw: the bookings of yesterday, today and tomorrow, and what is in the calendar besides.
+    """What a run saw: the bookings of yesterday, today and tomorrow, and what else the calendar has.
 
     `cancelled` are the ids of rows that don't count, `withdrawn` those that somebody cancelled in so many words;
     `labs` without a scanner and `statuses` that don't count have each the number of their rows; `leftovers` are files
@@ -105,7 +105,7 @@ def _write(run: _Run, failures: list[str]) -> None:
     def attempt(what: str, write: Callable[[Findings], None]) -> None:
         try:
             write(msgspec.structs.replace(found, failures=tuple(failures)))
-        except Exception as error:  # noqa: BLE001 - the worklist is there, and whatever this is, it is reported
+        except Exception as error:  # noqa: BLE001 - the worklist is published; every failure is reported
             why = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
             failures.append(f"{what} can't be written: {why}; site.yml puts its owner and mode right")
 
