@@ -10,14 +10,15 @@ from threading import Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dicom_worklist import sync
+from dicom_worklist import pipeline
 from dicom_worklist.bookings.booking import COLUMNS
 from dicom_worklist.config import load
+from dicom_worklist.report import Report
 from dicom_worklist.settings import Config
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import metrics, page
+from dicom_worklist.status.booking_status import BookingStatus, Unscheduled
 from dicom_worklist.status.overview import Overview, overview
-from dicom_worklist.status.reconcile import BookingStatus, Unscheduled
 from support.local import DAY, SKYRA, Calendar, Configure, entries, worklist_files
 
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -131,10 +132,10 @@ class Site:
     def config(self) -> Config:
         return load(self.file)
 
-    def run(self, clock: str = "", ahead: int = 0, **options: Any) -> sync.Report:
+    def run(self, clock: str = "", ahead: int = 0, **options: Any) -> Report:
         """Run the sync, at this time if one is given; the clock stays there."""
         self.now = at(clock, ahead) if clock else self.now
-        return sync.run(self.config, now=self.now, **options)
+        return pipeline.run(self.config, now=self.now, **options)
 
     def take(self, booking_id: object, ae_title: str = "PRISMA") -> dict[str, str | None]:
         """Return what a console copies from an entry into its images."""

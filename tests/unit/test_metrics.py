@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from dicom_worklist.config import load
 from dicom_worklist.settings import Config
 from dicom_worklist.status import metrics
+from dicom_worklist.status.booking_status import State
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import overview
-from dicom_worklist.status.reconcile import State
 from dicom_worklist.status.records import BookingRecord, Study
 from support.local import Configure
 

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from dicom_worklist.config import load
+from dicom_worklist.status.booking_status import State
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import Day, Level, Overview, Problem, overview, spell
-from dicom_worklist.status.reconcile import State
 from dicom_worklist.status.records import BookingRecord, Study
 from support.local import DAY, Configure
 

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from dicom_worklist.status import page
+from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
 from dicom_worklist.status.oddities import Kind, Oddity
 from dicom_worklist.status.overview import Day, Lane, Level, Overview, Problem, overview
-from dicom_worklist.status.reconcile import BookingStatus, State, Unscheduled
 from dicom_worklist.status.records import BookingRecord, Study, Version
 from support import sample_day
 from support.sample_day import DAY, HARMLESS, HOSTILE, NOW

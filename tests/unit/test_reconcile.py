@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State
+from dicom_worklist.status.evidence import EARLY, Times
 from dicom_worklist.status.oddities import Kind
-from dicom_worklist.status.reconcile import EARLY, BookingStatus, Reconciled, State, Times, reconcile
+from dicom_worklist.status.reconcile import reconcile
 from dicom_worklist.status.records import BookingRecord, Study
 from support.local import DAY
 

@@ -15,8 +15,9 @@ from pydicom.uid import ImplicitVRLittleEndian
 from dicom_worklist import config
 from dicom_worklist.errors import ConfigError, PacsError
 from dicom_worklist.status import findings as state
+from dicom_worklist.status.correction import corrected, differences
 from dicom_worklist.status.records import BookingRecord
-from dicom_worklist.status.repair import Plan, corrected, differences, identity_of, login, other_booking, values_of
+from dicom_worklist.status.repair import Plan, identity_of, login, other_booking, values_of
 from support import live
 from support.local import Configure
 
