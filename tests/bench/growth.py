@@ -17,7 +17,7 @@ from pydicom.uid import generate_uid
 
 from bench import stores
 from bench.measure import Row, pairs
-from dicom_worklist.config import Pacs
+from dicom_worklist.settings import Pacs
 from dicom_worklist.status import pacs as asking
 from support import live, twins
 from support.grown_index import grow

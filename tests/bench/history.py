@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.measure import PAIRS, Row
 from dicom_worklist.status import history
 from dicom_worklist.status.history import News
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status.records import BookingRecord, Study
 
 ONE_DAY = timedelta(days=1)
 DAYS, SCANNERS, BOOKINGS = 400, 8, 8
@@ -18,7 +18,7 @@ LAST = date(2026, 6, 1)
 CHANGED = 3
 
 
-def day(number: int) -> tuple[list[Booked], list[Study]]:
+def day(number: int) -> tuple[list[BookingRecord], list[Study]]:
     """Return the bookings and the studies of a day, so many days before the last."""
     bookings, studies = [], []
     of = LAST - timedelta(days=number)
@@ -27,7 +27,7 @@ def day(number: int) -> tuple[list[Booked], list[Study]]:
         start = datetime.combine(of, datetime.min.time()) + timedelta(hours=8 + at // SCANNERS)
         patient = f"3010000.01_sub-{name}"
         bookings.append(
-            Booked(
+            BookingRecord(
                 booking_id=name, day=of, ae_title=f"SCANNER{at % SCANNERS}", start=start, patient_id=patient,
                 patient_name=f"{patient}_ses-01", study_instance_uid=f"2.25.{number}{at:03}", accession_number=name,
                 step_id="ses-mri01", project="Language and the brain", booked_by="Lovelace^Ada",
@@ -48,7 +48,9 @@ def rows(folder: Path) -> Iterator[Row]:
     for number in range(DAYS, 0, -1):
         bookings, studies = day(number)
         evening = datetime.combine(LAST - timedelta(days=number), datetime.max.time(), UTC)
-        before = [Booked(booking_id=booked.booking_id, day=booked.day, patient_id="3") for booked in bookings[:CHANGED]]
+        before = [
+            BookingRecord(booking_id=booked.booking_id, day=booked.day, patient_id="3") for booked in bookings[:CHANGED]
+        ]
         history.record(path, evening - timedelta(hours=1), News(before), DAYS + 9)
         history.record(path, evening, News(bookings, studies), DAYS + 9)
     days = [day(number) for number in (1, 0, -1)]

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 from bench.measure import PAIRS, Row
-from dicom_worklist.config import Config, Pacs, Scanner, Site, Status, Worklist
-from dicom_worklist.status.findings import Found
+from dicom_worklist.settings import Config, Pacs, Scanner, Site, Status, Worklist
+from dicom_worklist.status.booking_status import State
+from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import overview
-from dicom_worklist.status.reconcile import State
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status.records import BookingRecord, Study
 
 COUNT = 2_000
 SCANNERS = ("PRISMA", "SKYRA")
@@ -26,7 +26,7 @@ CONFIG = Config(
 )
 
 
-def found() -> Found:
+def found() -> Findings:
     """Return a day's bookings on two scanners, a minute apart, each with a study."""
     bookings, studies = [], []
     for number in range(COUNT):
@@ -37,7 +37,7 @@ def found() -> Found:
             f"ses-mri{number % 5:02}",
         )
         bookings.append(
-            Booked(
+            BookingRecord(
                 booking_id=f"{number}",
                 day=DAY,
                 ae_title=title,
@@ -58,7 +58,7 @@ def found() -> Found:
                 start=start,
             )
         )
-    return Found(bookings=tuple(bookings), studies=tuple(studies), good=NOW, asked=NOW, began=NOW)
+    return Findings(bookings=tuple(bookings), studies=tuple(studies), good=NOW, asked=NOW, began=NOW)
 
 
 def rows() -> Iterator[Row]:

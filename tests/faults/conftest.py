@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dicom_worklist import config, sync
+from dicom_worklist import config, pipeline
 from support import live, twins
 from support.local import DAY, NOW, PATIENTS, Calendar, settings, write_yaml
 from support.tally import Tally
@@ -48,7 +48,7 @@ def five_entries(broker: twins.Broker, tmp_path_factory: pytest.TempPathFactory)
     calendar = Calendar(folder / "calendar.sqlite")
     for number in range(1, len(PATIENTS) + 1):
         calendar.book(number, f"{number}-1")
-    sync.run(
+    pipeline.run(
         config.load(write_yaml(folder / "config.yml", settings(calendar.path, broker.folder.parent))), DAY, now=NOW
     )
 

@@ -14,8 +14,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
-from dicom_worklist import config
 from dicom_worklist.errors import BrokerError
+from dicom_worklist.settings import Broker, Scanner
 from dicom_worklist.worklist.broker import find
 from support import live, twins, wire
 from support.local import PATIENTS
@@ -206,7 +206,7 @@ def test_who_comes_when_all_places_are_taken(
 ) -> None:
     """A rejection says so, and `dicom-worklist check` in words; with one place more the next is served."""
     request, *_ = wire.query(broker.port)
-    scanner = config.Scanner(ae_title="PRISMA", lab="PRISMA")
+    scanner = Scanner(ae_title="PRISMA", lab="PRISMA")
     with ExitStack() as stack:
         clients: list[socket.socket] = []
 
@@ -223,7 +223,7 @@ def test_who_comes_when_all_places_are_taken(
             tally.wrong += end(broker, request) != REJECTION
         for _ in range(often(5, 100)):
             with pytest.raises(BrokerError, match="has no place"):
-                find(config.Broker("127.0.0.1", broker.port), scanner)
+                find(Broker("127.0.0.1", broker.port), scanner)
         clients[0].close()
         live.wait_until(take_a_place, seconds=10)
     live.wait_until(lambda: only_one_is_left(broker), seconds=10)
@@ -241,7 +241,7 @@ def test_an_association_that_ends_between_two_questions(
     monkeypatch.setattr(Association, "send_c_echo", send_c_echo)
     tally.tried = 1
     with pytest.raises(BrokerError, match="asked as PRISMA, ended the association"):
-        find(config.Broker("127.0.0.1", broker.port), config.Scanner(ae_title="PRISMA", lab="PRISMA"))
+        find(Broker("127.0.0.1", broker.port), Scanner(ae_title="PRISMA", lab="PRISMA"))
 
 
 def test_killed_the_broker_is_back(broker: twins.Broker, tally: Tally, often: Callable[[int, int], int]) -> None:

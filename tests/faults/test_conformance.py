@@ -1,4 +1,4 @@
-"""What CONFORMANCE.md says of the worklist is what wlmscpfs does: each line of its table and its list is tried."""
+"""What docs/conformance.md says of the worklist is what wlmscpfs does: each line of its table and its list is tried."""
 
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO

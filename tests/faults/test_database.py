@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from dicom_worklist import config, sync
+from dicom_worklist import config, pipeline
 from dicom_worklist.errors import SourceError
+from dicom_worklist.settings import Config
 from support import live
 from support.failing_proxy import Proxy, garbage, nobody_answers, proxy
 from support.local import DAY, NOW, Configure, command, entries, worklist_files
@@ -61,11 +62,11 @@ class Worklist:
         tally.lost += len(self.held.items() - found.items())
         tally.wrong += len(found.items() - self.held.items())
 
-    def ends(self, tally: Tally, settings: config.Config) -> bool:
+    def ends(self, tally: Tally, settings: Config) -> bool:
         """Sync in this process; tell whether the calendar was read, which is right only if it was so as a whole."""
         tally.tried += 1
         try:
-            report = sync.run(settings, DAY, now=NOW)
+            report = pipeline.run(settings, DAY, now=NOW)
         except SourceError:
             return False
         finally:
@@ -88,7 +89,7 @@ def worklist(
         "password_file": str(tmp_path / "password"), "connect_timeout": 1, "read_timeout": 1,
     }  # fmt: skip
     worklist = Worklist(booking_database, folder, configure, source, {})
-    sync.run(config.load(worklist.configured()), DAY, now=NOW)
+    pipeline.run(config.load(worklist.configured()), DAY, now=NOW)
     worklist.held.update(worklist_files(folder))
     assert len(worklist.held) == SIZE
     yield worklist

@@ -29,12 +29,12 @@ from dicom_worklist.errors import PacsError
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import repair
 from dicom_worklist.status.pacs import ask as asked
-from dicom_worklist.status.records import Booked
+from dicom_worklist.status.records import BookingRecord
 from support import live, twins
 from support.local import Configure, command, environment
 
 SUBJECT = "3010000.01_sub-007"
-BOOKED = Booked(
+BOOKED = BookingRecord(
     booking_id="41", day=date(2026, 11, 24), ae_title="PRISMA", start=datetime.fromisoformat("2026-11-24T09:00"),
     patient_id=SUBJECT, patient_name=f"{SUBJECT}_ses-02", study_instance_uid="2.25.41", accession_number="41",
     step_id="ses-mri02", project="Language and the brain",
@@ -116,8 +116,8 @@ def hospital(pacs: twins.Pacs, configure: Configure, tmp_path: Path) -> Hospital
 def hospital_of(pacs: twins.Pacs, configure: Configure, folder: Path) -> Hospital:
     password = folder / "admin.password"
     password.write_text(f"{pacs.login[1]}\n")
-    rejected = Booked(booking_id="13", day=BOOKED.day, reason="subject_session: 7 has no session")
-    state.save(str(folder / "state.json"), state.Found(bookings=(BOOKED, rejected)))
+    rejected = BookingRecord(booking_id="13", day=BOOKED.day, reason="subject_session: 7 has no session")
+    state.save(str(folder / "state.json"), state.Findings(bookings=(BOOKED, rejected)))
     section = {"url": pacs.url, "user": "nobody", "password_file": "/nowhere"}
     hospital = Hospital(pacs, configure({"pacs": section, "status.state": str(folder / "state.json")}), password)
     for patient in hospital.ask("/patients"):

@@ -15,9 +15,10 @@ import msgspec
 import pymysql
 import pytest
 
-from dicom_worklist.bookings.booking import COLUMNS, Booking, Reading, read_booking
+from dicom_worklist.bookings.booking import COLUMNS, Booking, read_booking
 from dicom_worklist.bookings.sources import source_class
 from dicom_worklist.errors import SourceError
+from dicom_worklist.settings import Reading
 from support import live, twins
 from support.failing_proxy import proxy
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from dicom_worklist.config import load
-from dicom_worklist.sync import run as sync_run
+from dicom_worklist.pipeline import run as sync_run
 from support.local import (
     DAY,
     NOW,

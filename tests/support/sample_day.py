@@ -2,10 +2,10 @@
 
 from datetime import UTC, date, datetime, time, timedelta
 
-from dicom_worklist.config import Config, Pacs, Scanner, Site, Status, Worklist
-from dicom_worklist.status.findings import Found
+from dicom_worklist.settings import Config, Pacs, Scanner, Site, Status, Worklist
+from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import Overview, overview
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status.records import BookingRecord, Study
 
 DAY = date(2026, 11, 24)
 YESTERDAY, TOMORROW = DAY - timedelta(days=1), DAY + timedelta(days=1)
@@ -31,10 +31,10 @@ def config(*, pacs: bool = True) -> Config:
 def booked(
     number: int, clock: str, ae_title: str = "PRISMA", *, day: date = DAY, title: str = "Language and the brain",
     by: str = "Lovelace^Ada", on_console: bool = True,
-) -> Booked:  # fmt: skip
+) -> BookingRecord:  # fmt: skip
     """Return a booking; `number` is also its subject's."""
     patient_id = f"3010000.01_sub-{number:03}"
-    return Booked(
+    return BookingRecord(
         booking_id=str(41000 + number), day=day, ae_title=ae_title,
         start=datetime.combine(day, time.fromisoformat(clock)),
         patient_id=patient_id, patient_name=f"{patient_id}_ses-01", study_instance_uid=f"2.25.{number}",
@@ -43,7 +43,7 @@ def booked(
 
 
 def study(
-    number: int, of: Booked, *, late: int = 4, ae_title: str = "", patient_id: str = "", series: int = 6,
+    number: int, of: BookingRecord, *, late: int = 4, ae_title: str = "", patient_id: str = "", series: int = 6,
     instances: int = 1184, stable: bool = True,
 ) -> Study:  # fmt: skip
     """Return a study of a booking, begun `late` minutes after its time."""
@@ -56,7 +56,7 @@ def study(
     )  # fmt: skip
 
 
-def found() -> Found:
+def found() -> Findings:
     """Return a busy day: every state and every oddity, and something hostile."""
     memory, motor = "Memory consolidation during sleep in healthy older adults", "Motor learning"
     first, edited, twice = booked(1, "08:00"), booked(2, "09:00"), booked(3, "10:30", title=memory)
@@ -64,7 +64,7 @@ def found() -> Found:
     quick = [
         booked(number, clock, "SKYRA", title=motor) for number, clock in ((20, "11:00"), (21, "11:15"), (22, "11:45"))
     ]
-    hostile = Booked(
+    hostile = BookingRecord(
         booking_id=HOSTILE, day=DAY, ae_title="SKYRA", start=datetime.combine(DAY, time(16)), patient_id=HOSTILE,
         patient_name=HOSTILE, study_instance_uid="2.25.99", project=HOSTILE, booked_by=HOSTILE, on_console=True,
     )  # fmt: skip
@@ -72,9 +72,10 @@ def found() -> Found:
         first, edited, twice, booked(4, "12:00"), running, booked(6, "15:30", title=memory),
         booked(7, "17:00", by="Noether^Emmy"), elsewhere, booked(12, "13:00", "PRISMAFIT", title=motor),
         booked(13, "15:00", "PRISMAFIT", title=motor, by="Hopper^Grace"), *quick, hostile,
-        Booked(booking_id="41030", day=DAY, ae_title="PRISMAFIT", reason="subject_session '7-x' has the session 'x': "
+        BookingRecord(booking_id="41030", day=DAY, ae_title="PRISMAFIT",
+               reason="subject_session '7-x' has the session 'x': "
                "write a number from 0 to 99 after the last dash"),
-        Booked(booking_id="41031", day=DAY, reason="lab 'PRISMA or SKYRA' matches two scanners: PRISMA, SKYRA"),
+        BookingRecord(booking_id="41031", day=DAY, reason="lab 'PRISMA or SKYRA' matches two scanners: PRISMA, SKYRA"),
     ]  # fmt: skip
     before = [
         booked(number, clock, title, day=YESTERDAY, on_console=False)
@@ -94,7 +95,7 @@ def found() -> Found:
         Study(orthanc_id=HOSTILE, study_instance_uid="1.2.4", patient_id=HOSTILE, patient_name=HOSTILE,
               start=datetime.combine(DAY, time(12)), ae_titles=("SKYRA",), description=HOSTILE, series=1, instances=1),
     ]  # fmt: skip
-    return Found(
+    return Findings(
         bookings=(*bookings, *before, *after),
         studies=tuple(studies),
         good=NOW - timedelta(seconds=4),
@@ -103,20 +104,20 @@ def found() -> Found:
     )
 
 
-def frozen(found: Found, hours: int = 2) -> Found:
+def frozen(found: Findings, hours: int = 2) -> Findings:
     """Return it after some hours in which the calendar could not be read, and the PACS said nothing either."""
     ago = NOW - timedelta(hours=hours, minutes=5)
-    return Found(
+    return Findings(
         bookings=found.bookings, studies=found.studies, good=ago, asked=ago, began=NOW - timedelta(seconds=5),
         failure="the booking database at db.example.org can't be reached: timed out. Look whether it runs " + HOSTILE,
         pacs_failure="http://127.0.0.1:8042 refuses the connection; look whether Orthanc runs",
     )  # fmt: skip
 
 
-def calm(found: Found) -> Found:
+def calm(found: Findings) -> Findings:
     """Return what of it is without a fault: a good day's morning."""
     good = ("41001", "41006", "41007", "41005", "41013", "41051", "41061", "41062", "41063")
-    return Found(
+    return Findings(
         bookings=tuple(one for one in found.bookings if one.booking_id in good),
         studies=tuple(one for one in found.studies if one.accession_number in good),
         good=found.good, asked=found.asked, began=found.began,

@@ -10,13 +10,15 @@ from threading import Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dicom_worklist import sync
+from dicom_worklist import pipeline
 from dicom_worklist.bookings.booking import COLUMNS
-from dicom_worklist.config import Config, load
+from dicom_worklist.config import load
+from dicom_worklist.report import Report
+from dicom_worklist.settings import Config
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import metrics, page
+from dicom_worklist.status.booking_status import BookingStatus, Unscheduled
 from dicom_worklist.status.overview import Overview, overview
-from dicom_worklist.status.reconcile import Line, Unscheduled
 from support.local import DAY, SKYRA, Calendar, Configure, entries, worklist_files
 
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -130,10 +132,10 @@ class Site:
     def config(self) -> Config:
         return load(self.file)
 
-    def run(self, clock: str = "", ahead: int = 0, **options: Any) -> sync.Report:
+    def run(self, clock: str = "", ahead: int = 0, **options: Any) -> Report:
         """Run the sync, at this time if one is given; the clock stays there."""
         self.now = at(clock, ahead) if clock else self.now
-        return sync.run(self.config, now=self.now, **options)
+        return pipeline.run(self.config, now=self.now, **options)
 
     def take(self, booking_id: object, ae_title: str = "PRISMA") -> dict[str, str | None]:
         """Return what a console copies from an entry into its images."""
@@ -156,18 +158,18 @@ class Site:
         self.pacs.store(study, at(clock, ahead), ae_title, {**taken, **tags})
 
     @property
-    def found(self) -> state.Found:
+    def found(self) -> state.Findings:
         return state.load(str(self.root / "status.json"))
 
     def seen(self) -> Overview:
         return overview(self.config, self.found, self.now)
 
-    def lines(self, booking_id: object) -> list[Line]:
+    def lines(self, booking_id: object) -> list[BookingStatus]:
         seen = self.seen()
         days = (seen.yesterday, seen.today, seen.tomorrow)
         return [line for day in days for line in day.lines if line.booked.booking_id == str(booking_id)]
 
-    def line(self, booking_id: object) -> Line:
+    def line(self, booking_id: object) -> BookingStatus:
         [line] = self.lines(booking_id)
         return line
 

@@ -13,11 +13,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from dicom_worklist.config import Config, load
+from dicom_worklist.config import load
+from dicom_worklist.settings import Config
 from dicom_worklist.status import metrics
-from dicom_worklist.status.findings import Emptied, Found
+from dicom_worklist.status.findings import Emptied, Findings
 from dicom_worklist.status.overview import overview
-from dicom_worklist.status.records import Booked
+from dicom_worklist.status.records import BookingRecord
 from support.local import Configure, write_yaml
 
 MONITORING = Path(__file__).parents[2] / "roles/worklist_sync/files/monitoring"
@@ -84,7 +85,7 @@ def config(configure: Configure) -> Config:
     return load(configure({"status": {"state": "/nowhere/status.json"}, "pacs": pacs}))
 
 
-def series(config: Config, found: Found, folder: Path) -> Iterator[tuple[str, str, float]]:
+def series(config: Config, found: Findings, folder: Path) -> Iterator[tuple[str, str, float]]:
     """Return name, the same with labels, and value of what a run writes that ends now."""
     metrics.write(folder, overview(config, found, NOW), found)
     for family in text_string_to_metric_families((folder / "dicom_worklist.prom").read_text()):
@@ -96,14 +97,16 @@ def series(config: Config, found: Found, folder: Path) -> Iterator[tuple[str, st
 def test_each_metric_of_ours_that_an_alarm_names_is_written(config: Config, tmp_path: Path) -> None:
     named = {name for rule in RULES for name in re.findall(r"dicom_worklist_\w+", rule["expr"])}
     assert named
-    assert named <= {name for name, _, _ in series(config, Found(), tmp_path)}
+    assert named <= {name for name, _, _ in series(config, Findings(), tmp_path)}
 
 
-def booked(day: date, start: datetime | None, reason: str = "") -> Booked:
-    return Booked(booking_id="7", day=day, ae_title="PRISMA", start=start, study_instance_uid="2.25.7", reason=reason)
+def booked(day: date, start: datetime | None, reason: str = "") -> BookingRecord:
+    return BookingRecord(
+        booking_id="7", day=day, ae_title="PRISMA", start=start, study_instance_uid="2.25.7", reason=reason
+    )
 
 
-GOOD = Found(began=NOW, good=NOW, asked=NOW, seconds=0.5)
+GOOD = Findings(began=NOW, good=NOW, asked=NOW, seconds=0.5)
 MORNING, EVENING = datetime.combine(TODAY, time(2)), datetime.combine(TODAY, time(20))
 YESTERDAY = TODAY - timedelta(days=1)
 LATE, TOO_LATE = NOW - timedelta(seconds=300), NOW - timedelta(seconds=301)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_worklist.bookings.booking import Reading, Row, counts, read_booking, read_date
-from dicom_worklist.bookings.identity import CHARACTERS, read_subject_session
+from dicom_worklist.bookings.booking import Row, counts, read_booking, read_date
+from dicom_worklist.bookings.identity import read_subject_session
 from dicom_worklist.errors import Rejected
+from dicom_worklist.settings import CHARACTERS, Reading
 
 at = datetime.fromisoformat  # naive, as a booking's start is
 START = datetime(2026, 11, 24, 9, 5, 7)  # noqa: DTZ001 - a booking's start is naive

@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dicom_worklist.bookings.booking import Reading
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError
+from dicom_worklist.settings import Reading
 from support.local import ABSENT, Configure
 
 MYSQL = {"type": "mysql", "host": "db.example.org", "database": "fcdc", "user": "dicomdf"}

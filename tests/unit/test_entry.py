@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from dicom_worklist.bookings.booking import Booking
-from dicom_worklist.config import Scanner, Site
 from dicom_worklist.errors import Rejected
+from dicom_worklist.settings import Scanner, Site
 from dicom_worklist.worklist.attributes import CODECS, EMPTY_SEQUENCES
-from dicom_worklist.worklist.checksum import PREAMBLE, is_sealed, sealed
+from dicom_worklist.worklist.checksum import PREAMBLE, holds, with_checksum
 from dicom_worklist.worklist.dataset import attributes_of, decode, encode
 from dicom_worklist.worklist.entry import Entry, accession_number, describe, uid
 from support.local import read_dicom
@@ -346,7 +346,7 @@ def test_the_same_booking_gives_the_same_bytes() -> None:
 
 def test_the_bytes_are_those_that_folders_hold_already() -> None:
     # A change here (another pydicom, another encoder) leaves files of the old bytes in every folder, because a
-    # sealed file whose entry is the same is kept: raise seal.FORMAT together with this digest.
+    # file whose entry is the same is kept: raise checksum.FORMAT together with this digest.
     assert sha256(bytes_of()).hexdigest() == "2ed2dd44ea5608e32b9b8b3b58a267a80521de4cec47bffa71b1530bcbeb86ae"
 
 
@@ -363,27 +363,27 @@ def test_a_file_is_dicom_with_its_seal_in_the_preamble() -> None:
 )
 def test_a_seal_is_broken_by_any_change_of_the_entry(changes: dict[str, Any]) -> None:
     entry, _ = describe(replace(BOOKING, **changes), SCANNER, SITE, {})
-    assert not is_sealed(bytes_of(), entry)
+    assert not holds(bytes_of(), entry)
 
 
 def test_a_seal_is_broken_by_another_charset() -> None:
-    assert not is_sealed(bytes_of(), describe(BOOKING, charset("ISO_IR 100"), SITE, {})[0])
+    assert not holds(bytes_of(), describe(BOOKING, charset("ISO_IR 100"), SITE, {})[0])
 
 
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_a_seal_is_broken_by_any_change_of_the_file(at: int, difference: int) -> None:
     content = bytearray(bytes_of())
     content[at % len(content)] ^= difference
-    assert not is_sealed(bytes(content), describe(BOOKING, SCANNER, SITE, {})[0])
+    assert not holds(bytes(content), describe(BOOKING, SCANNER, SITE, {})[0])
 
 
 @pytest.mark.parametrize("length", [0, 64, 128, 132, -1])
 def test_a_seal_is_broken_when_the_file_is_cut(length: int) -> None:
-    assert not is_sealed(bytes_of()[:length], describe(BOOKING, SCANNER, SITE, {})[0])
+    assert not holds(bytes_of()[:length], describe(BOOKING, SCANNER, SITE, {})[0])
 
 
-def test_what_is_sealed_is_known_again() -> None:
-    assert is_sealed(bytes_of(), describe(BOOKING, SCANNER, SITE, {})[0])
+def test_what_holds_is_known_again() -> None:
+    assert holds(bytes_of(), describe(BOOKING, SCANNER, SITE, {})[0])
 
 
 # --- UIDs ---
@@ -502,7 +502,7 @@ def test_case_8_files_that_named_it_are_written_again_and_no_others() -> None:
 
     for name in CODECS:
         entry, _ = describe(BOOKING, charset(name), SITE, {})
-        assert sealed(bytes(PREAMBLE), entry).startswith(digest(entry)) == (name != "ISO_IR 6")
+        assert with_checksum(bytes(PREAMBLE), entry).startswith(digest(entry)) == (name != "ISO_IR 6")
 
 
 def named(template: str, keyword: str = "PatientName", scanner: Scanner = SCANNER) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dicom_worklist.status.reconcile import State
+from dicom_worklist.status.booking_status import State
 from support.local import SKYRA
 from support.timed_site import Site, day
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dicom_worklist.status.reconcile import State
+from dicom_worklist.status.booking_status import State
 from support.local import SKYRA
 from support.timed_site import Site
 

@@ -35,7 +35,7 @@ def silent(items: Sequence[str], description: str) -> Iterable[str]:
 def publish(folder: Path, wanted: dict[str, bytes], timeout: float = 5) -> folders.Changes:
     """Make our files equal to `wanted`, as a run does."""
     with folders.one_writer(folder, timeout):
-        changes = folders.compare(folders.Ours(folder), wanted)
+        changes = folders.compare(folders.EntryFiles(folder), wanted)
         folders.apply({folder: changes}, timeout, silent)
     return changes
 
@@ -312,7 +312,7 @@ def test_a_lockfile_that_is_a_link_is_refused(there: bool, folder: Path, tmp_pat
 def test_what_is_no_file_is_not_read(make: Callable[[Path], None], folder: Path) -> None:
     make(folder / NAMES[0])
     make(folder / "other.wl")
-    assert folders.Ours(folder) == {NAMES[0]: None}
+    assert folders.EntryFiles(folder) == {NAMES[0]: None}
     assert folders.read(folder, lock_timeout=1) == {}
 
 
@@ -320,7 +320,7 @@ def test_a_file_too_large_to_be_an_entry_is_not_read(folder: Path) -> None:
     for name in (NAMES[0], "other.wl"):
         (folder / name).touch()
         os.truncate(folder / name, 1 << 40)
-    assert folders.Ours(folder) == {NAMES[0]: None}
+    assert folders.EntryFiles(folder) == {NAMES[0]: None}
     assert folders.read(folder, lock_timeout=1) == {}
 
 
@@ -334,7 +334,7 @@ def test_reading_gives_what_a_query_sees(folder: Path) -> None:
 # --- failures ---
 
 
-@pytest.mark.parametrize("call", [folders.Ours, lambda folder: publish(folder, {}, 1)], ids=["read", "publish"])
+@pytest.mark.parametrize("call", [folders.EntryFiles, lambda folder: publish(folder, {}, 1)], ids=["read", "publish"])
 def test_a_missing_folder_is_named(call: Callable[[Path], object], tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"absent can't be .*No such file.*worklist.root"):
         call(tmp_path / "absent")
@@ -474,7 +474,7 @@ from dicom_worklist.worklist import folder as folders
 path, content = Path(sys.argv[1]), sys.argv[2].encode()
 with folders.one_writer(path, 10):
     wanted = {folders.file_name(str(item), "PRISMA"): content for item in range(int(sys.argv[3]))}
-    changes = folders.compare(folders.Ours(path), wanted)
+    changes = folders.compare(folders.EntryFiles(path), wanted)
     folders.apply({path: changes}, 10, lambda items, _: items)
 """
 
@@ -590,7 +590,7 @@ def interrupted(self, target):
     return replace(self, target)
 Path.replace = interrupted
 with folders.one_writer(path, 5):
-    changes = folders.compare(folders.Ours(path), {"booking-1-A.wl": b"new", "booking-2-A.wl": b"new"})
+    changes = folders.compare(folders.EntryFiles(path), {"booking-1-A.wl": b"new", "booking-2-A.wl": b"new"})
     folders.apply({path: changes}, 5, lambda items, _: items)
 """
 

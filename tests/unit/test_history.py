@@ -12,19 +12,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from dicom_worklist import sync
+from dicom_worklist import pipeline
 from dicom_worklist.config import load
 from dicom_worklist.status import history
 from dicom_worklist.status.history import News
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status.records import BookingRecord, Study
 from support.local import DAY, NOW, Calendar, Configure, worklist_files
 
 MINUTE, ONE_DAY = timedelta(minutes=1), timedelta(days=1)
 
 
-def booked(booking_id: str = "1", day: date = DAY, **changes: Any) -> Booked:
+def booked(booking_id: str = "1", day: date = DAY, **changes: Any) -> BookingRecord:
     values: dict[str, Any] = {"patient_id": "sub-001", "study_instance_uid": f"2.25.{booking_id}"}
-    return Booked(booking_id=booking_id, day=day, **values | changes)
+    return BookingRecord(booking_id=booking_id, day=day, **values | changes)
 
 
 def study(orthanc_id: str = "a", **changes: Any) -> Study:
@@ -163,14 +163,14 @@ def test_a_run_without_the_history_publishes_and_says_so(
 ) -> None:
     config = load(configure({"status.state": str(tmp_path / "status.json")}))
     calendar.book(1)
-    assert sync.run(config, now=NOW).warnings == []
+    assert pipeline.run(config, now=NOW).warnings == []
     path = history.path_beside(str(tmp_path / "status.json"))
     for beside in (path, *path.parent.glob(f"{path.name}-*")):
         assert beside.exists()
     FAULTS[fault](path)
     calendar.change(1, start_time="10:00:00")
     calendar.book(2, "8-1")
-    report = sync.run(config, now=NOW + MINUTE)
+    report = pipeline.run(config, now=NOW + MINUTE)
     assert len(worklist_files(folder)) == 2
     assert [one["booking_id"] for one in report.updated + report.published] == ["1", "2"]
     assert all(f"the history {path} can't be" in warning and "Move it away" in warning for warning in report.warnings)

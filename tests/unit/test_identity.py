@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from dicom_worklist.bookings.booking import Reading, Row, read_booking
-from dicom_worklist.bookings.identity import CHARACTERS, check_characters, read_subject_session
-from dicom_worklist.config import Scanner, Site
+from dicom_worklist.bookings.booking import Row, read_booking
+from dicom_worklist.bookings.identity import check_characters, read_subject_session
 from dicom_worklist.errors import Rejected
+from dicom_worklist.settings import CHARACTERS, Reading, Scanner, Site
 from dicom_worklist.worklist.entry import describe
 
 READING = Reading(ZoneInfo("Europe/Amsterdam"))

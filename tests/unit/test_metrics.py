@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dicom_worklist.config import Config, load
+from dicom_worklist.config import load
+from dicom_worklist.settings import Config
 from dicom_worklist.status import metrics
-from dicom_worklist.status.findings import Found
+from dicom_worklist.status.booking_status import State
+from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import overview
-from dicom_worklist.status.reconcile import State
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status.records import BookingRecord, Study
 from support.local import Configure
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
@@ -29,8 +30,8 @@ def config(configure: Configure) -> Config:
     return load(configure({"status": STATUS, "pacs": PACS}))
 
 
-def booked(number: int, day: date = TODAY, hour: int = 9, ae_title: str = "PRISMA", reason: str = "") -> Booked:
-    return Booked(
+def booked(number: int, day: date = TODAY, hour: int = 9, ae_title: str = "PRISMA", reason: str = "") -> BookingRecord:
+    return BookingRecord(
         booking_id=f"{number}",
         day=day,
         ae_title=ae_title,
@@ -55,7 +56,7 @@ def study(number: int, **changes: object) -> Study:
     return Study(**values | changes)  # type: ignore[arg-type]
 
 
-def written(folder: Path, config: Config, found: Found) -> Mapping[Key, float]:
+def written(folder: Path, config: Config, found: Findings) -> Mapping[Key, float]:
     """Return what Prometheus' own parser reads in the file."""
     metrics.write(folder, overview(config, found, NOW), found)
     text = (folder / "dicom_worklist.prom").read_text(encoding="utf-8")
@@ -86,7 +87,7 @@ def bookings(samples: Mapping[Key, float]) -> dict[tuple[str, str], float]:
 
 
 def test_each_scanner_has_each_state_and_zeros_too(config: Config, tmp_path: Path) -> None:
-    found = Found(
+    found = Findings(
         bookings=(
             booked(1),
             booked(2, hour=10),
@@ -117,7 +118,7 @@ def test_each_scanner_has_each_state_and_zeros_too(config: Config, tmp_path: Pat
 
 
 def test_a_booking_on_a_scanner_that_is_not_configured_any_more_is_counted(config: Config, tmp_path: Path) -> None:
-    found = Found(
+    found = Findings(
         bookings=(booked(1, hour=18, ae_title="OLD"), booked(2, ae_title="", reason="two scanners")), good=NOW
     )
     counted = bookings(written(tmp_path, config, found))
@@ -125,7 +126,7 @@ def test_a_booking_on_a_scanner_that_is_not_configured_any_more_is_counted(confi
 
 
 def test_what_is_wrong_is_counted_for_yesterday_and_today(config: Config, tmp_path: Path) -> None:
-    found = Found(
+    found = Findings(
         bookings=(
             booked(1),  # two studies, one of them edited twice over: both are odd
             booked(2, day=YESTERDAY),  # missing
@@ -157,27 +158,27 @@ def test_what_is_wrong_is_counted_for_yesterday_and_today(config: Config, tmp_pa
 
 def test_the_times_are_those_of_the_last_runs(config: Config, tmp_path: Path) -> None:
     ago = [NOW - timedelta(minutes=minutes) for minutes in range(3)]
-    found = Found(began=ago[0], good=ago[1], asked=ago[2], seconds=1.25, failure="the folder is full")
+    found = Findings(began=ago[0], good=ago[1], asked=ago[2], seconds=1.25, failure="the folder is full")
     said = plain(written(tmp_path, config, found))
     assert said["last_run_timestamp_seconds"] == NOW.timestamp()
     assert said["last_success_timestamp_seconds"] == NOW.timestamp() - 60
     assert said["pacs_last_success_timestamp_seconds"] == NOW.timestamp() - 120
     assert (said["last_run_duration_seconds"], said["last_run_success"]) == (1.25, 0)
-    assert plain(written(tmp_path, config, Found(began=NOW, good=NOW)))["last_run_success"] == 1
+    assert plain(written(tmp_path, config, Findings(began=NOW, good=NOW)))["last_run_success"] == 1
 
 
 def test_what_never_was_is_0(config: Config, tmp_path: Path) -> None:
-    assert set(written(tmp_path, config, Found()).values()) == {0}
+    assert set(written(tmp_path, config, Findings()).values()) == {0}
 
 
 def test_a_site_without_pacs_has_no_time_of_its_answer(configure: Configure, tmp_path: Path) -> None:
-    said = plain(written(tmp_path, load(configure({"status": STATUS})), Found(good=NOW, began=NOW)))
+    said = plain(written(tmp_path, load(configure({"status": STATUS})), Findings(good=NOW, began=NOW)))
     assert "last_success_timestamp_seconds" in said
     assert not [name for name in said if "pacs" in name]
 
 
 def test_no_word_of_a_patient_or_of_a_failure_is_in_it(config: Config, tmp_path: Path) -> None:
-    found = Found(
+    found = Findings(
         bookings=(booked(1), booked(2, reason="Secret reason")),
         studies=(study(1, patient_id="Secret id"), study(3)),
         asked=NOW,
@@ -196,7 +197,7 @@ def test_the_node_exporter_reads_it_and_nothing_else_is_left(config: Config, tmp
     folder.mkdir()
     before = os.umask(0o077)
     try:
-        metrics.write(folder, overview(config, Found(), NOW), Found())
+        metrics.write(folder, overview(config, Findings(), NOW), Findings())
     finally:
         os.umask(before)
     assert [path.name for path in folder.iterdir()] == ["dicom_worklist.prom"]
@@ -205,4 +206,4 @@ def test_the_node_exporter_reads_it_and_nothing_else_is_left(config: Config, tmp
 
 def test_a_folder_that_is_not_there_is_an_error(config: Config, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        metrics.write(tmp_path / "absent", overview(config, Found(), NOW), Found())
+        metrics.write(tmp_path / "absent", overview(config, Findings(), NOW), Findings())

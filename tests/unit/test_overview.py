@@ -8,17 +8,17 @@ import msgspec
 import pytest
 
 from dicom_worklist.config import load
-from dicom_worklist.status.findings import Found
+from dicom_worklist.status.booking_status import State
+from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import Day, Level, Overview, Problem, overview, spell
-from dicom_worklist.status.reconcile import State
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status.records import BookingRecord, Study
 from support.local import DAY, Configure
 
 SECOND, MINUTE, ONE_DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 YESTERDAY, TOMORROW = DAY - ONE_DAY, DAY + ONE_DAY
 #: 15:00 in Amsterdam.
 NOW = datetime.combine(DAY, time(14), UTC)
-GOOD = Found(good=NOW, began=NOW, asked=NOW)
+GOOD = Findings(good=NOW, began=NOW, asked=NOW)
 STATUS = {"state": "/nowhere/status.json"}
 PACS = {"url": "http://127.0.0.1:8042", "user": "reader", "password_file": "/nowhere/password"}
 UNRECORDED = "no run has been recorded since; see the log: does cron run, and is there room for the file status.state?"
@@ -48,7 +48,7 @@ def site(configure: Configure) -> Site:
     return Site(configure)
 
 
-def booked(number: int, hour: int = 9, day: date = DAY, **changes: Any) -> Booked:
+def booked(number: int, hour: int = 9, day: date = DAY, **changes: Any) -> BookingRecord:
     values: dict[str, Any] = {
         "booking_id": f"{number}",
         "day": day,
@@ -57,11 +57,11 @@ def booked(number: int, hour: int = 9, day: date = DAY, **changes: Any) -> Booke
         "patient_id": f"sub-{number:03}",
         "study_instance_uid": f"2.25.{number}",
     }
-    return Booked(**values | changes)
+    return BookingRecord(**values | changes)
 
 
-def rejected(number: int, day: date = DAY, ae_title: str = "PRISMA") -> Booked:
-    return Booked(booking_id=f"{number}", day=day, ae_title=ae_title, reason="it has no session")
+def rejected(number: int, day: date = DAY, ae_title: str = "PRISMA") -> BookingRecord:
+    return BookingRecord(booking_id=f"{number}", day=day, ae_title=ae_title, reason="it has no session")
 
 
 def study(number: int, hour: int = 9, day: date = DAY, **changes: Any) -> Study:

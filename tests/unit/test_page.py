@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 from dicom_worklist.status import page
+from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
 from dicom_worklist.status.oddities import Kind, Oddity
 from dicom_worklist.status.overview import Day, Lane, Level, Overview, Problem, overview
-from dicom_worklist.status.reconcile import Line, State, Unscheduled
-from dicom_worklist.status.records import Booked, Study, Version
+from dicom_worklist.status.records import BookingRecord, Study, Version
 from support import sample_day
 from support.sample_day import DAY, HARMLESS, HOSTILE, NOW
 
@@ -84,7 +84,7 @@ def odd(text: str) -> Oddity:
 def everything(text: str) -> Overview:
     """Return an overview in which each text that there is, is this one."""
     start = datetime.combine(DAY, time(9))
-    booked = Booked(
+    booked = BookingRecord(
         booking_id=text, day=DAY, ae_title=text, start=start, patient_id=text + "1", patient_name=text, reason=text,
         study_instance_uid=text, accession_number=text, step_id=text, project=text, booked_by=text,
     )  # fmt: skip
@@ -92,7 +92,7 @@ def everything(text: str) -> Overview:
         orthanc_id=text, study_instance_uid=text, patient_id=text, patient_name=text, accession_number=text,
         step_ids=(text,), ae_titles=(text, text), start=start, description=text, series=1, instances=2,
     )  # fmt: skip
-    lines = [Line(booked, state, (study,), (odd(text), odd(text))) for state in State]
+    lines = [BookingStatus(booked, state, (study,), (odd(text), odd(text))) for state in State]
     return empty(
         site=text,
         failure=text,
@@ -114,12 +114,12 @@ def test_what_people_typed_is_text_in_every_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [name for name in Booked.__struct_fields__ if name not in {"day", "start", "on_console", "since"}]
+    "field", [name for name in BookingRecord.__struct_fields__ if name not in {"day", "start", "on_console", "since"}]
 )
 def test_a_hostile_field_of_a_booking_changes_no_element(field: str) -> None:
-    booked = Booked(booking_id="1", day=DAY, ae_title="SKYRA")
+    booked = BookingRecord(booking_id="1", day=DAY, ae_title="SKYRA")
     plain, hostile = (
-        read(empty(today=Day(DAY, [Lane("SKYRA", [Line(one, State.REJECTED)])], [])))
+        read(empty(today=Day(DAY, [Lane("SKYRA", [BookingStatus(one, State.REJECTED)])], [])))
         for one in (msgspec.structs.replace(booked, **{field: text}) for text in ("plain", HOSTILE))
     )
     assert plain.elements == hostile.elements
@@ -135,8 +135,8 @@ def test_what_no_screen_should_get_is_shown_as_an_escape(odd: str) -> None:
 @pytest.mark.parametrize("state", State)
 def test_each_state_is_said_in_a_word_and_counted(state: State) -> None:
     for start, places in ((None, 1), (datetime.combine(DAY, time(9)), 2)):  # the time line is the second
-        booked = Booked(booking_id="41007", day=DAY, ae_title="SKYRA", start=start)
-        seen = read(empty(today=Day(DAY, [Lane("SKYRA", [Line(booked, state)])], [])))
+        booked = BookingRecord(booking_id="41007", day=DAY, ae_title="SKYRA", start=start)
+        seen = read(empty(today=Day(DAY, [Lane("SKYRA", [BookingStatus(booked, state)])], [])))
         assert f"1 {state}" in seen.text
         assert seen.text.count(f" {state} ") == read(empty()).text.count(f" {state} ") + places
     others = [other for other in State if other is not state]
@@ -146,7 +146,7 @@ def test_each_state_is_said_in_a_word_and_counted(state: State) -> None:
 def test_a_booking_says_who_what_and_whether_the_console_shows_it() -> None:
     booked = sample_day.booked(7, "09:00")
     for on_console, words in ((True, " on the console"), (False, " not on the console")):
-        line = Line(msgspec.structs.replace(booked, on_console=on_console), State.SCHEDULED)
+        line = BookingStatus(msgspec.structs.replace(booked, on_console=on_console), State.SCHEDULED)
         said = read(empty(today=Day(DAY, [Lane("PRISMA", [line])], []))).text
         assert words in said
         assert "09:00" in said
@@ -158,7 +158,11 @@ def test_a_study_is_linked_where_orthanc_shows_it_and_counted() -> None:
     booked = sample_day.booked(7, "09:00")
     studies = (sample_day.study(1, booked, series=2, instances=40), sample_day.study(2, booked, series=1, instances=1))
     seen = read(
-        empty(today=Day(DAY, [Lane("PRISMA", [Line(booked, State.ARRIVED, studies, (odd("Two of them."),))])], []))
+        empty(
+            today=Day(
+                DAY, [Lane("PRISMA", [BookingStatus(booked, State.ARRIVED, studies, (odd("Two of them."),))])], []
+            )
+        )
     )
     prefix = "../app/explorer.html#study?uuid="
     links = [value.removeprefix(prefix) for value in seen.values("href") if value.startswith(prefix)]
@@ -182,7 +186,7 @@ def test_a_study_is_linked_where_orthanc_shows_it_and_counted() -> None:
 def test_a_booking_that_changed_says_when_and_what_it_was(changes: dict[str, Any], said: str) -> None:
     booked = sample_day.booked(7, "09:00")
     was = Version(booked=msgspec.structs.replace(booked, **changes), until=datetime(2026, 11, 24, 7, 30, tzinfo=UTC))
-    line = Line(booked, State.SCHEDULED, before=was)
+    line = BookingStatus(booked, State.SCHEDULED, before=was)
     assert f"Changed at 08:30: {said}" in read(empty(today=Day(DAY, [Lane("PRISMA", [line])], []))).text
 
 
@@ -260,7 +264,7 @@ def test_the_page_asks_for_nothing_but_itself() -> None:
 def day(*times: tuple[str, str | None], ae_title: str = "PRISMA") -> Day:
     """Return a day with bookings at these times: beginning, end."""
     lines = [
-        Line(
+        BookingStatus(
             sample_day.booked(number, begin),
             State.SCHEDULED,
             end=datetime.combine(DAY, time.fromisoformat(end)) if end else None,
@@ -301,7 +305,9 @@ def test_bookings_at_the_same_time_are_one_below_the_other() -> None:
 
 
 def test_a_booking_ends_with_its_day_on_the_time_line() -> None:
-    late = Line(sample_day.booked(1, "23:30"), State.SCHEDULED, end=datetime.combine(sample_day.TOMORROW, time(1)))
+    late = BookingStatus(
+        sample_day.booked(1, "23:30"), State.SCHEDULED, end=datetime.combine(sample_day.TOMORROW, time(1))
+    )
     line = drawn(Day(DAY, [Lane("PRISMA", [late])], []))
     (block,) = line.tracks[0].blocks
     assert line.last == 24

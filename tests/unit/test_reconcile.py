@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State
+from dicom_worklist.status.evidence import EARLY, Times
 from dicom_worklist.status.oddities import Kind
-from dicom_worklist.status.reconcile import EARLY, Line, Reconciled, State, Times, reconcile
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status.reconcile import reconcile
+from dicom_worklist.status.records import BookingRecord, Study
 from support.local import DAY
 
 SECOND, MINUTE, ONE_DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
@@ -31,7 +33,7 @@ NINE = at(9)
 TOMORROW = at(9, 10) + ONE_DAY
 
 
-def booked(number: int, start: datetime | None = NINE, **changes: Any) -> Booked:
+def booked(number: int, start: datetime | None = NINE, **changes: Any) -> BookingRecord:
     values: dict[str, Any] = {
         "booking_id": f"{number}",
         "day": start.date() if start else DAY,
@@ -42,7 +44,7 @@ def booked(number: int, start: datetime | None = NINE, **changes: Any) -> Booked
         "accession_number": f"A{number}",
         "step_id": f"ses-mri{number:02}",
     }
-    return Booked(**values | changes)
+    return BookingRecord(**values | changes)
 
 
 def study(**changes: Any) -> Study:
@@ -70,7 +72,7 @@ BOOKINGS = (
 )
 
 
-def seen(*studies: Study, bookings: Sequence[Booked] = BOOKINGS, times: Times | None = None) -> Reconciled:
+def seen(*studies: Study, bookings: Sequence[BookingRecord] = BOOKINGS, times: Times | None = None) -> Reconciled:
     return reconcile(bookings, studies, times or asked_at(at(9, 5)))
 
 
@@ -79,7 +81,7 @@ def hint(reconciled: Reconciled) -> str:
     return " ".join(oddity.text for oddity in reconciled.unscheduled[0].oddities)
 
 
-def said(line: Line) -> tuple[str, ...]:
+def said(line: BookingStatus) -> tuple[str, ...]:
     return tuple(oddity.text for oddity in line.oddities)
 
 
@@ -88,7 +90,7 @@ def owner(reconciled: Reconciled) -> str | None:
     return next((line.booked.booking_id for line in reconciled.lines if line.studies), None)
 
 
-def line(reconciled: Reconciled, booking_id: str) -> Line:
+def line(reconciled: Reconciled, booking_id: str) -> BookingStatus:
     return next(line for line in reconciled.lines if line.booked.booking_id == booking_id)
 
 
@@ -257,7 +259,7 @@ def test_nothing_is_missing_where_nobody_can_be_asked() -> None:
 
 def test_a_rejected_booking_stays_rejected_however_late_it_is() -> None:
     rejected = line(seen(study(study_instance_uid="2.25.7"), times=asked_at(at(23) + ONE_DAY)), "7")
-    assert rejected == Line(BOOKINGS[-1], State.REJECTED)
+    assert rejected == BookingStatus(BOOKINGS[-1], State.REJECTED)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +337,7 @@ STUDIES = st.lists(
     unique_by=lambda study: study.orthanc_id,
 )
 BOOKED = st.builds(
-    Booked,
+    BookingRecord,
     booking_id=st.integers(0, 9).map(str),
     day=st.just(DAY),
     ae_title=TITLES,
@@ -349,7 +351,7 @@ BOOKED = st.builds(
 ASKED = st.integers(0, 40).map(lambda quarters: asked_at(at(20) + quarters * 15 * MINUTE))
 
 
-def one_fits(study: Study, booked: Booked) -> bool:
+def one_fits(study: Study, booked: BookingRecord) -> bool:
     """Tell whether any of the rules could give the study to the booking."""
     there = booked.ae_title in study.ae_titles
     both = (
@@ -363,7 +365,7 @@ def one_fits(study: Study, booked: Booked) -> bool:
 
 @given(st.lists(BOOKED, max_size=8, unique_by=lambda booked: booked.booking_id), STUDIES, ASKED)
 def test_whatever_there_is_nothing_is_lost_doubled_or_guessed(
-    bookings: list[Booked], studies: list[Study], times: Times
+    bookings: list[BookingRecord], studies: list[Study], times: Times
 ) -> None:
     reconciled = reconcile(bookings, studies, times)
     assert Counter(line.booked for line in reconciled.lines) == Counter(bookings)
@@ -392,7 +394,7 @@ def test_whatever_there_is_nothing_is_lost_doubled_or_guessed(
 
 @given(st.lists(BOOKED, max_size=8, unique_by=lambda booked: booked.booking_id), STUDIES, ASKED, st.randoms())
 def test_the_order_of_what_is_given_does_not_matter(
-    bookings: list[Booked], studies: list[Study], times: Times, random: Random
+    bookings: list[BookingRecord], studies: list[Study], times: Times, random: Random
 ) -> None:
     expected = reconcile(bookings, studies, times)
     random.shuffle(bookings)
@@ -402,7 +404,7 @@ def test_the_order_of_what_is_given_does_not_matter(
 
 @given(st.lists(BOOKED, max_size=8, unique_by=lambda booked: booked.booking_id), STUDIES)
 def test_more_time_makes_nothing_but_missing_ones_of_scheduled_ones(
-    bookings: list[Booked], studies: list[Study]
+    bookings: list[BookingRecord], studies: list[Study]
 ) -> None:
     soon, late = (reconcile(bookings, studies, asked_at(at(20) + days * ONE_DAY)) for days in (-1, 9))
     assert State.MISSING not in {line.state for line in soon.lines}

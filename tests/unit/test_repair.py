@@ -15,13 +15,14 @@ from pydicom.uid import ImplicitVRLittleEndian
 from dicom_worklist import config
 from dicom_worklist.errors import ConfigError, PacsError
 from dicom_worklist.status import findings as state
-from dicom_worklist.status.records import Booked
-from dicom_worklist.status.repair import Plan, corrected, differences, identity_of, login, other_booking, values_of
+from dicom_worklist.status.correction import corrected, differences
+from dicom_worklist.status.records import BookingRecord
+from dicom_worklist.status.repair import Plan, identity_of, login, other_booking, values_of
 from support import live
 from support.local import Configure
 
 NOW = datetime(2026, 11, 25, 12, 30, tzinfo=UTC)
-BOOKED = Booked(
+BOOKED = BookingRecord(
     booking_id="41", day=date(2026, 11, 24), ae_title="PRISMA", patient_id="sub-007", patient_name="sub-007_ses-02",
     accession_number="41", step_id="ses-mri02", project="Language",
 )  # fmt: skip
@@ -84,7 +85,7 @@ def test_of_an_interim_patientid_nothing_is_kept(image: Dataset) -> None:
 
 def test_a_booking_that_says_nothing_changes_nothing(image: Dataset) -> None:
     image.AccessionNumber, image.StudyDescription = "40", "Memory"
-    values = values_of(Booked(booking_id="1", day=BOOKED.day, patient_id="a", patient_name="b"))
+    values = values_of(BookingRecord(booking_id="1", day=BOOKED.day, patient_id="a", patient_name="b"))
     copy = read(corrected(written(image), values, NOW))
     assert (copy.AccessionNumber, copy.StudyDescription) == ("40", "Memory")
     assert "RequestedProcedureDescription" not in copy
@@ -180,20 +181,26 @@ def test_a_copy_that_differs_is_seen(change: Callable[[Dataset], None], said: st
     ("bookings", "said"),
     [
         ((), "booking '41' is not known"),
-        ((Booked(booking_id="41", day=BOOKED.day, reason="7 has no session"),), "has no entry, .*: 7 has no session"),
-        ((BOOKED, Booked(booking_id="41", day=BOOKED.day, patient_id="b")), "is there twice, for different subjects"),
+        (
+            (BookingRecord(booking_id="41", day=BOOKED.day, reason="7 has no session"),),
+            "has no entry, .*: 7 has no session",
+        ),
+        (
+            (BOOKED, BookingRecord(booking_id="41", day=BOOKED.day, patient_id="b")),
+            "is there twice, for different subjects",
+        ),
     ],
 )
 def test_a_booking_without_one_identity_is_named(
-    bookings: tuple[Booked, ...], said: str, configure: Configure, tmp_path: Path
+    bookings: tuple[BookingRecord, ...], said: str, configure: Configure, tmp_path: Path
 ) -> None:
-    state.save(str(tmp_path / "state.json"), state.Found(bookings=bookings))
+    state.save(str(tmp_path / "state.json"), state.Findings(bookings=bookings))
     with pytest.raises(ConfigError, match=said):
         identity_of(config.load(configure({"status.state": str(tmp_path / "state.json")})), "41")
 
 
 def test_the_identity_is_that_of_the_last_run(configure: Configure, tmp_path: Path) -> None:
-    state.save(str(tmp_path / "state.json"), state.Found(bookings=(BOOKED, BOOKED)))
+    state.save(str(tmp_path / "state.json"), state.Findings(bookings=(BOOKED, BOOKED)))
     assert identity_of(config.load(configure({"status.state": str(tmp_path / "state.json")})), "41") == BOOKED
 
 
@@ -227,7 +234,7 @@ def test_a_study_that_fits_another_booking_is_seen(
     changes: dict[str, str], found: str | None, configure: Configure, tmp_path: Path
 ) -> None:
     other = msgspec.structs.replace(BOOKED, **{"booking_id": "40", "study_instance_uid": "2.25.40", **changes})
-    state.save(str(tmp_path / "state.json"), state.Found(bookings=(BOOKED, other)))
+    state.save(str(tmp_path / "state.json"), state.Findings(bookings=(BOOKED, other)))
     loaded = config.load(configure({"status.state": str(tmp_path / "state.json")}))
     plan = Plan("a", "2.25.40", "41", "sub-007", "a", 1, 2, True, (), (), False, "")
     one = other_booking(loaded, plan, BOOKED)

@@ -20,11 +20,12 @@ import pytest
 
 from dicom_worklist import config
 from dicom_worklist.bookings import sources
-from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, Booking, Reading, read_booking
+from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, Booking, read_booking
 from dicom_worklist.bookings.sources import _dccn, as_rows
 from dicom_worklist.bookings.sources import sqlite as sqlite_module
 from dicom_worklist.bookings.sources.mysql import TLS
 from dicom_worklist.errors import ConfigError, SourceError
+from dicom_worklist.settings import Reading
 from support.local import DAY, Calendar, Configure, command, entries, start
 
 TODAY = {"first_day": DAY, "last_day": DAY}

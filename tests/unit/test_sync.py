@@ -7,10 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dicom_worklist import sync
+from dicom_worklist import pipeline
 from dicom_worklist.bookings.booking import COLUMNS, Row
-from dicom_worklist.config import Config, load
+from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError, FolderError, SourceError
+from dicom_worklist.report import Published, Report
+from dicom_worklist.settings import Config
 from dicom_worklist.worklist import folder as folders
 from support.local import (
     DAY,
@@ -46,8 +48,8 @@ class Site:
         *,
         now: datetime = NOW,
         dry_run: bool = False,
-    ) -> sync.Report:
-        return sync.run(self.config(changes), day, now=now, dry_run=dry_run)
+    ) -> Report:
+        return pipeline.run(self.config(changes), day, now=now, dry_run=dry_run)
 
     def shown(self) -> dict[str, str]:
         """Return booking → scanner, as the worklist has it."""
@@ -62,11 +64,11 @@ def site(calendar: Calendar, configure: Configure, folder: Path) -> Site:
     return Site(calendar, configure, folder)
 
 
-def ids(entries: list[sync.Published]) -> list[str]:
+def ids(entries: list[Published]) -> list[str]:
     return [entry["booking_id"] for entry in entries]
 
 
-def reasons(report: sync.Report) -> dict[str, str]:
+def reasons(report: Report) -> dict[str, str]:
     return {rejection["booking_id"]: rejection["reason"] for rejection in report.rejected}
 
 
@@ -190,7 +192,7 @@ def test_entries_of_past_days_go(site: Site) -> None:
 def test_the_site_s_time_zone_decides_what_today_is(site: Site) -> None:
     # these two are 25 hours apart: it is never the same day on both
     east, west = ({"site.timezone": zone} for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"))
-    days = [sync.here(site.config(changes), NOW).date() for changes in (east, west)]
+    days = [pipeline.at_site(site.config(changes), NOW).date() for changes in (east, west)]
     assert days[0] > days[1]
     for booking_id, day in zip(("east", "west"), days, strict=True):
         site.calendar.book(booking_id, day=day)
@@ -394,7 +396,7 @@ def test_no_other_run_writes_between_reading_the_calendar_and_publishing(site: S
             tried.append((first_day, last_day))
             return []
 
-    sync.run(msgspec.structs.replace(config, source=Probe()), DAY, now=NOW)
+    pipeline.run(msgspec.structs.replace(config, source=Probe()), DAY, now=NOW)
     assert tried == [(YESTERDAY, TOMORROW)]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dicom_worklist import cli, sync
+from dicom_worklist import cli, pipeline
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError
 from support.local import DAY, NOW, Calendar, Configure
@@ -119,9 +119,9 @@ def test_no_attribute_can_stop_the_other_bookings(
     except ConfigError as error:
         assert keyword in str(error)
         return
-    report = sync.run(config, DAY, now=NOW)
+    report = pipeline.run(config, DAY, now=NOW)
     assert len(report.published) + len(report.rejected) == 1
-    assert sync.run(config, DAY, now=NOW).changed is False
+    assert pipeline.run(config, DAY, now=NOW).changed is False
 
 
 def test_a_template_is_told_the_whole_truth_by_the_command(

@@ -15,12 +15,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from dicom_worklist import sync, watch
-from dicom_worklist.bookings import selection
-from dicom_worklist.config import Config, load
+from dicom_worklist import bookings, pipeline
+from dicom_worklist.config import load
 from dicom_worklist.errors import FolderError, SourceError
+from dicom_worklist.report import Report
+from dicom_worklist.settings import Config
 from dicom_worklist.status import findings as state
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status import memory
+from dicom_worklist.status.record import Answer, Outcome, record
+from dicom_worklist.status.records import BookingRecord, Study
 from support.local import DAY, MEG, NOW, Calendar, Configure, locked_by_another_process, worklist_files
 
 ONE_DAY = timedelta(days=1)
@@ -55,11 +58,11 @@ class Watched:
     def book(self, booking_id: object, **details: Any) -> None:
         self.calendar.book(booking_id, **{"day": self.today.isoformat(), **details})
 
-    def run(self, changes: Mapping[str, object] | None = None, **options: Any) -> sync.Report:
-        return sync.run(self.config(changes), **{"now": self.now, **options})
+    def run(self, changes: Mapping[str, object] | None = None, **options: Any) -> Report:
+        return pipeline.run(self.config(changes), **{"now": self.now, **options})
 
     @property
-    def found(self) -> state.Found:
+    def found(self) -> state.Findings:
         return state.load(str(self.root / "status.json"))
 
     @property
@@ -77,7 +80,7 @@ def site(calendar: Calendar, configure: Configure, folder: Path, tmp_path: Path)
     return Watched(calendar, configure, folder, root)
 
 
-def of(found: state.Found) -> dict[str, Booked]:
+def of(found: state.Findings) -> dict[str, BookingRecord]:
     return {booked.booking_id: booked for booked in found.bookings}
 
 
@@ -159,10 +162,10 @@ def test_over_midnight_a_failed_source_lets_yesterday_s_entries_go_from_the_page
 def test_of_two_runs_that_overlap_the_one_that_began_last_is_told(site: Watched) -> None:
     site.book("1")
     config = site.config()
-    older = watch.Watch(config, selection.days(config, DAY, None), NOW - timedelta(microseconds=1))
+    older = memory.recall(config, bookings.days(config, DAY, None), NOW - timedelta(microseconds=1))
     site.run()
     found = site.found
-    older.finish("the folder is locked")
+    record(older, Answer(), Outcome(failure="the folder is locked"), lambda: NOW)
     assert site.found == found
     assert "locked" not in site.page
 

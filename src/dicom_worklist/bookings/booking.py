@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 from dicom_worklist.bookings import identity
 from dicom_worklist.errors import Rejected
+from dicom_worklist.settings import Reading
 
 #: The columns that a booking is read from.
 COLUMNS = (
@@ -59,19 +59,6 @@ class Booking:
     status: str
     end: datetime | None = None
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a site reads its rows.
-
-    `zone` is the site's; `statuses` that count, in lower case; `characters` is a regular expression for one character
-    of project and subject, checked by `identity.check_characters`.
-    """
-
-    zone: ZoneInfo
-    statuses: frozenset[str] = frozenset({"confirmed", "tentative"})
-    characters: str = identity.CHARACTERS
 
 
 def text(row: Row, column: str) -> str:

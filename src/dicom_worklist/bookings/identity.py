@@ -11,9 +11,8 @@ from functools import lru_cache
 from itertools import repeat
 
 from dicom_worklist.errors import Rejected
+from dicom_worklist.settings import CHARACTERS
 
-#: What project and subject may consist of, where the site doesn't say: a regular expression for one character.
-CHARACTERS = "[A-Za-z0-9._+-]"
 _CHARACTERS_IN_WORDS = "the letters A to Z, digits and . _ - +"
 #: What no site can allow: it separates values and parts of names (PS3.5 6.2), or is a wildcard of a query (PS3.4).
 _NEVER = frozenset("\\^=*?")

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from dicom_worklist import files
-from dicom_worklist.status.records import Booked, Study, Version
+from dicom_worklist.status.records import BookingRecord, Study, Version
 
 
 class Emptied(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +18,7 @@ class Emptied(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What runs found. The times are in UTC.
 
     `bookings` are those of yesterday, today and tomorrow at the last good run, which ended at `good`; `past` is what
@@ -30,7 +30,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     `said` are the rejections and warnings of the last good run.
     """
 
-    bookings: tuple[Booked, ...] = ()
+    bookings: tuple[BookingRecord, ...] = ()
     past: tuple[Version, ...] = ()
     studies: tuple[Study, ...] = ()
     good: datetime | None = None
@@ -55,19 +55,19 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         return [*self.said, *([self.failure] if self.failure else []), *failures]
 
 
-def load(path: str) -> Found:
-    """Return what the last run wrote; nothing, if there was none or its file is no such thing.
+def load(path: str) -> Findings:
+    """Return what the last run wrote; nothing, if there was no run or its file is damaged.
 
     Raises:
         OSError: the file is there and can't be read.
     """
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=Found)
+        return msgspec.json.decode(Path(path).read_bytes(), type=Findings)
     except (FileNotFoundError, msgspec.DecodeError):
-        return Found()
+        return Findings()
 
 
-def save(path: str, found: Found) -> None:
+def save(path: str, found: Findings) -> None:
     """Write it, whole or not at all.
 
     Raises:

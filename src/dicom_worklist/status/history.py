@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from dicom_worklist.status.records import Booked, Study, Version
+from dicom_worklist.status.records import BookingRecord, Study, Version
 
 #: Goes up when the tables change.
 FORMAT = 1
@@ -27,7 +27,7 @@ SCHEMA = f"""
         until TEXT,              -- when a run first saw it otherwise, in UTC; NULL: it still is so
         ended TEXT,              -- how: changed, cancelled, gone
         day TEXT NOT NULL,       -- of the booking, at the site
-        said TEXT NOT NULL,      -- records.Booked, as JSON
+        said TEXT NOT NULL,      -- records.BookingRecord, as JSON
         PRIMARY KEY (booking_id, since)
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS version_by_day ON version (day);
@@ -55,7 +55,7 @@ class Past:
     first; `studies` those with the StudyInstanceUID of one of them, by it.
     """
 
-    current: Mapping[str, Booked] = field(default_factory=dict)
+    current: Mapping[str, BookingRecord] = field(default_factory=dict)
     versions: Mapping[str, Sequence[Version]] = field(default_factory=dict)
     studies: Mapping[str, Sequence[Study]] = field(default_factory=dict)
 
@@ -63,6 +63,14 @@ class Past:
 def path_beside(state: str) -> Path:
     """Return where the history of a state file is."""
     return Path(state).with_suffix(".history.sqlite")
+
+
+def failure(path: Path, what: str, error: Exception) -> str:
+    """Return, in sentences, that the history could not be `read` or `written`, why, and what to do."""
+    remedy = "Move it away and keep it: the next run begins a new one. Until then an id that is used again isn't seen"
+    if isinstance(error, PermissionError) or "readonly" in str(error):
+        remedy = "It belongs to another user: site.yml puts that right"
+    return f"the history {path} can't be {what}: {error}; the worklist does without. {remedy}"
 
 
 def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, last_day: date = date.min) -> Past:
@@ -73,7 +81,7 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
     """
     if not path.exists():
         return Past()
-    current: dict[str, Booked] = {}
+    current: dict[str, BookingRecord] = {}
     versions: defaultdict[str, list[Version]] = defaultdict(list)
     with _opened(path) as connection:
         rows = connection.execute(
@@ -82,7 +90,7 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
             (_names(booking_ids), first_day.isoformat(), last_day.isoformat()),
         )
         for since, until, ended, said in rows:
-            booked = msgspec.structs.replace(msgspec.json.decode(said, type=Booked), since=_time(since))
+            booked = msgspec.structs.replace(msgspec.json.decode(said, type=BookingRecord), since=_time(since))
             if until is None:
                 current[booked.booking_id] = booked
             else:
@@ -102,9 +110,9 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a run saw: bookings, studies with `seen`, and the bookings that are no more: id → "cancelled" or "gone"."""
+    """What a run saw: bookings, studies with `seen`, and the bookings that ended: id → "cancelled" or "gone"."""
 
-    bookings: Sequence[Booked] = ()
+    bookings: Sequence[BookingRecord] = ()
     studies: Sequence[Study] = ()
     ended: Mapping[str, str] = field(default_factory=dict)
 
@@ -171,7 +179,7 @@ def _end(connection: sqlite3.Connection, booking_id: str, moment: str, how: str)
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the history; a new one is the folder's owner's and group's, so that a run of root's keeps nobody out."""
+    """Open the history; a new one gets the folder's owner and group, so that after root the cron job can use it."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -193,7 +201,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _said(booked: Booked) -> str:
+def _said(booked: BookingRecord) -> str:
     return _json(msgspec.structs.replace(booked, on_console=False, since=None))
 
 

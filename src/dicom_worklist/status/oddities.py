@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from dicom_worklist.status.records import Booked, Study
+from dicom_worklist.status.records import BookingRecord, Study
 
 
 class Kind(StrEnum):
@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 
 class Weight(StrEnum):
-    """Whether somebody has to look at it; a note is just said."""
+    """Whether somebody has to look at it; a note is only for information."""
 
     NOTE = "note"
     WARNING = "warning"
@@ -52,7 +52,7 @@ class Oddity:
     level: Weight = Weight.WARNING
 
 
-def when(booked: Booked) -> str:
+def when(booked: BookingRecord) -> str:
     """Return the day and the time of a booking, as far as they are known."""
     return f"{booked.start:%Y-%m-%d %H:%M}" if booked.start else f"{booked.day}"
 
@@ -62,17 +62,17 @@ def person(name: str) -> str:
     return " ".join(part for part in reversed(name.split("^")) if part)
 
 
-def who(booked: Booked) -> str:
+def who(booked: BookingRecord) -> str:
     """Return whom to ask about a booking."""
     return person(booked.booked_by) or "whoever booked it"
 
 
-def scanned_on(study: Study, booked: Booked) -> str:
+def scanned_on(study: Study, booked: BookingRecord) -> str:
     """Return the scanner that stored a study, or else the booked one."""
     return ", ".join(study.ae_titles) or booked.ae_title
 
 
-def named(bookings: Sequence[Booked]) -> str:
+def named(bookings: Sequence[BookingRecord]) -> str:
     """Return which bookings these are, three of them at most."""
     shown = [f"booking {booked.booking_id} ({booked.ae_title} {when(booked)})" for booked in bookings[:3]]
     return ", ".join(shown) + (f" and {len(bookings) - 3} more" if len(bookings) > 3 else "")
@@ -84,7 +84,7 @@ def at(moment: datetime, beside: datetime | None) -> str:
     return f"{moment:%H:%M}" if same else f"{moment:%Y-%m-%d %H:%M}"
 
 
-def missing(booked: Booked) -> str:
+def missing(booked: BookingRecord) -> str:
     """Return what to do about a booking without images."""
     return (
         f"Ask {who(booked)}, or who was at {booked.ae_title}, whether it took place. If it did, send its images "
@@ -92,27 +92,27 @@ def missing(booked: Booked) -> str:
     )
 
 
-def patient_id(study: Study, booked: Booked) -> Oddity:
-    """Return that the PatientID is not the booked one, and nobody's that is known."""
+def patient_id(study: Study, booked: BookingRecord) -> Oddity:
+    """Return that the PatientID is not the booked one, and belongs to no other booking."""
     text = f'The PatientID was edited: "{study.patient_id}"; booked is "{booked.patient_id}".'
     return Oddity(Kind.PATIENT_ID, text, _repair(study, booked))
 
 
-def patient_name(study: Study, booked: Booked) -> Oddity:
+def patient_name(study: Study, booked: BookingRecord) -> Oddity:
     """Return that the PatientID is right, and the PatientName is not."""
     text = f'The PatientName is "{study.patient_name}"; booked is "{booked.patient_name}".'
     return Oddity(Kind.PATIENT_NAME, text, _repair(study, booked))
 
 
-def _repair(study: Study, booked: Booked) -> str:
+def _repair(study: Study, booked: BookingRecord) -> str:
     return (
         f"Ask who scanned on {scanned_on(study, booked)}, and {who(booked)}, which subject and session it was. If it "
         f"is the booked one: sudo dicom-worklist repair {study.orthanc_id} {booked.booking_id}"
     )
 
 
-def other_subject(study: Study, booked: Booked, others: Sequence[Booked]) -> Oddity:
-    """Return that the study was made with this booking's entry, and says another booking's subject."""
+def other_subject(study: Study, booked: BookingRecord, others: Sequence[BookingRecord]) -> Oddity:
+    """Return that the study was made with this booking's entry, and has another booking's subject."""
     text = (
         f'The study was made with this booking\'s entry, and its PatientID "{study.patient_id}" is that of '
         f'{named(others)}; booked is "{booked.patient_id}".'
@@ -120,14 +120,14 @@ def other_subject(study: Study, booked: Booked, others: Sequence[Booked]) -> Odd
     return Oddity(Kind.OTHER_SUBJECT, text, _subject(study, booked))
 
 
-def subject_elsewhere(study: Study, booked: Booked, owner: Booked) -> Oddity:
-    """Return that a study of another booking says this booking's subject."""
+def subject_elsewhere(study: Study, booked: BookingRecord, owner: BookingRecord) -> Oddity:
+    """Return that a study of another booking has this booking's subject."""
     text = f'A study that was made with the entry of {named([owner])} has this PatientID, "{booked.patient_id}".'
     return Oddity(Kind.OTHER_SUBJECT, text, _subject(study, booked))
 
 
-def entry_of(study: Study, booked: Booked, owner: Booked) -> Oddity:
-    """Return that the study says this booking's subject, and was made with another booking's entry."""
+def entry_of(study: Study, booked: BookingRecord, owner: BookingRecord) -> Oddity:
+    """Return that the study has this booking's subject, and was made with another booking's entry."""
     text = (
         f"The study was made with the entry of {named([owner])}: it has that booking's StudyInstanceUID and this "
         "booking's PatientID."
@@ -135,7 +135,7 @@ def entry_of(study: Study, booked: Booked, owner: Booked) -> Oddity:
     return Oddity(Kind.OTHER_SUBJECT, text, _subject(study, booked))
 
 
-def swapped(study: Study, owner: Booked, slot: Booked) -> tuple[Oddity, Oddity]:
+def swapped(study: Study, owner: BookingRecord, slot: BookingRecord) -> tuple[Oddity, Oddity]:
     """Return what to say at the booking whose entry was used, and at the one in whose time that was."""
     began = at(study.start, owner.start) if study.start else ""
     scanner = scanned_on(study, owner)
@@ -148,14 +148,14 @@ def swapped(study: Study, owner: Booked, slot: Booked) -> tuple[Oddity, Oddity]:
     return Oddity(Kind.SWAPPED, used, remedy), Oddity(Kind.SWAPPED, f"{taken} Whose are they?", remedy)
 
 
-def _subject(study: Study, booked: Booked) -> str:
+def _subject(study: Study, booked: BookingRecord) -> str:
     return (
         f"Ask who was at {scanned_on(study, booked)} which subject it was, and {who(booked)}; then give the study to "
         f"its booking: sudo dicom-worklist repair {study.orthanc_id} BOOKING"
     )
 
 
-def changed(study: Study, booked: Booked, before: Booked, until: datetime) -> Oddity:
+def changed(study: Study, booked: BookingRecord, before: BookingRecord, until: datetime) -> Oddity:
     """Return that the study is as the booking was until `until` (naive, the site's time), after the scan."""
     if booked.day != before.day:
         text = f"It was scanned on {before.day}; the booking was moved to {booked.day} at {at(until, study.start)}."
@@ -176,7 +176,7 @@ def changed(study: Study, booked: Booked, before: Booked, until: datetime) -> Od
     return Oddity(Kind.CHANGED, text, remedy)
 
 
-def stale_entry(study: Study, booked: Booked, before: Booked, until: datetime) -> Oddity:
+def stale_entry(study: Study, booked: BookingRecord, before: BookingRecord, until: datetime) -> Oddity:
     """Return that the console used the entry from before `until` (naive, the site's time), when it was changed."""
     text = (
         f"The console used the entry from before {at(until, study.start)}, when the booking was changed: "
@@ -189,7 +189,7 @@ def stale_entry(study: Study, booked: Booked, before: Booked, until: datetime) -
     return Oddity(Kind.STALE_ENTRY, text, level=Weight.NOTE)
 
 
-def difference(booked: Booked, before: Booked) -> str:
+def difference(booked: BookingRecord, before: BookingRecord) -> str:
     """Return what a booking was before, and what it is."""
     if booked.reason:
         return f'it was "{before.patient_name}", and is rejected now'
@@ -204,7 +204,7 @@ def difference(booked: Booked, before: Booked) -> str:
     return "; ".join(parts) or "its description, its end or who booked it"
 
 
-def cancelled(study: Study, booked: Booked, until: datetime, *, gone: bool, after: bool) -> Oddity:
+def cancelled(study: Study, booked: BookingRecord, until: datetime, *, gone: bool, after: bool) -> Oddity:
     """Return that there are images of a booking that was cancelled at `until` (naive, the site's time)."""
     what = "left the calendar (deleted, or moved to another day)" if gone else "was cancelled"
     began = f" at {at(study.start, until)}" if study.start and study.timed else ""
@@ -217,24 +217,24 @@ def cancelled(study: Study, booked: Booked, until: datetime, *, gone: bool, afte
     return Oddity(Kind.CANCELLED_BEFORE, text, remedy)
 
 
-def scanner(study: Study, booked: Booked) -> Oddity:
+def scanner(study: Study, booked: BookingRecord) -> Oddity:
     """Return that it was scanned on another scanner."""
     text = f"It was scanned on {', '.join(study.ae_titles)}; booked is {booked.ae_title}."
     return Oddity(Kind.SCANNER, text, _other_scanner(booked))
 
 
-def _other_scanner(booked: Booked) -> str:
+def _other_scanner(booked: BookingRecord) -> str:
     return f"If it was meant so, tell {who(booked)}: the protocols may differ."
 
 
-def day(study: Study, booked: Booked) -> Oddity:
+def day(study: Study, booked: BookingRecord) -> Oddity:
     """Return that it was scanned on another day, or that the console's clock was wrong."""
     text = f"It was scanned on {study.start:%Y-%m-%d}; booked is {booked.day}."
     remedy = f"Ask who was at {scanned_on(study, booked)} whether this is so, or the console's clock is wrong."
     return Oddity(Kind.DAY, text, remedy)
 
 
-def clock(study: Study, booked: Booked) -> Oddity:
+def clock(study: Study, booked: BookingRecord) -> Oddity:
     """Return that the date of the study can't be right."""
     says = f"says that it is of {study.start:%Y-%m-%d}" if study.start else "has no StudyDate"
     text = f"The study has the booking's own entry, and {says}; booked is {when(booked)}."
@@ -242,7 +242,7 @@ def clock(study: Study, booked: Booked) -> Oddity:
     return Oddity(Kind.CLOCK, text, remedy)
 
 
-def time(study: Study, booked: Booked) -> Oddity:
+def time(study: Study, booked: BookingRecord) -> Oddity:
     """Return that it was scanned long before or after its time."""
     text = f"It was scanned at {study.start:%H:%M}; booked is {booked.start:%H:%M}: was another entry taken?"
     remedy = (
@@ -252,26 +252,26 @@ def time(study: Study, booked: Booked) -> Oddity:
     return Oddity(Kind.TIME, text, remedy)
 
 
-def studies(count: int, booked: Booked) -> Oddity:
+def studies(count: int, booked: BookingRecord) -> Oddity:
     """Return that there are several studies."""
     text = f"There are {count} studies for this booking."
     remedy = f"Mostly the scan was begun twice. Tell {who(booked)}, so that no image is missed."
     return Oddity(Kind.STUDIES, text, remedy)
 
 
-def slots(first: Booked) -> Oddity:
+def slots(first: BookingRecord) -> Oddity:
     """Return that the images of this slot are those of another slot of the same session."""
     text = f"One study for several slots of one session: its images are with {named([first])}."
     return Oddity(Kind.SLOTS, text, level=Weight.NOTE)
 
 
-def ambiguous(bookings: Sequence[Booked]) -> Oddity:
+def ambiguous(bookings: Sequence[BookingRecord]) -> Oddity:
     """Return that a study fits several bookings."""
     text = f"It could be any of {named(bookings)}: nobody but you can tell which."
     return Oddity(Kind.AMBIGUOUS, text, _give(bookings))
 
 
-def accession(bookings: Sequence[Booked]) -> Oddity:
+def accession(bookings: Sequence[BookingRecord]) -> Oddity:
     """Return that a study of no booking has the AccessionNumber of one, and nothing else of it."""
     text = f"It has only the AccessionNumber of {named(bookings)}."
     remedy = (
@@ -281,17 +281,17 @@ def accession(bookings: Sequence[Booked]) -> Oddity:
     return Oddity(Kind.ACCESSION, text, remedy, Weight.NOTE)
 
 
-def patient(bookings: Sequence[Booked]) -> Oddity:
+def patient(bookings: Sequence[BookingRecord]) -> Oddity:
     """Return that a study of no booking has the PatientID of one, at another place or time."""
     return Oddity(Kind.PATIENT, f"Its PatientID is that of {named(bookings)}.", _give(bookings))
 
 
-def patient_by_name(bookings: Sequence[Booked]) -> Oddity:
+def patient_by_name(bookings: Sequence[BookingRecord]) -> Oddity:
     """Return that a study of no booking has the PatientName of one, at another place or time."""
     return Oddity(Kind.PATIENT, f"Its PatientName is that of {named(bookings)}.", _give(bookings))
 
 
-def candidate(study: Study, booked: Booked, kind: Kind) -> Oddity:
+def candidate(study: Study, booked: BookingRecord, kind: Kind) -> Oddity:
     """Return, at a booking without images, that a study of no booking may be its own."""
     began = f" of {at(study.start, booked.start)}" if study.start else ""
     text = f'A study{began} on {scanned_on(study, booked)}, with PatientID "{study.patient_id}", may be its own.'
@@ -302,6 +302,6 @@ def candidate(study: Study, booked: Booked, kind: Kind) -> Oddity:
     return Oddity(kind, text, remedy)
 
 
-def _give(bookings: Sequence[Booked]) -> str:
+def _give(bookings: Sequence[BookingRecord]) -> str:
     asked = ", ".join(dict.fromkeys(who(booked) for booked in bookings[:3]))
     return f"Ask {asked}, and who was at the scanner."

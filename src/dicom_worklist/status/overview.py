@@ -10,12 +10,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dicom_worklist.bookings.selection import CANCELLING
-from dicom_worklist.config import Config, Status
+from dicom_worklist.bookings import CANCELLING
+from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import oddities
-from dicom_worklist.status.findings import Found
+from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled
+from dicom_worklist.status.evidence import Times
+from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.oddities import Weight
-from dicom_worklist.status.reconcile import Line, Reconciled, State, Times, Unscheduled, reconcile
+from dicom_worklist.status.reconcile import reconcile
 
 
 class Level(IntEnum):
@@ -47,7 +49,7 @@ class Lane:
     """A scanner's bookings of a day, in the order of their time; "" is the scanner of those that have none."""
 
     ae_title: str
-    lines: Sequence[Line]
+    lines: Sequence[BookingStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Day:
     unscheduled: Sequence[Unscheduled]
 
     @property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[BookingStatus]:
         """All bookings of the day."""
         return [line for lane in self.lanes for line in lane.lines]
 
@@ -72,7 +74,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All there is to tell. The times are aware, in the site's time zone.
+    """All that people are shown. The times are aware, in the site's time zone.
 
     `good` is the end of the last run that published, `frozen` for how long the list has been as it is (None: it
     isn't frozen), `asked` when the PACS last answered; `pacs` tells whether there is one to ask. Without a good run for
@@ -109,8 +111,8 @@ class Overview:
         }
 
 
-def overview(config: Config, found: Found, now: datetime) -> Overview:
-    """Return what is to be told at `now` (an aware time) of what the runs found."""
+def overview(config: Config, found: Findings, now: datetime) -> Overview:
+    """Return what people are shown at `now` (an aware time) of what the runs found."""
     zone = ZoneInfo(config.site.timezone)
     now = now.astimezone(zone)
     reconciled = seen(config, config.status, found, now) if config.status else Reconciled()
@@ -148,7 +150,7 @@ def overview(config: Config, found: Found, now: datetime) -> Overview:
     )
 
 
-def seen(config: Config, status: Status, found: Found, now: datetime) -> Reconciled:
+def seen(config: Config, status: Status, found: Findings, now: datetime) -> Reconciled:
     """Return the bookings and the studies that were found, reconciled at `now`, an aware time."""
     zone = ZoneInfo(config.site.timezone)
     times = Times(
@@ -172,7 +174,7 @@ def _day(config: Config, day: date, reconciled: Reconciled) -> Day:
     )
 
 
-def _frozen(found: Found, good: datetime | None, frozen: timedelta | None, limit: timedelta) -> Iterable[Problem]:
+def _frozen(found: Findings, good: datetime | None, frozen: timedelta | None, limit: timedelta) -> Iterable[Problem]:
     if frozen is None:
         return
     since = f"The list is frozen since {good:%Y-%m-%d %H:%M}, for {spell(frozen)}" if good else "There is no list yet"
@@ -183,7 +185,7 @@ def _frozen(found: Found, good: datetime | None, frozen: timedelta | None, limit
     yield Problem(Level.CRITICAL if good is None or frozen > limit else Level.WARNING, f"{since}: {why}")
 
 
-def _unknown(found: Found) -> Iterable[Problem]:
+def _unknown(found: Findings) -> Iterable[Problem]:
     if found.pacs_failure:
         yield Problem(Level.WARNING, f"What arrived is not known: {found.pacs_failure}")
     for failure in found.failures:
@@ -228,7 +230,7 @@ def _odd(days: Sequence[Day]) -> Iterable[Problem]:
             yield Problem(Level.WARNING, text, remedy=oddity.remedy, kind=oddity.kind)
 
 
-def _named(line: Line) -> str:
+def _named(line: BookingStatus) -> str:
     """Return which booking it is: its scanner, time, subject, project and who booked it, not only its id."""
     booked = line.booked
     by = f"booked by {oddities.person(booked.booked_by)}" if booked.booked_by else ""
@@ -236,7 +238,7 @@ def _named(line: Line) -> str:
     return ", ".join([f"Booking {booked.booking_id}", *filter(None, parts)])
 
 
-def _emptied(found: Found, zone: ZoneInfo) -> Iterable[Problem]:
+def _emptied(found: Findings, zone: ZoneInfo) -> Iterable[Problem]:
     for one in found.emptied:
         since = one.since.astimezone(zone)
         text = f"Since {since:%H:%M} the calendar has no booking for {one.ae_title} on {one.day}; it had {one.count}."
@@ -247,8 +249,8 @@ def _emptied(found: Found, zone: ZoneInfo) -> Iterable[Problem]:
         yield Problem(Level.CRITICAL, text, remedy=remedy, kind="emptied")
 
 
-def _calendar(found: Found) -> Iterable[Problem]:
-    """What of the calendar, and what in the folder, nobody has accounted for."""
+def _calendar(found: Findings) -> Iterable[Problem]:
+    """Return what in the calendar and in the folder belongs to nobody."""
     if found.labs:
         text = f"No scanner has the labs {_counted(found.labs)}."
         remedy = "Correct the lab of a scanner in the inventory, or name the lab in ignored_labs."

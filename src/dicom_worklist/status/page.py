@@ -8,10 +8,10 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 from dicom_worklist import files
-from dicom_worklist.bookings.booking import printable
+from dicom_worklist.bookings import printable
 from dicom_worklist.status import oddities
+from dicom_worklist.status.booking_status import BookingStatus, State
 from dicom_worklist.status.overview import Day, Lane, Level, Overview, spell
-from dicom_worklist.status.reconcile import Line, State
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
 #: The shortest time that a booking gets on the time line, so that it can be seen and pressed, and the fewest hours.
@@ -23,14 +23,14 @@ _HOURS = 8
 class Block:
     """A booking on its scanner's lane; `left` and `width` in percent, `row` among those of the same time."""
 
-    line: Line
+    line: BookingStatus
     left: float
     width: float
     row: int
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class TimeLane:
     """A scanner's lane on the time line."""
 
     lane: Lane
@@ -48,7 +48,7 @@ class TimeLine:
 
     first: int
     last: int
-    tracks: Sequence[Track]
+    tracks: Sequence[TimeLane]
     now: float | None
 
     @property
@@ -90,7 +90,7 @@ def render(overview: Overview) -> str:
     )
 
 
-def _last(line: Line, now: datetime) -> datetime | None:
+def _last(line: BookingStatus, now: datetime) -> datetime | None:
     """Return when the last image of a booking came, in the site's time zone."""
     return max((study.updated.astimezone(now.tzinfo) for study in line.studies if study.updated), default=None)
 
@@ -117,7 +117,7 @@ def time_line(day: Day, now: datetime) -> TimeLine | None:
     return TimeLine(
         first,
         last,
-        [Track(lane, list(_blocks(lane, spans, first, last))) for lane in day.lanes],
+        [TimeLane(lane, list(_blocks(lane, spans, first, last))) for lane in day.lanes],
         _percent(minute, first, last) if first * 60 <= minute < last * 60 else None,
     )
 
@@ -133,7 +133,7 @@ def _blocks(lane: Lane, spans: dict[int, tuple[int, int]], first: int, last: int
             yield Block(line, left, round(_percent(end, first, last) - left, 3), row)
 
 
-def _span(line: Line, day: date) -> tuple[int, int]:
+def _span(line: BookingStatus, day: date) -> tuple[int, int]:
     """Return the minutes of the day in which a booking begins and ends; without an end it is drawn as an hour."""
     begin = line.booked.start or datetime.combine(day, time.min)
     start = min(max(_minutes(begin, day), 0), 1440 - _SHORTEST)

@@ -5,7 +5,7 @@ from datetime import date, datetime
 import msgspec
 
 
-class Booked(msgspec.Struct, frozen=True, kw_only=True):
+class BookingRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A booking, as its worklist entry says it; without an entry `reason` says why.
 
     `start` and `end` are naive, in the site's time zone. `start` is None where it can't be read, `end` where the
@@ -29,11 +29,11 @@ class Booked(msgspec.Struct, frozen=True, kw_only=True):
     on_console: bool = False
     since: datetime | None = None
 
-    def same(self, other: "Booked") -> bool:
-        """Return whether both say the same of the session, whenever it was seen and whoever is shown it."""
+    def same(self, other: "BookingRecord") -> bool:
+        """Return whether both describe the session alike; `since` and `on_console` don't matter."""
         return self._said() == other._said()
 
-    def _said(self) -> "Booked":
+    def _said(self) -> "BookingRecord":
         return msgspec.structs.replace(self, on_console=False, since=None)
 
 
@@ -44,7 +44,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     was in the calendar of these days no more: deleted, or moved to another day).
     """
 
-    booked: Booked
+    booked: BookingRecord
     until: datetime
     ended: str = "changed"
 

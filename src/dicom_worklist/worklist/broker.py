@@ -9,8 +9,8 @@ from pynetdicom.association import Association
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  # type: ignore[attr-defined]
 
-from dicom_worklist.config import Broker, Scanner
 from dicom_worklist.errors import BrokerError
+from dicom_worklist.settings import Broker, Scanner
 from dicom_worklist.worklist.attributes import ROOT, STEP
 
 SUCCESS, PENDING = 0x0000, {0xFF00, 0xFF01}

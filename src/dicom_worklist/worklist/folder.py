@@ -2,7 +2,7 @@
 
 The broker takes a shared `fcntl` lock on `lockfile` while it answers a query; nothing that ends in
 `.wl` changes here but under the exclusive one. A writer that waits for it holds the `flock` of the same file, which
-our broker's next queries ask for first. Files that don't have a name of `file_name` are others'.
+our broker's next queries ask for first. Files not named by `file_name` belong to someone else and are never touched.
 """
 
 import fcntl
@@ -38,7 +38,7 @@ LONGEST_NAME = 253
 _NAME = re.compile(r"booking-(?P<item>.+?)(?P<digest>\+[A-Z2-7]{26})?-(?P<place>[^-]+)\.wl")
 
 #: Goes over a sequence and may show how far it has come; the text says what is being done.
-Track = Callable[[Sequence[str], str], Iterable[str]]
+Progress = Callable[[Sequence[str], str], Iterable[str]]
 
 
 @dataclass
@@ -113,7 +113,7 @@ def one_writer(folder: Path, timeout: float) -> Iterator[None]:
         os.close(handle)
 
 
-class Ours(Mapping[str, bytes | None]):
+class EntryFiles(Mapping[str, bytes | None]):
     """Name → content of our files in a folder, each read when it is asked for.
 
     The content of what isn't a regular file, or is too large for an entry, is None.
@@ -187,7 +187,7 @@ def compare(present: Mapping[str, bytes | None], wanted: Mapping[str, bytes | No
     return changes
 
 
-def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Track) -> None:
+def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Progress) -> None:
     """Carry the changes of all these folders out as one; call it within `one_writer` of each.
 
     New content is written and synced beside the old; then, while no query runs, all of it is put in
@@ -307,7 +307,7 @@ def _remove_leftovers(folder: Path) -> None:
 def _write(path: Path, content: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
     with os.fdopen(handle, "wb") as file:
-        os.fchmod(handle, 0o640)  # whatever the umask: the broker reads it as the group, others don't
+        os.fchmod(handle, 0o640)  # not the umask's: the broker reads it as the group, others don't
         file.write(content)
 
 

@@ -1,4 +1,4 @@
-"""Writes the table of each role's variables into its README; with --check, fails if one isn't current."""
+"""A role's variables as a table, from its defaults and its specification."""
 
 import re
 import sys
@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-ROLES = Path(__file__).parent
-BEGIN, END = "<!-- variables: `make docs` writes this table -->\n", "<!-- end of variables -->\n"
+#: A longer default is cut, or called "computed".
 LONGEST = 60
 
 
@@ -56,23 +55,3 @@ def table(role: Path) -> str:
         given = "required" if option.get("required") and not defaults[name] else default(defaults[name])
         rows.append(f"| {code(name)} | {kind} | {given} | {described(option)} |")
     return "\n".join(rows) + "\n"
-
-
-def main() -> str | None:
-    """Write, or check, every README."""
-    old = []
-    for readme in sorted(ROLES.glob("*/README.md")):
-        text = readme.read_text()
-        before, _, rest = text.partition(BEGIN)
-        if END not in rest:
-            return f"{readme} has no place for the table of variables: give it the lines {BEGIN}{END}"
-        current = before + BEGIN + table(readme.parent) + END + rest.partition(END)[2]
-        if "--check" not in sys.argv:
-            readme.write_text(current)
-        elif text != current:
-            old.append(str(readme.relative_to(ROLES.parent)))
-    return f"not as the roles' variables are: {', '.join(old)}. Run `make docs`." if old else None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,169 @@
+"""What the configuration file may say: each section, its keys, the form and the default of each value.
+
+`config.load` reads and checks the file. This module knows nothing of the rest of the package.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+#: What project and subject may consist of, where the site doesn't say: a regular expression for one character.
+CHARACTERS = "[A-Za-z0-9._+-]"
+Days = Annotated[int, msgspec.Meta(ge=0, le=366)]
+Minutes = Annotated[int, msgspec.Meta(ge=0, le=1440)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+# value representations of PS3.5 6.2: AE and CS as the standard has them, SH without what splits values
+AETitle = Annotated[str, msgspec.Meta(pattern=r"^(?! )[ -\[\]-~]{1,16}(?<! )\Z")]
+Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_][A-Z0-9_ ]{0,15}\Z")]
+ShortText = Annotated[str, msgspec.Meta(pattern=r"^(?!\s)[^\\\x00-\x1f\x7f-\x9f]{1,16}(?<!\s)\Z")]
+# an AE title that is a folder's name: what wlmscpfs accepts as one
+FolderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9:@_-]([A-Za-z0-9 :@_-]{0,14}[A-Za-z0-9:@_-])?\Z")]
+# what isn't blank
+Word = Annotated[str, msgspec.Meta(pattern=r"\S")]
+# leaves at least 20 of UI's 64 characters for the booking
+UIDRoot = Annotated[str, msgspec.Meta(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+\Z", max_length=43)]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A mapping of the file: an unknown key is an error."""
+
+
+class Site(_Section, frozen=True):
+    """The imaging centre; its time zone decides what "today" is."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    timezone: str
+    uid_root: UIDRoot | None = None
+
+
+class Window(_Section, frozen=True):
+    """Which days around today the worklist has; an entry stays until its end and `grace`, in minutes, all the same."""
+
+    days_back: Days = 0
+    days_ahead: Days = 0
+    grace: Minutes = 60
+
+
+class Scanner(_Section, frozen=True):
+    """One scanner, and the labs of the calendar that are booked on it."""
+
+    ae_title: AETitle
+    lab: str
+    modality: Code = "MR"
+    station_name: ShortText | None = None
+    location: ShortText | None = None
+    charset: str = "ISO_IR 192"
+    worklist: FolderName = "WLBROKER"
+
+    def matches(self, lab: str) -> bool:
+        """Tell whether a booking of this lab is for this scanner."""
+        return re.search(self.lab, lab, re.IGNORECASE) is not None
+
+
+class BookingRules(_Section, frozen=True):
+    """How a row of any source is read: which statuses count, in any case, and what project and subject consist of.
+
+    `characters` is a regular expression for one character.
+    """
+
+    statuses: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1)] = ("CONFIRMED", "TENTATIVE")
+    characters: str = CHARACTERS
+
+
+class Worklist(_Section, frozen=True):
+    """Where the folders of the broker are; `lock_timeout` in seconds."""
+
+    root: str
+    lock_timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30
+
+
+class Broker(_Section, frozen=True):
+    """Where the broker is asked by `dicom-worklist check`."""
+
+    host: str = "127.0.0.1"
+    port: Port = 1234
+
+
+class Pacs(_Section, frozen=True):
+    """Where Orthanc is asked for its studies (its REST interface); `timeout`, of the whole answer, in seconds.
+
+    `ca_file` holds the certificates, as PEM text, that an `https` address is checked with; without it, the system's.
+    `check_hostname: false` is for a `ca_file` that is just the server's own.
+    """
+
+    url: str
+    user: Annotated[str, msgspec.Meta(min_length=1)]
+    password_file: str
+    ca_file: str | None = None
+    check_hostname: bool = True
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=60)] = 5
+
+
+class Status(_Section, frozen=True):
+    """Where each run says what it found, and when a booking counts as over; `session` and the others in minutes.
+
+    `state` is the file that `dicom-worklist status` reads, `page` a folder for the web page, `metrics` one for a node
+    exporter's textfile collector. An entry leaves the console `leave_after` the last image of its study; None: never.
+    Without a good run for `frozen_after` the list counts as frozen, and the page as old. The history, a file beside the
+    state, goes back `history_days`.
+    """
+
+    state: str
+    page: str | None = None
+    metrics: str | None = None
+    session: Minutes = 60
+    missing_after: Minutes = 60
+    leave_after: Minutes | None = None
+    frozen_after: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 5
+    history_days: Annotated[int, msgspec.Meta(ge=2, le=36500)] = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a site reads its rows.
+
+    `zone` is the site's; `statuses` that count, in lower case; `characters` is a regular expression for one character
+    of project and subject, checked by `bookings.identity.check_characters`.
+    """
+
+    zone: ZoneInfo
+    statuses: frozenset[str] = frozenset({"confirmed", "tentative"})
+    characters: str = CHARACTERS
+
+
+class Config(_Section, frozen=True, dict=True):  # dict: has room for what is computed once
+    """The whole file. `source` is a Source of dicom_worklist.bookings.sources.
+
+    `ignored_labs` are regular expressions, case-insensitive: labs that are known and have no scanner.
+    """
+
+    site: Site
+    source: Any
+    scanners: Annotated[tuple[Scanner, ...], msgspec.Meta(min_length=1)]
+    worklist: Worklist
+    window: Window = Window()
+    broker: Broker = Broker()
+    pacs: Pacs | None = None
+    status: Status | None = None
+    attributes: dict[str, Any] = {}
+    booking: BookingRules = BookingRules()
+    ignored_labs: tuple[str, ...] = ()
+
+    @cached_property
+    def reading(self) -> Reading:
+        """How a row of the source is read."""
+        statuses = frozenset(status.strip().casefold() for status in self.booking.statuses)
+        return Reading(ZoneInfo(self.site.timezone), statuses, self.booking.characters)
+
+    def ignores(self, lab: str) -> bool:
+        """Tell whether it is known that this lab has no scanner."""
+        return any(re.search(known, lab, re.IGNORECASE) for known in self.ignored_labs)
+
+    def folders(self) -> list[Path]:
+        """Return the folders of the worklists; each one's name is the called AE title."""
+        return [Path(self.worklist.root, name) for name in sorted({scanner.worklist for scanner in self.scanners})]
