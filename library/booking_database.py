@@ -71,7 +71,9 @@ version:
   type: str
   sample: 11.8.6-MariaDB
 certificate:
-  description: The subject of the server's certificate, where TLS was asked for.
+  description: >-
+    The subject of the server's certificate; empty without TLS, and, with a warning, where the host doesn't have the
+    authorities yet that it is checked with.
   returned: success
   type: str
   sample: commonName=calendar.example.org
@@ -81,6 +83,7 @@ import socket  # noqa: E402 - Ansible wants the documentation first
 import ssl  # noqa: E402
 import struct  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
@@ -90,6 +93,10 @@ NOT_THIS_HOST = {62, 64}
 PROTOCOL_41, TLS, SECURE = 0x200, 0x800, 0x8000
 #: The first packet of a server that refuses; of one that greets, which has the version of the protocol.
 REFUSAL, GREETING = 0xFF, 10
+
+
+#: The authorities that Debian trusts; a new host gets them with the package ca-certificates, in the deployment.
+DEBIAN = "/etc/ssl/certs/ca-certificates.crt"
 
 
 class NoDatabaseError(Exception):
@@ -158,6 +165,11 @@ def encrypted(connection: socket.socket, greeting: bytes, context: ssl.SSLContex
     return context.wrap_socket(connection, server_hostname=host)
 
 
+def named(subject: Any) -> str:
+    """Return a certificate's subject as text."""
+    return ", ".join(f"{name}={value}" for ((name, value),) in subject)
+
+
 def certificate_remedy(error: ssl.SSLError, host: str, ca: str) -> str:
     """Return what to do about a certificate that is not accepted."""
     if not isinstance(error, ssl.SSLCertVerificationError):
@@ -193,18 +205,21 @@ def main() -> None:
     ca, subject = "worklist_sync_source_ca" if asked["ca"] else str(asked["ca_file"]), ""
     try:
         context = None
-        if asked["tls"]:
+        if asked["tls"] and not asked["ca"] and asked["ca_file"] == DEBIAN and not Path(DEBIAN).exists():
+            module.warn(
+                f"The certificate of {asked['host']} is not checked before the deployment: {DEBIAN} comes to "
+                f"{asked['from_host']} with it, in the package ca-certificates"
+            )
+        elif asked["tls"]:
             context = trust(asked["ca"], asked["ca_file"], verify_hostname=asked["verify_hostname"])
         if context and asked["ca"]:
-            names = [dict(part[0] for part in authority["subject"]) for authority in context.get_ca_certs()]
-            ca += f" ({', '.join(name.get('commonName', str(name)) for name in names)})" if names else ""
+            ca += f" ({'; '.join(named(authority['subject']) for authority in context.get_ca_certs())})"
         with socket.create_connection((asked["host"], asked["port"]), asked["timeout"]) as connection:
             greeting = packet(connection)
             said = version(greeting)
             if context:
                 with encrypted(connection, greeting, context, asked["host"]) as secure:
-                    shown = (secure.getpeercert() or {}).get("subject", ())
-                    subject = ", ".join(f"{name}={value}" for ((name, value),) in shown)
+                    subject = named((secure.getpeercert() or {}).get("subject", ()))
     except NoDatabaseError as error:
         module.fail_json(msg=f"{place}: {error}.")
     except ssl.SSLError as error:

@@ -78,8 +78,10 @@ try:
     import yaml
 
     from dicom_worklist import config, errors
+
+    MISSING = False
 except ImportError:
-    config = None  # type: ignore[assignment]
+    MISSING = True
 
 
 def load(content: str) -> config.Config:
@@ -130,7 +132,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if config is None:
+    if MISSING:
         module.fail_json(msg=missing_required_lib("dicom-worklist", reason=f"in {sys.executable}"))
     asked = module.params
     try:

@@ -42,11 +42,11 @@ def former_names(role: Path) -> dict[str, str]:
 
 
 def wrong_names(
-    role: str, names: set[str], known: set[str], options: Options, renamed: dict[str, str]
+    role: str, names: set[str], known: set[str], options: Options, former: dict[str, str]
 ) -> Iterator[str]:
     """Say which variables were renamed, and which the role doesn't have; `known` are further names that it takes."""
-    for name in sorted(names & renamed.keys()):
-        yield f"{name} is called {renamed[name]} now. Rename it in the inventory; see the README of the role {role}."
+    for name in sorted(names & former.keys()):
+        yield f"{name} is called {former[name]} now. Rename it in the inventory; see the README of the role {role}."
     for name in sorted(names - former.keys() - options.keys() - known):
         nearest = difflib.get_close_matches(name, options, 1)
         meant = f" Is {nearest[0]} meant?" if nearest else ""
