@@ -1,4 +1,4 @@
-"""The Ansible action `site_inputs`: checks what the inventory gives a role; library/site_inputs.yml documents it.
+"""The Ansible action `site_inputs`: checks what the inventory gives a role; library/site_inputs.py documents it.
 
 It is an action, because it reads variables before it is known whether they can be read, and because secrets that are
 checked here leave neither this process nor this machine. What only the host knows it asks the module host_resources.
@@ -41,9 +41,7 @@ def former_names(role: Path) -> dict[str, str]:
     return yaml.safe_load(table.read_text(encoding="utf-8")) if table.exists() else {}
 
 
-def wrong_names(
-    role: str, names: set[str], known: set[str], options: Options, former: dict[str, str]
-) -> Iterator[str]:
+def wrong_names(role: str, names: set[str], known: set[str], options: Options, former: dict[str, str]) -> Iterator[str]:
     """Say which variables were renamed, and which the role doesn't have; `known` are further names that it takes."""
     for name in sorted(names & former.keys()):
         yield f"{name} is called {former[name]} now. Rename it in the inventory; see the README of the role {role}."

@@ -51,7 +51,8 @@ HOURS = [
 ]
 ODD = [
     here("2026-11-24T23:50"), here("2026-11-25T00:10"), here("2026-11-25T03:00"), here("2026-03-29T03:00"),
-    here("2026-10-25T02:30"), here("2026-10-25T02:30", fold=1), here("2026-12-31T23:59:59"), here("2027-01-01T00:00"),
+    here("2026-10-25T02:30"), here("2026-10-25T02:30", fold=1), here("2026-10-25T03:00"),
+    here("2026-12-31T23:59:59"), here("2027-01-01T00:00"),
 ]  # fmt: skip
 #: Every five minutes around both changes of the clock.
 MINUTES = [
