@@ -41,9 +41,7 @@ def former_names(role: Path) -> dict[str, str]:
     return yaml.safe_load(table.read_text(encoding="utf-8")) if table.exists() else {}
 
 
-def wrong_names(
-    role: str, names: set[str], known: set[str], options: Options, former: dict[str, str]
-) -> Iterator[str]:
+def wrong_names(role: str, names: set[str], known: set[str], options: Options, former: dict[str, str]) -> Iterator[str]:
     """Say which variables were renamed, and which the role doesn't have; `known` are further names that it takes."""
     for name in sorted(names & former.keys()):
         yield f"{name} is called {former[name]} now. Rename it in the inventory; see the README of the role {role}."
