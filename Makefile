@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live clocks playbooks hosts faults unit lint docs bench lock bundle
+.PHONY: help setup demo down test live clocks playbooks hosts faults unit lint docs bench update pins bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,9 +16,9 @@ help: ## this list
 
 setup: $(VENV)/controller ## Ansible and what it needs, pinned, for deploying your own site
 
-demo: $(VENV)/controller ## a whole site on this machine, with bookings for today
+demo: $(VENV)/controller ## a whole site on this machine, and a day of it
 	$(PLAY) -i inventories/demo playbooks/site.yml
-	@$(BIN)/ansible-playbook $(BECOME) -i inventories/demo playbooks/show.yml
+	@$(SUDO) /opt/dicom-worklist/current/bin/python inventories/demo/day.py
 
 down: $(VENV)/controller ## take the demo away again, its images and bookings too
 	$(PLAY) -i inventories/demo playbooks/teardown.yml -e site_teardown_data=true
@@ -48,12 +48,16 @@ hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and 
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/deploy
 
-faults: $(VENV)/test ## every fault, as often as the README says, and a table of what came of it; about an hour and a half
+faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a table of what came of it; about an hour and a half
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/faults --long
 
+# What the tests run of the package; less than fail_under in pyproject.toml fails.
 unit: $(VENV)/test
-	$(BIN)/pytest --quiet tests/unit tests/module
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --quiet tests/unit tests/module
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: $(VENV)/test ## every check that runs nothing
 	$(BIN)/ruff check .
@@ -61,20 +65,28 @@ lint: $(VENV)/test ## every check that runs nothing
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline
-	$(BIN)/python roles/readme.py --check
+	$(BIN)/python -m tools.docs --check
+	$(BIN)/python -m tools.requirements
 
-docs: $(VENV)/controller ## the tables of variables in the roles' READMEs, after a variable changed
-	$(BIN)/python roles/readme.py
+docs: $(VENV)/test ## the generated parts of the pages, after a variable, the command or a metric changed
+	$(BIN)/python -m tools.docs
 
 bench: $(VENV)/test ## speed, against the stock things, side by side
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	cd tests && ../$(BIN)/python -m bench
 
-lock: $(VENV)/test ## pin the newest versions of what pyproject.toml asks for
+update: $(VENV)/test ## pin the newest versions of what pyproject.toml asks for, and say what changed
+	$(MAKE) --no-print-directory pins PINS=--upgrade
+	@git diff --unified=0 requirements | sed -n 's/^\([+-]\)\([^ ]*==[^ ]*\).*/\2 \1/p' | sort --unique \
+	    | awk '{ print ($$2 == "+" ? "now   " : "before") "  " $$1 }'
+
+# Without PINS=--upgrade only what pyproject.toml newly asks for is added.
+pins: $(VENV)/test
 	$(BIN)/uv pip compile $(LOCK) -o requirements/host.txt pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --extra controller -c requirements/host.txt -o requirements/controller.txt pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --extra test -c requirements/controller.txt -o requirements/test.txt pyproject.toml
-LOCK = --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+	$(BIN)/python -m tools.requirements
+LOCK = --quiet $(PINS) --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 $(VENV)/bin/python:
 	/usr/bin/python3 -c 'import ensurepip' 2>/dev/null \

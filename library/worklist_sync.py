@@ -127,9 +127,9 @@ from datetime import UTC, date, datetime  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib  # noqa: E402
 
 try:
-    from dicom_worklist import config, errors, sync
+    from dicom_worklist import config, errors, pipeline
 except ImportError:
-    sync = None  # type: ignore[assignment]
+    pipeline = None  # type: ignore[assignment]
 
 
 def main() -> None:
@@ -138,14 +138,16 @@ def main() -> None:
         argument_spec={"config": {"type": "path", "required": True}, "day": {"type": "str"}},
         supports_check_mode=True,
     )
-    if sync is None:
+    if pipeline is None:
         module.fail_json(msg=missing_required_lib("dicom-worklist", reason=f"in {sys.executable}"))
     try:
         day = date.fromisoformat(module.params["day"]) if module.params["day"] else None
     except ValueError:
         module.fail_json(msg=f"day is {module.params['day']!r}: write YYYY-MM-DD", exit_status=2)
     try:
-        report = sync.run(config.load(module.params["config"]), day, now=datetime.now(UTC), dry_run=module.check_mode)
+        report = pipeline.run(
+            config.load(module.params["config"]), day, now=datetime.now(UTC), dry_run=module.check_mode
+        )
     except errors.WorklistError as error:
         module.fail_json(msg=str(error), exit_status=error.exit_status)
     for rejection in report.rejected:

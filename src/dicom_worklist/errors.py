@@ -1,6 +1,28 @@
-"""What can go wrong, each with the exit status of the command."""
+"""What can go wrong, and the exit statuses of the command."""
 
 from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What the command returns; `status --exit-code` has Nagios' own."""
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> "ExitStatus":
+        """Make a status with its meaning, for people."""
+        status = int.__new__(cls, value)
+        status._value_ = value
+        status.meaning = meaning
+        return status
+
+    DONE = 0, "done"
+    CONFIGURATION = 2, "usage or configuration"
+    REJECTED = 3, "done, but bookings were rejected"
+    SOURCE = 4, "the bookings could not be read"
+    FOLDER = 5, "the folder could not be written or locked"
+    BROKER = 6, "the broker doesn't show what the folder holds"
+    PACS = 7, "the PACS can't be asked"
 
 
 class WorklistError(Exception):
@@ -9,10 +31,10 @@ class WorklistError(Exception):
     `said` has it and what else failed, each as a line of the log.
     """
 
-    exit_status = 1
+    exit_status: int = 1
 
     def __init__(self, message: str, besides: Sequence[str] = ()) -> None:
-        """Fail with this message, and what failed `besides`."""
+        """Fail with this message, and with what else failed, `besides`."""
         super().__init__(f"{message}. Besides, {'; '.join(besides)}" if besides else message)
         self.said = [message, *(f"warning: {failure}" for failure in besides)]
 
@@ -20,31 +42,31 @@ class WorklistError(Exception):
 class ConfigError(WorklistError):
     """The configuration file or the command line can't be used."""
 
-    exit_status = 2
+    exit_status = ExitStatus.CONFIGURATION
 
 
 class SourceError(WorklistError):
     """The bookings can't be read; entries in the window stay as they are."""
 
-    exit_status = 4
+    exit_status = ExitStatus.SOURCE
 
 
 class FolderError(WorklistError):
     """The worklist folder can't be read, written or locked."""
 
-    exit_status = 5
+    exit_status = ExitStatus.FOLDER
 
 
 class BrokerError(WorklistError):
     """The worklist broker doesn't answer, or not with what the folder holds."""
 
-    exit_status = 6
+    exit_status = ExitStatus.BROKER
 
 
 class PacsError(WorklistError):
     """The PACS can't be asked for its studies; the worklist does without."""
 
-    exit_status = 7
+    exit_status = ExitStatus.PACS
 
 
 class Rejected(Exception):  # noqa: N818 - a verdict on one booking, not a failure of the run

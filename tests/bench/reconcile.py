@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from bench.measure import PAIRS, Row
 from dicom_worklist.settings import Config, Pacs, Scanner, Site, Status, Worklist
+from dicom_worklist.status.booking_status import State
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import overview
-from dicom_worklist.status.reconcile import State
 from dicom_worklist.status.records import BookingRecord, Study
 
 COUNT = 2_000

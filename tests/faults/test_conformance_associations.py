@@ -1,4 +1,4 @@
-"""What CONFORMANCE.md says of associations is what the engines do: who is accepted, with which classes and syntaxes."""
+"""What docs/conformance.md says of associations is what the engines do: who is accepted, which classes and syntaxes."""
 
 import pytest
 from pydicom.dataset import Dataset

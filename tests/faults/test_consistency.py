@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dicom_worklist import config, sync
+from dicom_worklist import config, pipeline
+from dicom_worklist.report import Report
 from support import twins, wire
 from support.local import DAY, NOW, PRISMA, Calendar, changed, command, settings, worklist_files, write_yaml
 from support.tally import Tally
@@ -36,8 +37,8 @@ def configurations(broker: twins.Broker, tmp_path_factory: pytest.TempPathFactor
     return made
 
 
-def swap(configurations: list[Path], at: int) -> sync.Report:
-    return sync.run(config.load(configurations[at % 2]), DAY, now=NOW)
+def swap(configurations: list[Path], at: int) -> Report:
+    return pipeline.run(config.load(configurations[at % 2]), DAY, now=NOW)
 
 
 def patients(at: int) -> list[str]:

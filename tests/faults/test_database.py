@@ -1,4 +1,4 @@
-"""The booking database fails, wherever and however it can: the worklist stays, and the run says why, in time."""
+"""The booking database fails in every place where it can: the worklist stays, and the run reports why, in time."""
 
 import random
 import subprocess
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dicom_worklist import config, sync
+from dicom_worklist import config, pipeline
 from dicom_worklist.errors import SourceError
 from dicom_worklist.settings import Config
 from support import live
@@ -63,10 +63,10 @@ class Worklist:
         tally.wrong += len(found.items() - self.held.items())
 
     def ends(self, tally: Tally, settings: Config) -> bool:
-        """Sync in this process; tell whether the calendar was read, which is right only if it was so as a whole."""
+        """Sync in this process; return whether the calendar was read, which is right only if all of it was."""
         tally.tried += 1
         try:
-            report = sync.run(settings, DAY, now=NOW)
+            report = pipeline.run(settings, DAY, now=NOW)
         except SourceError:
             return False
         finally:
@@ -89,7 +89,7 @@ def worklist(
         "password_file": str(tmp_path / "password"), "connect_timeout": 1, "read_timeout": 1,
     }  # fmt: skip
     worklist = Worklist(booking_database, folder, configure, source, {})
-    sync.run(config.load(worklist.configured()), DAY, now=NOW)
+    pipeline.run(config.load(worklist.configured()), DAY, now=NOW)
     worklist.held.update(worklist_files(folder))
     assert len(worklist.held) == SIZE
     yield worklist

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_worklist import config, sync
+from dicom_worklist import config, pipeline
 from support import live
 from support.local import DAY, NOW, Calendar, everything, settings, worklist_files, write_yaml
 from support.tally import Tally
@@ -160,7 +160,7 @@ class Worklist:
         return {name: (status.st_ino, status.st_size, status.st_mtime_ns) for name, status in of.items()}
 
     def ends_well(self) -> bool:
-        """Tell whether the next run makes the folder right, and leaves nothing else there."""
+        """Return whether the next run makes the folder right, and leaves nothing else there."""
         done = self.sync()
         names = sorted(path.name for path in self.folder.iterdir())
         print(done.returncode, done.stderr, *names)  # is read if the test fails
@@ -180,7 +180,7 @@ def worklist(site: live.Site) -> Iterator[Worklist]:
             for booking_id, subj_ses in bookings.items():
                 calendar.book(booking_id, subj_ses)
             path = write_yaml(place / f"{at}.yml", settings(calendar.path, root))
-            sync.run(config.load(path), DAY, now=NOW)
+            pipeline.run(config.load(path), DAY, now=NOW)
             configurations.append(path)
             contents.append(worklist_files(root / "WLBROKER"))
             for made in (calendar.path, path):

@@ -1,4 +1,4 @@
-"""The sync is killed, wherever it can be: what is in the folder is whole, and the next run puts it right."""
+"""The sync is killed in every place where it can be: each file in the folder is whole, and the next run corrects it."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_worklist import config, sync
+from dicom_worklist import config, pipeline
 from support import twins, wire
 from support.local import DAY, NOW, Calendar, environment, settings, worklist_files, write_yaml
 from support.tally import Tally
@@ -52,7 +52,7 @@ class Change:
         assert worklist_files(self.folder) == self.before
 
     def run(self, at: int) -> None:
-        sync.run(config.load(self.configurations[at]), DAY, now=NOW)
+        pipeline.run(config.load(self.configurations[at]), DAY, now=NOW)
 
     def judge(self, tally: Tally) -> None:
         """Look at the folder after a kill, ask the broker, and let the next run come."""
@@ -77,7 +77,7 @@ def change(
         calendar = Calendar(folder / f"{name}.sqlite")
         fill(calendar)
         path = write_yaml(folder / f"{name}.yml", settings(calendar.path, broker.folder.parent))
-        sync.run(config.load(path), DAY, now=NOW)
+        pipeline.run(config.load(path), DAY, now=NOW)
         configurations.append(path)
         contents.append(worklist_files(broker.folder))
     return Change((configurations[0], configurations[1]), contents[0], contents[1], broker)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from dicom_worklist import config, sync
+from dicom_worklist import config, pipeline
 from support import conformance, live, twins, wire
 from support.local import DAY, NOW, PATIENTS, Calendar, changed, settings, write_yaml
 from support.tally import Tally
@@ -130,7 +130,7 @@ def test_wildcards_that_would_take_for_ever(
     calendar.book(1, "1-1", user="long")
     site = changed(settings(calendar.path, broker.folder.parent), {"worklist.lock_timeout": 30})
     configuration = config.load(write_yaml(tmp_path / "config.yml", site))
-    sync.run(configuration, DAY, now=NOW)
+    pipeline.run(configuration, DAY, now=NOW)
     request, command, original, _ = wire.query(broker.port)
     query = wire.dataset(original, element(0x00080090, "PN", b"*?" * 20 + b"0")[1])
     for booking in range(2, often(1, 10) + 2):
@@ -141,7 +141,7 @@ def test_wildcards_that_would_take_for_ever(
                 assert wire.read_pdu(client)[:1] == b"\2"  # A-ASSOCIATE-AC
             calendar.book(booking, f"{booking}-1")
             tally.tried += 1
-            tally.failed += len(sync.run(configuration, DAY, now=NOW).published) != 1
+            tally.failed += len(pipeline.run(configuration, DAY, now=NOW).published) != 1
             for client in clients:
                 client.settimeout(30)
                 tally.wrong += wire.read_pdu(client) != b""

@@ -1,4 +1,4 @@
-"""CONFORMANCE.md, as the tests read it, and the associations by which it is compared with the engines."""
+"""docs/conformance.md, as the tests read it, and the associations by which it is compared with the engines."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from pynetdicom.association import Association
 from dicom_worklist.worklist.broker import keep_answers
 from support import live
 
-TEXT = (live.PROJECT / "CONFORMANCE.md").read_text()
+TEXT = (live.PROJECT / "docs/conformance.md").read_text()
 
 
 def table(text: str) -> list[list[str]]:

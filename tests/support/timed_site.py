@@ -1,4 +1,4 @@
-"""A site of the tests of cases from the field: a calendar, a folder, a PACS that holds what scanners made, a clock."""
+"""A site in the tests' own process, with a clock, and with a PACS that holds what scanners made."""
 
 import json
 import re
@@ -10,15 +10,16 @@ from threading import Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dicom_worklist import sync
+from dicom_worklist import pipeline
 from dicom_worklist.bookings.booking import COLUMNS
 from dicom_worklist.config import load
+from dicom_worklist.report import Report
 from dicom_worklist.settings import Config
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import metrics, page
+from dicom_worklist.status.booking_status import BookingStatus, Unscheduled
 from dicom_worklist.status.overview import Overview, overview
-from dicom_worklist.status.reconcile import BookingStatus, Unscheduled
-from support.local import DAY, SKYRA, Calendar, Configure, entries, worklist_files
+from support.local import DAY, SKYRA, Calendar, Configure, command, entries, worklist_files
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 
@@ -64,7 +65,7 @@ class Pacs:
         self._server.server_close()
 
     def store(self, study: str, begun: datetime, ae_title: str, tags: Mapping[str, str | None]) -> None:
-        """Keep a series of five images; a tag that is None is one that it doesn't have."""
+        """Keep a series of five images; a tag with the value None is left out."""
         here = begun.astimezone(ZONE)
         dated = {"StudyDate": f"{here:%Y%m%d}", "StudyTime": f"{here:%H%M%S}", "NumberOfSeriesRelatedInstances": "5"}
         last = (begun + timedelta(minutes=10)).astimezone(UTC)
@@ -131,10 +132,10 @@ class Site:
     def config(self) -> Config:
         return load(self.file)
 
-    def run(self, clock: str = "", ahead: int = 0, **options: Any) -> sync.Report:
+    def run(self, clock: str = "", ahead: int = 0, **options: Any) -> Report:
         """Run the sync, at this time if one is given; the clock stays there."""
         self.now = at(clock, ahead) if clock else self.now
-        return sync.run(self.config, now=self.now, **options)
+        return pipeline.run(self.config, now=self.now, **options)
 
     def take(self, booking_id: object, ae_title: str = "PRISMA") -> dict[str, str | None]:
         """Return what a console copies from an entry into its images."""
@@ -173,7 +174,7 @@ class Site:
         return line
 
     def said(self, booking_id: object) -> dict[str, str]:
-        """Return what is said of a booking: kind → text; weights are in `line`."""
+        """Return what is reported of a booking: kind → text; weights are in `line`."""
         return {oddity.kind.name: oddity.text for oddity in self.line(booking_id).oddities}
 
     def unscheduled(self) -> list[Unscheduled]:
@@ -200,3 +201,10 @@ class Site:
         """Lose the state, or the history."""
         for path in self.root.glob({"state": "status.json", "history": "*.history.sqlite*"}[what]):
             path.unlink()
+
+
+def check(site: Site, only: str = "source") -> str:
+    """Run one of the checks of `dicom-worklist check`, which must pass; return its line."""
+    done = command("check", "--only", only, "--config", site.file, "--now", site.now.isoformat())
+    assert done.returncode == 0, done.stdout
+    return done.stdout

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dicom_worklist import sync
+from dicom_worklist import pipeline
 from dicom_worklist.config import load
 from dicom_worklist.status import history
 from dicom_worklist.status.history import News
@@ -118,7 +118,7 @@ def test_only_its_owner_can_read_it(path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_makes_is_the_folder_s_owner_s(path: Path) -> None:
+def test_a_history_that_root_makes_belongs_to_the_owner_of_the_folder(path: Path) -> None:
     os.chown(path.parent, 12345, 23456)
     history.record(path, NOW, News([booked()]), 400)
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
@@ -163,14 +163,14 @@ def test_a_run_without_the_history_publishes_and_says_so(
 ) -> None:
     config = load(configure({"status.state": str(tmp_path / "status.json")}))
     calendar.book(1)
-    assert sync.run(config, now=NOW).warnings == []
+    assert pipeline.run(config, now=NOW).warnings == []
     path = history.path_beside(str(tmp_path / "status.json"))
     for beside in (path, *path.parent.glob(f"{path.name}-*")):
         assert beside.exists()
     FAULTS[fault](path)
     calendar.change(1, start_time="10:00:00")
     calendar.book(2, "8-1")
-    report = sync.run(config, now=NOW + MINUTE)
+    report = pipeline.run(config, now=NOW + MINUTE)
     assert len(worklist_files(folder)) == 2
     assert [one["booking_id"] for one in report.updated + report.published] == ["1", "2"]
     assert all(f"the history {path} can't be" in warning and "Move it away" in warning for warning in report.warnings)

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from dicom_worklist.status.booking_status import State
 from dicom_worklist.status.oddities import Kind
-from dicom_worklist.status.reconcile import State
 
 TEXT = (Path(__file__).parents[2] / "docs/reconciliation.md").read_text(encoding="utf-8")
 

@@ -1,1 +1,21 @@
-"""."""
+"""Bookings: what a booking is, how a row of the calendar is read as one, and which rows count.
+
+Other wings import from here, and from no module inside.
+"""
+
+from dicom_worklist.bookings.booking import Booking, Row, printable, read_booking, read_date, read_start, text
+from dicom_worklist.bookings.selection import (
+    CANCELLING,
+    Days,
+    SelectedRow,
+    Selection,
+    days,
+    is_over,
+    read,
+    session_length,
+)
+
+__all__ = [
+    "CANCELLING", "Booking", "Days", "Row", "SelectedRow", "Selection", "days", "is_over", "printable", "read",
+    "read_booking", "read_date", "read_start", "session_length", "text",
+]  # fmt: skip

@@ -1,15 +1,18 @@
-"""Which rows of the calendar become entries, of which scanner, and which don't count. Pure logic."""
+"""Which rows of the calendar become entries, of which scanner, and which don't count."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from dicom_worklist.bookings.booking import Row, counts, printable, read_date, read_end, read_start, text
-from dicom_worklist.errors import ConfigError, Rejected
+from dicom_worklist.errors import ConfigError, Rejected, SourceError
 from dicom_worklist.settings import Config, Scanner
 
 ONE_DAY = timedelta(days=1)
+#: How far away a booking is looked for that was moved after its scan.
+FURTHER = timedelta(days=92)
 #: Statuses that people give what doesn't take place; others that don't count are reported.
 CANCELLING = {
     "CANCELLED",
@@ -26,11 +29,12 @@ CANCELLING = {
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """The window, both days included; the days that are looked at besides; and the time at the site (naive).
+    """The day of a run; its window, both days included; the days that are looked at besides; and the time at the site.
 
-    `now` is None for a run of another day than today: then no booking of before is still going on.
+    `now` is naive, and None for a run of another day than today: then no booking of before is still going on.
     """
 
+    day: date
     first: date
     last: date
     near: tuple[date, date]
@@ -62,15 +66,16 @@ class Selection:
 
     `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count,
     `withdrawn` those of them that somebody cancelled in so many words; `labs` and `statuses` say how many rows of these
-    days have a lab without a scanner, and a status that doesn't count.
+    days have a lab without a scanner, and a status that doesn't count. `warnings` are the source's, in sentences.
     """
 
-    scheduled: list[SelectedRow] = field(default_factory=list)
+    selected: list[SelectedRow] = field(default_factory=list)
     rejected: list[tuple[Row, Scanner | None, bool, str]] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
     labs: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
+    warnings: tuple[str, ...] = ()
 
 
 def days(config: Config, day: date, now: datetime | None) -> Days:
@@ -84,7 +89,31 @@ def days(config: Config, day: date, now: datetime | None) -> Days:
         last = day + timedelta(days=config.window.days_ahead)
     except OverflowError as error:
         raise ConfigError(f"the window around {day} leaves the years 1 to 9999") from error
-    return Days(first, last, (max(day, date.min + ONE_DAY) - ONE_DAY, min(day, date.max - ONE_DAY) + ONE_DAY), now)
+    return Days(day, first, last, (max(day, date.min + ONE_DAY) - ONE_DAY, min(day, date.max - ONE_DAY) + ONE_DAY), now)
+
+
+def read(config: Config, days: Days, expected: Collection[str] = ()) -> Selection:
+    """Read the calendar around these days, and return what becomes of each row.
+
+    Bookings that were `expected` and are not there may have been moved further away: they are looked for there.
+
+    Raises:
+        SourceError: the rows can't be read.
+    """
+    first, last = days.all
+    if days.now is not None and first > date.min:
+        first = min(first, days.first - ONE_DAY)
+    rows = config.source.rows(first, last)
+    selection = select(rows, config, days, expected)
+    selection.warnings = getattr(rows, "warnings", ())
+    there = {text(one.row, "booking_id") for one in selection.selected} | selection.cancelled
+    there |= {text(row, "booking_id") for row, *_ in selection.rejected}
+    gone = {*expected} - there
+    if gone and last <= date.max - FURTHER:
+        with suppress(SourceError):
+            further = select(config.source.rows(last + ONE_DAY, last + FURTHER), config, days, gone)
+            selection.selected += [one for one in further.selected if text(one.row, "booking_id") in gone]
+    return selection
 
 
 def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[str] = ()) -> Selection:
@@ -125,7 +154,7 @@ def is_over(end: datetime, config: Config, now: datetime) -> bool:
     return ended + timedelta(minutes=config.window.grace) <= there
 
 
-def session(config: Config) -> timedelta:
+def session_length(config: Config) -> timedelta:
     """Return how long a session lasts where the calendar has no end."""
     return timedelta(minutes=config.status.session if config.status else 60)
 
@@ -139,7 +168,7 @@ def _goes_on(row: Row, day: date, config: Config, days: Days) -> bool:
     except Rejected:
         return False
     end = read_end(row, start, config.reading, [])
-    return not is_over(end or start + session(config), config, days.now)
+    return not is_over(end or start + session_length(config), config, days.now)
 
 
 def _pass_over(row: Row, config: Config, days: Days, selection: Selection) -> None:
@@ -178,13 +207,13 @@ def _only(scanners: Sequence[Scanner], lab: str) -> Scanner:
 
 
 def _once(matched: Sequence[SelectedRow], times: Counter[str], selection: Selection) -> None:
-    """Sort out the bookings whose id another row has, too, of whatever day: they would share a StudyInstanceUID."""
+    """Reject the bookings whose id another row of any day has, too: they would share a StudyInstanceUID."""
     told: set[str] = set()
     reported = {text(one.row, "booking_id") for one in matched if one.shown}
     for one in matched:
         booking_id = text(one.row, "booking_id")
         if not booking_id or times[booking_id] == 1:
-            selection.scheduled.append(one)
+            selection.selected.append(one)
             continue
         reason = f"the calendar has {times[booking_id]} bookings with this booking_id: give each an id of its own"
         # the report has each id once, at the first of them

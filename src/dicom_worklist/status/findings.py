@@ -56,7 +56,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(path: str) -> Findings:
-    """Return what the last run wrote; nothing, if there was none or its file is no such thing.
+    """Return what the last run wrote; nothing, if there was no run or its file is damaged.
 
     Raises:
         OSError: the file is there and can't be read.

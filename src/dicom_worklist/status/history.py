@@ -65,6 +65,14 @@ def path_beside(state: str) -> Path:
     return Path(state).with_suffix(".history.sqlite")
 
 
+def failure(path: Path, what: str, error: Exception) -> str:
+    """Return, in sentences, that the history could not be `read` or `written`, why, and what to do."""
+    remedy = "Move it away and keep it: the next run begins a new one. Until then an id that is used again isn't seen"
+    if isinstance(error, PermissionError) or "readonly" in str(error):
+        remedy = "It belongs to another user: site.yml puts that right"
+    return f"the history {path} can't be {what}: {error}; the worklist does without. {remedy}"
+
+
 def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, last_day: date = date.min) -> Past:
     """Return what is known of these bookings, and of all that were on one of these days, both included.
 
@@ -102,7 +110,7 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a run saw: bookings, studies with `seen`, and the bookings that are no more: id → "cancelled" or "gone"."""
+    """What a run saw: bookings, studies with `seen`, and the bookings that ended: id → "cancelled" or "gone"."""
 
     bookings: Sequence[BookingRecord] = ()
     studies: Sequence[Study] = ()
@@ -171,7 +179,7 @@ def _end(connection: sqlite3.Connection, booking_id: str, moment: str, how: str)
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the history; a new one is the folder's owner's and group's, so that a run of root's keeps nobody out."""
+    """Open the history; a new one gets the folder's owner and group, so that after root the cron job can use it."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:

@@ -4,10 +4,10 @@ from datetime import datetime
 from pathlib import Path
 
 from dicom_worklist import files
+from dicom_worklist.status.booking_status import State
+from dicom_worklist.status.booking_status import odd as is_odd
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import Overview
-from dicom_worklist.status.reconcile import State
-from dicom_worklist.status.reconcile import odd as is_odd
 
 
 def write(folder: Path, overview: Overview, found: Findings) -> None:

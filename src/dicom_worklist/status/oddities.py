@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 
 class Weight(StrEnum):
-    """Whether somebody has to look at it; a note is just said."""
+    """Whether somebody has to look at it; a note is only for information."""
 
     NOTE = "note"
     WARNING = "warning"
@@ -93,7 +93,7 @@ def missing(booked: BookingRecord) -> str:
 
 
 def patient_id(study: Study, booked: BookingRecord) -> Oddity:
-    """Return that the PatientID is not the booked one, and nobody's that is known."""
+    """Return that the PatientID is not the booked one, and belongs to no other booking."""
     text = f'The PatientID was edited: "{study.patient_id}"; booked is "{booked.patient_id}".'
     return Oddity(Kind.PATIENT_ID, text, _repair(study, booked))
 
@@ -112,7 +112,7 @@ def _repair(study: Study, booked: BookingRecord) -> str:
 
 
 def other_subject(study: Study, booked: BookingRecord, others: Sequence[BookingRecord]) -> Oddity:
-    """Return that the study was made with this booking's entry, and says another booking's subject."""
+    """Return that the study was made with this booking's entry, and has another booking's subject."""
     text = (
         f'The study was made with this booking\'s entry, and its PatientID "{study.patient_id}" is that of '
         f'{named(others)}; booked is "{booked.patient_id}".'
@@ -121,13 +121,13 @@ def other_subject(study: Study, booked: BookingRecord, others: Sequence[BookingR
 
 
 def subject_elsewhere(study: Study, booked: BookingRecord, owner: BookingRecord) -> Oddity:
-    """Return that a study of another booking says this booking's subject."""
+    """Return that a study of another booking has this booking's subject."""
     text = f'A study that was made with the entry of {named([owner])} has this PatientID, "{booked.patient_id}".'
     return Oddity(Kind.OTHER_SUBJECT, text, _subject(study, booked))
 
 
 def entry_of(study: Study, booked: BookingRecord, owner: BookingRecord) -> Oddity:
-    """Return that the study says this booking's subject, and was made with another booking's entry."""
+    """Return that the study has this booking's subject, and was made with another booking's entry."""
     text = (
         f"The study was made with the entry of {named([owner])}: it has that booking's StudyInstanceUID and this "
         "booking's PatientID."

@@ -10,12 +10,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dicom_worklist.bookings.selection import CANCELLING
+from dicom_worklist.bookings import CANCELLING
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import oddities
+from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled
+from dicom_worklist.status.evidence import Times
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.oddities import Weight
-from dicom_worklist.status.reconcile import BookingStatus, Reconciled, State, Times, Unscheduled, reconcile
+from dicom_worklist.status.reconcile import reconcile
 
 
 class Level(IntEnum):
@@ -72,7 +74,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All there is to tell. The times are aware, in the site's time zone.
+    """All that people are shown. The times are aware, in the site's time zone.
 
     `good` is the end of the last run that published, `frozen` for how long the list has been as it is (None: it
     isn't frozen), `asked` when the PACS last answered; `pacs` tells whether there is one to ask. Without a good run for
@@ -110,7 +112,7 @@ class Overview:
 
 
 def overview(config: Config, found: Findings, now: datetime) -> Overview:
-    """Return what is to be told at `now` (an aware time) of what the runs found."""
+    """Return what people are shown at `now` (an aware time) of what the runs found."""
     zone = ZoneInfo(config.site.timezone)
     now = now.astimezone(zone)
     reconciled = seen(config, config.status, found, now) if config.status else Reconciled()
@@ -248,7 +250,7 @@ def _emptied(found: Findings, zone: ZoneInfo) -> Iterable[Problem]:
 
 
 def _calendar(found: Findings) -> Iterable[Problem]:
-    """What of the calendar, and what in the folder, nobody has accounted for."""
+    """Return what in the calendar and in the folder belongs to nobody."""
     if found.labs:
         text = f"No scanner has the labs {_counted(found.labs)}."
         remedy = "Correct the lab of a scanner in the inventory, or name the lab in ignored_labs."

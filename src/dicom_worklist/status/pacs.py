@@ -1,4 +1,4 @@
-"""Asking Orthanc, through its REST interface, which studies it has: three questions, whatever their number."""
+"""Asking Orthanc, through its REST interface, which studies it has: three questions, however many studies there are."""
 
 import json
 import re
@@ -15,14 +15,14 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from dicom_worklist.bookings.booking import printable
+from dicom_worklist.bookings import printable
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Pacs
 from dicom_worklist.status.records import BookingRecord, Study
 
 #: No answer takes as many reads, of 64 KiB at the most.
 LARGEST = 1 << 14
-#: What is asked of each series besides Orthanc's main tags of it.
+#: What is asked of each series in addition to Orthanc's main tags.
 TAGS = (
     "StudyInstanceUID",
     "StudyDate",
@@ -95,10 +95,10 @@ def _find(pacs: Pacs, zone: tzinfo, keyword: str, value: str) -> dict[str, Study
 
 
 def gathered(series: Iterable[Mapping[str, Any]], zone: tzinfo = UTC) -> tuple[Study, ...]:
-    """Return the studies that these series, as Orthanc tells them, make; `zone` is the site's.
+    """Return the studies that these series, as Orthanc lists them, make; `zone` is the site's.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError: something else was told.
+        AttributeError, KeyError, TypeError, ValueError: the answer is something else.
     """
     by_study: dict[str, list[Mapping[str, Any]]] = {}
     for one in series:

@@ -8,10 +8,10 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 from dicom_worklist import files
-from dicom_worklist.bookings.booking import printable
+from dicom_worklist.bookings import printable
 from dicom_worklist.status import oddities
+from dicom_worklist.status.booking_status import BookingStatus, State
 from dicom_worklist.status.overview import Day, Lane, Level, Overview, spell
-from dicom_worklist.status.reconcile import BookingStatus, State
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
 #: The shortest time that a booking gets on the time line, so that it can be seen and pressed, and the fewest hours.

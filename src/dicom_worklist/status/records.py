@@ -30,7 +30,7 @@ class BookingRecord(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
 
     def same(self, other: "BookingRecord") -> bool:
-        """Return whether both say the same of the session, whenever it was seen and whoever is shown it."""
+        """Return whether both describe the session alike; `since` and `on_console` don't matter."""
         return self._said() == other._said()
 
     def _said(self) -> "BookingRecord":

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dicom_worklist.bookings.booking import printable
+from dicom_worklist.bookings import printable
+from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
 from dicom_worklist.status.overview import Day, Level, Overview, spell
-from dicom_worklist.status.reconcile import BookingStatus, State, Unscheduled
 from dicom_worklist.status.records import BookingRecord
 
 if TYPE_CHECKING:
@@ -65,6 +65,12 @@ def show_overview(overview: Overview) -> None:
         if day is overview.today or day.lines or day.unscheduled:
             name = {overview.yesterday.day: "yesterday", overview.today.day: "today"}.get(day.day, "tomorrow")
             console.print(_day(day, f"{name}, {day.day}: {counted(day)}"))
+
+
+def show_check(name: str, found: str, *, passed: bool) -> None:
+    """Print in one line what a check found."""
+    verdict = Text("ok    ", "bold green") if passed else Text("FAILED", "bold red")
+    _console(soft_wrap=True).print(verdict, Text(f"{name}: {found}"))
 
 
 def show_repair(plan: "Plan", booked: BookingRecord, *, applied: bool) -> None:
@@ -191,6 +197,6 @@ def _start(entry: Mapping[str, object]) -> str:
         return text
 
 
-def _console() -> Console:
+def _console(*, soft_wrap: bool = False) -> Console:
     # a pipe has no width: what reads it gets whole lines
-    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False, soft_wrap=soft_wrap)

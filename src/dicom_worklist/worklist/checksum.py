@@ -1,4 +1,4 @@
-"""A mark in an entry's file that tells, without reading DICOM, which entry it holds, whole.
+"""A checksum in an entry's file: it shows, without reading DICOM, which entry the file holds, and that it is whole.
 
 It stands in the file's preamble, 128 bytes that PS3.10 7.1 leaves to the writer: the digest of the
 entry, the digest of the rest of the file, zeros.
@@ -15,18 +15,18 @@ FORMAT = 1
 PREAMBLE = 128
 
 
-def sealed(file: bytes, entry: Entry) -> bytes:
-    """Return the DICOM file with the mark of the entry that it holds."""
+def with_checksum(file: bytes, entry: Entry) -> bytes:
+    """Return the DICOM file with the checksum of the entry that it holds."""
     return (_digest(entry) + sha256(file[PREAMBLE:]).digest()).ljust(PREAMBLE, b"\0") + file[PREAMBLE:]
 
 
-def is_sealed(file: bytes, entry: Entry) -> bool:
-    """Tell whether these are the bytes that `sealed` gave for this entry."""
-    return file.startswith(_digest(entry)) and file == sealed(file, entry)
+def holds(file: bytes, entry: Entry) -> bool:
+    """Tell whether these are the bytes that `with_checksum` returned for this entry."""
+    return file.startswith(_digest(entry)) and file == with_checksum(file, entry)
 
 
 def _digest(entry: Entry) -> bytes:
-    # files of the default character set once named it, which they must not: another seal has them written again
+    # files of the default character set once named it, which they must not: another checksum has them written again
     charset = "" if entry.charset == DEFAULT_CHARSET else entry.charset
     said = [FORMAT, charset, sorted(entry.values.items())]
     return sha256(json.dumps(said).encode()).digest()

@@ -19,7 +19,7 @@ from pydicom.valuerep import validate_value
 
 from dicom_worklist.errors import Rejected
 from dicom_worklist.worklist.attributes import DEFAULT_CHARSET, EMPTY_SEQUENCES, STEP, TYPE_2, vr_of
-from dicom_worklist.worklist.checksum import PREAMBLE, sealed
+from dicom_worklist.worklist.checksum import PREAMBLE, with_checksum
 from dicom_worklist.worklist.entry import Entry, uid
 
 #: Modality Worklist Information Model - FIND (PS3.4 K.6.1.4).
@@ -38,7 +38,7 @@ NUMBERS: dict[str, Callable[[str], int | float]] = {
 
 
 def encode(entry: Entry) -> bytes:
-    """Return the entry as a sealed DICOM file; the same entry gives the same bytes.
+    """Return the entry as a DICOM file with its checksum; the same entry gives the same bytes.
 
     What is of type 2 and unknown is there and empty.
 
@@ -56,7 +56,7 @@ def encode(entry: Entry) -> bytes:
     file.write(bytes(PREAMBLE) + b"DICM")
     file.write(_file_meta(entry.values["StudyInstanceUID"]))
     file.write(_in_order(root))
-    return sealed(file.getvalue(), entry)
+    return with_checksum(file.getvalue(), entry)
 
 
 def decode(content: bytes) -> Dataset:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from dicom_worklist.bookings.booking import Booking
+from dicom_worklist.bookings import Booking
 from dicom_worklist.errors import Rejected
 from dicom_worklist.settings import Scanner, Site
 from dicom_worklist.worklist.attributes import (

@@ -2,7 +2,7 @@
 
 The broker takes a shared `fcntl` lock on `lockfile` while it answers a query; nothing that ends in
 `.wl` changes here but under the exclusive one. A writer that waits for it holds the `flock` of the same file, which
-our broker's next queries ask for first. Files that don't have a name of `file_name` are others'.
+our broker's next queries ask for first. Files not named by `file_name` belong to someone else and are never touched.
 """
 
 import fcntl
@@ -307,7 +307,7 @@ def _remove_leftovers(folder: Path) -> None:
 def _write(path: Path, content: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
     with os.fdopen(handle, "wb") as file:
-        os.fchmod(handle, 0o640)  # whatever the umask: the broker reads it as the group, others don't
+        os.fchmod(handle, 0o640)  # not the umask's: the broker reads it as the group, others don't
         file.write(content)
 
 

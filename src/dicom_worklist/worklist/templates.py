@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from dicom_worklist.bookings.booking import Booking
+from dicom_worklist.bookings import Booking
 from dicom_worklist.errors import ConfigError, Rejected
 from dicom_worklist.worklist.attributes import TEXT_LENGTH, vr_of
 

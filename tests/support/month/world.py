@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from dicom_worklist import config, sync
+from dicom_worklist import config, pipeline
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import overview
 from dicom_worklist.status.oddities import Oddity, Weight
@@ -85,7 +85,7 @@ class World:
                 if act is None:
                     if moment in evenings:
                         time.sleep(STABLE_AGE + 1.5)  # no more images come: by Orthanc's clock, too
-                    sync.run(self.config, now=moment)
+                    pipeline.run(self.config, now=moment)
                     if moment in evenings:
                         yield self.look(moment)
                 else:

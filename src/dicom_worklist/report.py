@@ -1,0 +1,106 @@
+"""What a run did, or would do, for people and programs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TypedDict
+
+from dicom_worklist.bookings import printable
+
+
+class Published(TypedDict):
+    """One entry, and the name of its file in the worklist's folder."""
+
+    booking_id: str
+    ae_title: str
+    file: str
+
+
+class Rejection(TypedDict):
+    """A booking that has no entry, and why."""
+
+    booking_id: str
+    reason: str
+
+
+@dataclass
+class Report:
+    """What a run did, or with `dry_run` would do; `as_dict` is the object of `--json`.
+
+    `before` and `after` are the files of the entries that changed: worklist and name → content.
+    """
+
+    day: date
+    published: list[Published] = field(default_factory=list)
+    updated: list[Published] = field(default_factory=list)
+    removed: list[Published] = field(default_factory=list)
+    unchanged: list[Published] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    before: dict[str, bytes] = field(default_factory=dict)
+    after: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether a scanner sees something else than before."""
+        return bool(self.published or self.updated or self.removed)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what `--json` prints."""
+        return {
+            "day": self.day.isoformat(),
+            "published": self.published,
+            "updated": self.updated,
+            "removed": self.removed,
+            "unchanged": self.unchanged,
+            "rejected": self.rejected,
+            "warnings": self.warnings,
+        }
+
+    def changes(self, *, dry_run: bool = False) -> list[str]:
+        """Return a line for each entry that changed."""
+        would = "would be " if dry_run else ""
+        return [
+            f"{would}{verb} booking {printable(entry['booking_id'])} on {entry['ae_title']}"
+            for verb, entries in (("published", self.published), ("updated", self.updated), ("removed", self.removed))
+            for entry in entries
+        ]
+
+    def remarks(self) -> list[str]:
+        """Return a line for each booking that was rejected, and each warning."""
+        rejected = [f"rejected booking {one['booking_id']}: {one['reason']}" for one in self.rejected]
+        return [*rejected, *(f"warning: {warning}" for warning in self.warnings)]
+
+    def summary(self, *, dry_run: bool = False) -> str:
+        """Return how much changed, in one line."""
+        would = "would be " if dry_run else ""
+        return (
+            f"{self.day}: {len(self.published)} {would}published, {len(self.updated)} updated, "
+            f"{len(self.removed)} removed, {len(self.unchanged)} unchanged, "
+            f"{len(self.rejected)} rejected, {len(self.warnings)} warnings"
+        )
+
+    def as_text(self) -> tuple[str, str]:
+        """Return the changed entries before and after, as lists for people."""
+        return _as_text(self.before), _as_text(self.after)
+
+
+def news(before: Sequence[str], remarks: Sequence[str]) -> Iterable[str]:
+    """Return the remarks that are new since the last run, and those that no longer hold, as lines of the log."""
+    yield from (remark for remark in remarks if remark not in before)
+    yield from (f"no longer: {remark}" for remark in before if remark not in remarks)
+
+
+def _as_text(contents: dict[str, bytes]) -> str:
+    from dicom_worklist.worklist import dataset  # noqa: PLC0415 - only a diff needs it
+
+    lines: list[str] = []
+    for name, content in sorted(contents.items()):
+        lines.append(f"{name}:")
+        try:
+            attributes = dataset.attributes_of(dataset.decode(content))
+        except ValueError as error:
+            lines.append(f"  ({error})")
+        else:
+            lines += [f"  {keyword}: {value}" for keyword, value in attributes.items()]
+    return "".join(f"{line}\n" for line in lines)

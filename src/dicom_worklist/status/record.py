@@ -1,0 +1,198 @@
+"""What a run leaves behind besides the worklist: state, history, metrics and page.
+
+A failure here is reported but never stops publishing.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dicom_worklist.errors import PacsError
+from dicom_worklist.settings import Status
+from dicom_worklist.status import changes, findings, history, memory
+from dicom_worklist.status.evidence import EARLY
+from dicom_worklist.status.findings import Findings
+from dicom_worklist.status.memory import Memory
+from dicom_worklist.status.overview import overview
+from dicom_worklist.status.records import BookingRecord, Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run saw: the bookings of yesterday, today and tomorrow, and what else the calendar has.
+
+    `cancelled` are the ids of rows that don't count, `withdrawn` those that somebody cancelled in so many words;
+    `labs` without a scanner and `statuses` that don't count have each the number of their rows; `leftovers` are files
+    that scanners are shown and no run wrote; `doubles` are warnings of bookings that contradict each other; `remarks`
+    are the run's rejections and warnings. `failure` is why it did not publish; then nothing else is known.
+    """
+
+    bookings: Sequence[BookingRecord] = ()
+    cancelled: Collection[str] = ()
+    withdrawn: Collection[str] = ()
+    labs: Mapping[str, int] = field(default_factory=dict)
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    leftovers: tuple[str, ...] = ()
+    doubles: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The studies that the PACS has of these days; None if it can't say (`failure` is why), or there is none."""
+
+    studies: tuple[Study, ...] | None = None
+    failure: str = ""
+
+
+def ask(known: Memory) -> Answer:
+    """Ask the PACS for the studies of these days, and of the bookings that have begun."""
+    config, now = known.config, known.began
+    if config.pacs is None:
+        return Answer()
+    from dicom_worklist.status import pacs  # noqa: PLC0415 - a site without one doesn't pay for the import
+
+    zone = ZoneInfo(config.site.timezone)
+    here = now.astimezone(zone).replace(tzinfo=None)
+    bookings = [*known.last.bookings, *(version.booked for version in known.last.past)]
+    begun = [booked for booked in bookings if not booked.reason and booked.start and booked.start - EARLY <= here]
+    try:
+        studies = pacs.studies(config.pacs, *known.days.near, zone, begun)
+    except PacsError as error:
+        return Answer(failure=str(error))
+    first = {study.orthanc_id: study.seen for of_one in known.past.studies.values() for study in of_one}
+    first |= {study.orthanc_id: study.seen for study in known.last.studies}
+    return Answer(tuple(msgspec.structs.replace(study, seen=first.get(study.orthanc_id) or now) for study in studies))
+
+
+def record(known: Memory, answer: Answer, outcome: Outcome, now: Callable[[], datetime]) -> list[str]:
+    """Write what a run found, and return, in sentences, what could not be read or written; `now` is in UTC."""
+    failures, status = list(known.failures), known.config.status
+    if status is not None:
+        with ExitStack() as stack:
+            with suppress(OSError):  # the failure is reported when the state is written
+                stack.enter_context(_one_writer(Path(status.state).parent))
+            _write(_Run(status, known, answer, outcome, now), failures)
+    return [*([f"what arrived is not known: {answer.failure}"] if answer.failure else []), *failures]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    status: Status
+    known: Memory
+    answer: Answer
+    outcome: Outcome
+    now: Callable[[], datetime]
+
+
+def _write(run: _Run, failures: list[str]) -> None:
+    last, unread = memory.load(run.status.state)  # another run may have written it meanwhile
+    failures += [failure for failure in unread if failure not in failures]
+    now = run.now()
+    if last.began and run.known.began < last.began <= now:
+        return  # another run began later, and has written already
+    found = _after_failure(run, last, now) if run.outcome.failure else _after_success(run, last, now, failures)
+
+    def attempt(what: str, write: Callable[[Findings], None]) -> None:
+        try:
+            write(msgspec.structs.replace(found, failures=tuple(failures)))
+        except Exception as error:  # noqa: BLE001 - the worklist is published; every failure is reported
+            why = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
+            failures.append(f"{what} can't be written: {why}; site.yml puts its owner and mode right")
+
+    before = len(failures)
+    attempt(f"status.state {run.status.state}", lambda found: findings.save(run.status.state, found))
+    if folder := run.status.metrics:
+        attempt(f"status.metrics {folder}", lambda found: _write_metrics(Path(folder), run, found))
+    if page := run.status.page:
+        attempt(f"status.page {page}", lambda found: _write_page(Path(page), run, found))
+    if len(failures) > before:
+        with suppress(OSError, ValueError):  # reported already
+            findings.save(run.status.state, msgspec.structs.replace(found, failures=tuple(failures)))
+
+
+def _after_success(run: _Run, last: Findings, now: datetime, failures: list[str]) -> Findings:
+    """Return what a good run found, and add it to the history."""
+    outcome, studies = run.outcome, run.answer.studies
+    there = {booked.booking_id for booked in outcome.bookings}
+    # of those that share an id, and are rejected, one
+    bookings = {booked.booking_id: booked for booked in outcome.bookings if booked.booking_id}.values()
+    ended = changes.ended(run.known, there, outcome.cancelled)
+    path = history.path_beside(run.status.state)
+    if os.path.isdir(path.parent):  # noqa: PTH112 - pathlib's raises
+        try:
+            history.record(
+                path, run.known.began, history.News([*bookings], studies or (), ended), run.status.history_days
+            )
+        except (OSError, sqlite3.Error, ValueError) as error:
+            failures.append(history.failure(path, "written", error))
+    return Findings(
+        bookings=tuple(outcome.bookings),
+        past=tuple(changes.versions(run.known, bookings, ended)),
+        studies=last.studies if studies is None else studies,
+        good=now,
+        asked=last.asked if studies is None else now,
+        began=run.known.began,
+        seconds=(now - run.known.began).total_seconds(),
+        pacs_failure=run.answer.failure,
+        said=outcome.remarks,
+        labs=dict(outcome.labs),
+        statuses=dict(outcome.statuses),
+        leftovers=outcome.leftovers,
+        doubles=outcome.doubles,
+        emptied=tuple(changes.emptied(run.known, last, outcome.bookings, outcome.withdrawn)),
+    )
+
+
+def _after_failure(run: _Run, last: Findings, now: datetime) -> Findings:
+    """Return what is known after a run that did not publish: entries of before the window go when they end."""
+    studies = run.answer.studies
+    going_on = {booked.booking_id for booked in memory.going_on(run.known)}
+
+    def expired(booked: BookingRecord) -> BookingRecord:
+        stays = booked.day >= run.known.days.first or booked.booking_id in going_on
+        return msgspec.structs.replace(booked, on_console=booked.on_console and stays)
+
+    return msgspec.structs.replace(
+        last,
+        bookings=tuple(map(expired, last.bookings)),
+        studies=last.studies if studies is None else studies,
+        asked=last.asked if studies is None else now,
+        began=run.known.began,
+        seconds=(now - run.known.began).total_seconds(),
+        failure=run.outcome.failure,
+        pacs_failure=run.answer.failure,
+        doubles=(),
+    )
+
+
+def _write_metrics(folder: Path, run: _Run, found: Findings) -> None:
+    from dicom_worklist.status import metrics  # noqa: PLC0415 - a site without pays nothing
+
+    metrics.write(folder, overview(run.known.config, found, found.good or run.known.began), found)
+
+
+def _write_page(folder: Path, run: _Run, found: Findings) -> None:
+    from dicom_worklist.status import page  # noqa: PLC0415 - a site without pays nothing
+
+    page.write(folder, overview(run.known.config, found, run.now()))
+
+
+@contextmanager
+def _one_writer(folder: Path) -> Iterator[None]:
+    """Keep other runs from writing what they found meanwhile: a playbook's and the cron job's may overlap."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""What maintainers run: `python -m tools.<module>` from the project's folder."""
