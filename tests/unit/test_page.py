@@ -218,7 +218,8 @@ def test_an_outdated_list_is_reported_first_with_its_age() -> None:
     said = read(seen).text
     assert "Last good run 12:15, the list has not been updated for 2 hours 5 minutes" in said
     assert "The PACS last answered 12:15, not since" in said
-    assert said.index("Critical: The list has not been updated since") < said.index("Warning:") < said.index("Last good run")
+    first = said.index("Critical: The list has not been updated since")
+    assert first < said.index("Warning:") < said.index("Last good run")
     assert said.startswith("Critical: worklist of DCCN, 2026-11-24")
 
 
