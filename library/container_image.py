@@ -186,9 +186,10 @@ def labelled(client: Client, name: str, params: dict[str, Any], bases: list[dict
         archive.addfile(entry, io.BytesIO(dockerfile))
     build(client, name, packed.getvalue(), labels)
     client.delete_json("/images/{0}", unlabelled, params={"force": False, "noprune": False})
-    # a Dockerfile labels a stage so: the engine's own builder leaves it, and a compiler is large
-    stages = {"dangling": ["true"], "label": [f"dicom-worklist.stage={labels['org.opencontainers.image.title']}"]}
-    client.post_to_json("/images/prune", params={"filters": json.dumps(stages)})
+    # the engine's own builder leaves the stages; a Dockerfile gives them this label
+    title = labels["org.opencontainers.image.title"]
+    filters = {"dangling": ["true"], "label": [f"dicom-worklist.stage={title}"]}
+    client.post_to_json("/images/prune", params={"filters": json.dumps(filters)})
 
 
 def main() -> None:
