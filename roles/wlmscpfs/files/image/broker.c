@@ -105,8 +105,8 @@ _Noreturn static void end_child(void)
     _exit(0);
 }
 
-/* Returns in a child only, once for each connection, and with an error in the parent. The type is libc's. */
-int accept(int listening, __SOCKADDR_ARG address, socklen_t *length)
+/* Returns in a child only, once for each connection, and with an error in the parent. */
+int accept(int listening, __SOCKADDR_ARG address /* as libc declares it */, socklen_t *length)
 {
     static bool is_child;
     if (is_child)
