@@ -1,4 +1,4 @@
-"""The Ansible action `site_inputs`: checks what the inventory gives a role; library/site_inputs.yml documents it.
+"""The Ansible action `site_inputs`: checks what the inventory gives a role; library/site_inputs.py documents it.
 
 It is an action, because it reads variables before it is known whether they can be read, and because secrets that are
 checked here leave neither this process nor this machine. What only the host knows it asks the module host_resources.
@@ -82,7 +82,7 @@ def wrong_forms(role: str, options: Options, given: Variables, folders: set[str]
 
 
 def wrong_titles(scanners: list[Variables], own: list[Variables]) -> Iterator[str]:
-    """Say which AE titles are none, and which are there twice; `own` are the role's, each with its variable."""
+    """Say which AE titles are invalid, and which are there twice; `own` are the role's, each with its variable."""
     titled = [(str(item["ae_title"]), item.get("variable", "it in site_scanners")) for item in [*scanners, *own]]
     for title, variable in titled:
         if not AE_TITLE.fullmatch(title):
@@ -162,7 +162,7 @@ def wrong_certificates(variable: str, pem: str, now: datetime) -> Iterator[str]:
 
 
 def wrong_ports(ports: list[Variables], others: list[Variables], ansible_port: int, host: str) -> Iterator[str]:
-    """Say which ports are none, and which other services (`others`) of this host want, too."""
+    """Say which ports are invalid, and which other services (`others`) of this host want, too."""
     for port in ports:
         variable, number = port["variable"], str(port["port"])
         if not re.fullmatch(r"[0-9]+", number) or not 1 <= int(number) <= 65535 or int(number) == ansible_port:
