@@ -38,7 +38,7 @@ def test_what_the_file_says_stands_above_the_defaults(configure: Configure) -> N
     assert [path.name for path in config.folders()] == ["OTHER", "WLBROKER"]
 
 
-def test_the_whole_example_of_the_design_is_valid(configure: Configure) -> None:
+def test_the_whole_example_is_valid(configure: Configure) -> None:
     source = MYSQL | {"password_file": "/etc/dicom-worklist/booking-db.password", "query": None}
     assert str(load(configure({"source": source, "site.uid_root": None})).source).endswith(
         "fcdc on db.example.org:3306"
@@ -224,7 +224,7 @@ def test_a_kind_of_source_that_is_unknown_is_answered_with_those_that_are(config
     assert "csv, mysql, sqlite" in error_of(configure({"source.type": "oracle"}))
 
 
-def test_a_site_name_that_is_no_location_asks_for_one(configure: Configure) -> None:
+def test_a_site_name_that_does_not_fit_a_location_asks_for_one(configure: Configure) -> None:
     long_name = {"site.name": "Donders Centre for Cognitive Neuroimaging"}
     assert "location" in error_of(configure(long_name))
     assert load(configure(long_name | {f"scanners.{at}.location": "DCCN" for at in range(3)}))
@@ -289,7 +289,7 @@ def test_two_scanners_never_share_an_ae_title(configure: Configure) -> None:
     ],
     ids=["empty", "a list", "broken", "not UTF-8", "an object of Python's"],
 )
-def test_a_file_that_is_no_configuration_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_configuration_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_bytes(content)
     assert said in error_of(tmp_path / "config.yml")
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pydicom.dataset import Dataset
 
-from dicom_worklist import sync
+from dicom_worklist import pipeline
 from dicom_worklist.config import load
 from dicom_worklist.status import findings
 from dicom_worklist.status.oddities import Kind
@@ -97,14 +97,14 @@ class Demo:
     def play(self, now: datetime) -> tuple[int, int]:
         """Do what day.py does; return how many bookings and series were new."""
         booked = day.book(day.bookings(now, ZONE), self.database)
-        sync.run(self.config, now=now)
+        pipeline.run(self.config, now=now)
         new = 0
         for entry in entries(self.folder).values():
             for images in day.made(entry, now, ZONE):
                 if images[0].SeriesInstanceUID not in self.stored:
                     new += 1
                     self._store(entry, images, now)
-        sync.run(self.config, now=now)
+        pipeline.run(self.config, now=now)
         return booked, new
 
     def _store(self, entry: Dataset, images: list[Dataset], now: datetime) -> None:

@@ -103,7 +103,7 @@ def everything(text: str) -> Overview:
     )
 
 
-def test_what_people_typed_is_text_in_every_field() -> None:
+def test_typed_text_is_escaped_in_every_field() -> None:
     plain, hostile = read(everything("plain")), read(everything(HOSTILE))
     assert hostile.elements == plain.elements
     assert [(tag, name) for tag, name, _ in hostile.attributes] == [(tag, name) for tag, name, _ in plain.attributes]
@@ -126,14 +126,14 @@ def test_a_hostile_field_of_a_booking_changes_no_element(field: str) -> None:
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "\x00\x07\x1b[2J", "\u2028\u2029", "\u200e\u2066\u202e", "\ufeff\u200b"])
-def test_what_no_screen_should_get_is_shown_as_an_escape(odd: str) -> None:
+def test_a_control_code_is_shown_as_an_escape(odd: str) -> None:
     html = page.render(everything(f"a{odd}b"))
     html.encode()
     assert not {*odd} & {*html} - {*"[2J"}
 
 
 @pytest.mark.parametrize("state", State)
-def test_each_state_is_said_in_a_word_and_counted(state: State) -> None:
+def test_each_state_has_a_word_and_a_count(state: State) -> None:
     for start, places in ((None, 1), (datetime.combine(DAY, time(9)), 2)):  # the time line is the second
         booked = BookingRecord(booking_id="41007", day=DAY, ae_title="SKYRA", start=start)
         seen = read(empty(today=Day(DAY, [Lane("SKYRA", [BookingStatus(booked, state)])], [])))
@@ -143,7 +143,7 @@ def test_each_state_is_said_in_a_word_and_counted(state: State) -> None:
     assert all(f"0 {other}" in seen.text for other in others)
 
 
-def test_a_booking_says_who_what_and_whether_the_console_shows_it() -> None:
+def test_a_booking_has_its_subject_its_title_and_whether_the_console_shows_it() -> None:
     booked = sample_day.booked(7, "09:00")
     for on_console, words in ((True, " on the console"), (False, " not on the console")):
         line = BookingStatus(msgspec.structs.replace(booked, on_console=on_console), State.SCHEDULED)
@@ -183,7 +183,7 @@ def test_a_study_is_linked_where_orthanc_shows_it_and_counted() -> None:
         ({"project": "Another title"}, "its description, its end or who booked it"),
     ],
 )
-def test_a_booking_that_changed_says_when_and_what_it_was(changes: dict[str, Any], said: str) -> None:
+def test_a_changed_booking_has_the_time_and_the_old_value(changes: dict[str, Any], said: str) -> None:
     booked = sample_day.booked(7, "09:00")
     was = Version(booked=msgspec.structs.replace(booked, **changes), until=datetime(2026, 11, 24, 7, 30, tzinfo=UTC))
     line = BookingStatus(booked, State.SCHEDULED, before=was)
@@ -213,7 +213,7 @@ def test_a_study_of_no_booking_is_shown_with_its_hint() -> None:
         assert words in said
 
 
-def test_a_frozen_list_is_said_first_and_for_how_long() -> None:
+def test_an_outdated_list_is_reported_first_with_its_age() -> None:
     seen = overview(sample_day.config(), sample_day.frozen(sample_day.found()), NOW)
     said = read(seen).text
     assert "Last good run 12:15, the list is frozen for 2 hours 5 minutes" in said
@@ -222,7 +222,7 @@ def test_a_frozen_list_is_said_first_and_for_how_long() -> None:
     assert said.startswith("Critical: worklist of DCCN, 2026-11-24")
 
 
-def test_a_run_of_another_day_is_said_with_its_date() -> None:
+def test_a_run_of_another_day_has_its_date() -> None:
     ago = HERE - timedelta(days=1, hours=1)
     assert (
         "Last good run 2026-11-23 13:20, the list is frozen for 1 day 1 hour"

@@ -15,9 +15,6 @@ def site(field_site: Site) -> Site:
     return field_site
 
 
-# --- 19: midnight ---
-
-
 @pytest.mark.parametrize(
     ("end", "shown", "gone"),
     [

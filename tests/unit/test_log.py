@@ -1,20 +1,12 @@
-"""Case 26 from the field: what is wrong is in the log once when it begins and once when it has ended."""
+"""Case 26 from the field: a problem is in the log once when it begins and once when it has ended."""
 
-import fcntl
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from jinja2 import Environment
 
-from support.local import command, environment, locked_by_another_process
+from support.local import command, locked_by_another_process
 from support.timed_site import Site, at
-
-TEMPLATE = Path(__file__).parents[2] / "roles/worklist_sync/templates/cron-run.j2"
 
 
 @pytest.fixture
@@ -35,9 +27,6 @@ def log(site: Site, clock: str, *options: str, exit_status: int = 0) -> list[str
 
 def remarks(lines: list[str]) -> list[str]:
     return [line for line in lines if not re.match(r"(published|updated|removed) booking|2026-", line)]
-
-
-# --- what begins, goes on and ends ---
 
 
 def rejected(site: Site) -> Callable[[], object]:
@@ -95,7 +84,7 @@ def neither(site: Site) -> Callable[[], object]:
         pytest.param(neither, ["the booking database ", "warning: what arrived is not known"], 4, id="26-neither"),
     ],
 )
-def test_it_is_in_the_log_when_it_begins_and_when_it_has_ended(
+def test_a_problem_is_in_the_log_when_it_begins_and_when_it_has_ended(
     begin: Callable[[Site], Callable[[], object]], words: list[str], exit_status: int, site: Site
 ) -> None:
     assert remarks(log(site, "08:00")) == []
@@ -110,7 +99,7 @@ def test_it_is_in_the_log_when_it_begins_and_when_it_has_ended(
     assert remarks(log(site, "09:02")) == []
 
 
-def test_26_a_run_that_fails_ends_nothing_that_it_can_not_see(site: Site) -> None:
+def test_26_a_failed_run_ends_no_problem_that_it_can_not_see(site: Site) -> None:
     rejected(site)
     (begun,) = remarks(log(site, "08:00", exit_status=3))
     back = no_calendar(site)
@@ -135,7 +124,7 @@ def test_26_another_failure_is_another_line(site: Site) -> None:
         assert remarks(log(site, "08:03", exit_status=5)) == []
 
 
-def test_26_with_a_state_that_can_not_be_written_it_is_said_each_time_and_all_is_published(site: Site) -> None:
+def test_26_without_a_writable_state_each_run_logs_the_problem_and_publishes(site: Site) -> None:
     site.changes["status.state"] = str(site.root / "nowhere/status.json")
     double(site)
     for clock in ("08:00", "08:01"):
@@ -145,7 +134,7 @@ def test_26_with_a_state_that_can_not_be_written_it_is_said_each_time_and_all_is
         assert site.shown() == ["1", "2"]
 
 
-def test_26_a_state_that_was_lost_says_it_once_more(site: Site) -> None:
+def test_26_after_the_state_was_lost_the_problem_is_logged_once_more(site: Site) -> None:
     double(site)
     (begun,) = remarks(log(site, "08:00"))
     site.forget("state")
@@ -157,14 +146,14 @@ def test_26_a_state_that_was_lost_says_it_once_more(site: Site) -> None:
     "options",
     [pytest.param(("--dry-run",), id="26-dry run"), pytest.param(("--day", "2026-11-25"), id="26-another day")],
 )
-def test_what_is_not_recorded_ends_nothing_for_the_next_run(options: tuple[str, ...], site: Site) -> None:
+def test_a_run_that_is_not_recorded_ends_no_problem_for_the_next_run(options: tuple[str, ...], site: Site) -> None:
     double(site)
     log(site, "08:00")
     log(site, "08:01", *options)
     assert remarks(log(site, "08:02")) == []
 
 
-def test_26_each_run_has_its_line_and_changes_are_told(site: Site) -> None:
+def test_26_each_run_and_each_change_has_a_line(site: Site) -> None:
     assert log(site, "08:00") == [
         "published booking 1 on PRISMA",
         "2026-11-24: 1 published, 0 updated, 0 removed, 0 unchanged, 0 rejected, 0 warnings",
@@ -184,102 +173,3 @@ def test_the_times_are_the_site_s_with_their_offset(zone: str, now: str, moment:
     site.changes["site.timezone"] = zone
     done = command("sync", "--log", "--config", site.file, "--now", now)
     assert {line.split(" ")[0] for line in done.stdout.splitlines()} == {moment}
-
-
-# --- what cron runs ---
-
-
-class Cron:
-    """The script that cron runs, as the role writes it; a test may put another command in the place of the sync."""
-
-    def __init__(self, site: Site) -> None:
-        self.root = site.root / "cron"
-        self.bin = self.root / "current/bin"
-        self.bin.mkdir(parents=True)
-        self.log, self.last_run, self.script = self.root / "log", self.root / "last-run", self.root / "cron-run"
-        templates = Environment(keep_trailing_newline=True, trim_blocks=True)  # as Ansible has it
-        templates.filters["quote"] = shlex.quote
-        variables = {
-            "__worklist_sync_log": self.log,
-            "__worklist_sync_config": site.file,
-            "__worklist_sync_last_run": self.last_run,
-            "worklist_sync_home": self.root,
-            "worklist_sync_timezone": "Europe/Amsterdam",
-        }
-        template = templates.from_string(TEMPLATE.read_text())
-        self.script.write_text(template.render({name: str(value) for name, value in variables.items()}))
-        self.is_sync(f'exec {sys.executable} -m dicom_worklist "$@" --now 2026-11-24T07:00:00+00:00')
-
-    def is_sync(self, line: str) -> None:
-        path = self.bin / "dicom-worklist"
-        path.write_text(f"#!/bin/sh\n{line}\n")
-        path.chmod(0o755)
-
-    def run(self) -> int:
-        line = ["sh", str(self.script)]
-        return subprocess.run(line, env=environment() | {"TZ": "UTC"}, timeout=60, check=False).returncode
-
-    @property
-    def lines(self) -> list[str]:
-        return self.log.read_text().splitlines() if self.log.exists() else []
-
-
-@pytest.fixture
-def cron(site: Site) -> Cron:
-    return Cron(site)
-
-
-#: A time at the site; the host's is UTC.
-MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0[12]:00 .+")
-
-
-def test_26_cron_leaves_the_lines_of_the_run_with_their_own_time(cron: Cron) -> None:
-    assert cron.run() == 0
-    assert [line.split(" ", 1)[0] for line in cron.lines] == ["2026-11-24T08:00:00+01:00"] * 2
-    assert MOMENT.fullmatch(cron.last_run.read_text().rstrip())
-    assert cron.last_run.read_text().endswith(" exit status 0\n")
-
-
-def test_26_cron_repeats_no_remark(cron: Cron, site: Site) -> None:
-    rejected(site)
-    for _ in range(3):
-        assert cron.run() == 3
-    assert len([line for line in cron.lines if "rejected booking 2" in line]) == 1
-    assert not [line for line in cron.lines if "exit status" in line]
-    assert cron.last_run.read_text().endswith(" exit status 3\n")
-
-
-def test_26_cron_says_each_time_that_a_run_failed_and_once_why(cron: Cron, site: Site) -> None:
-    site.calendar.path.unlink()
-    for _ in range(3):
-        assert cron.run() == 4
-    assert len([line for line in cron.lines if "can't be read" in line]) == 1
-    assert len([line for line in cron.lines if line.endswith(" exit status 4")]) == 3
-    assert not [line for line in cron.lines if not MOMENT.fullmatch(line)]
-
-
-@pytest.mark.parametrize(
-    ("line", "status", "count"),
-    [
-        pytest.param("echo Traceback >&2; echo '  File /x & \\1' >&2; exit 1", 1, 3, id="26-crash"),
-        pytest.param("exit 124", 124, 1, id="26-timeout"),
-        pytest.param("kill -9 $$", 137, 2, id="26-killed"),
-        pytest.param("echo '2026-11-24T08:00:00+01:00 published'; echo 2026 >&2; exit 1", 1, 3, id="26-half a run"),
-        pytest.param("echo 'dicom-worklist: the configuration' >&2; exit 2", 2, 2, id="26-configuration"),
-    ],
-)
-def test_each_line_of_a_run_that_ends_badly_has_a_time(line: str, status: int, count: int, cron: Cron) -> None:
-    cron.is_sync(line)
-    assert cron.run() == status
-    assert len(cron.lines) == count
-    assert not [line for line in cron.lines if not MOMENT.fullmatch(line)]
-    assert cron.lines[-1].endswith(f" exit status {status}")
-
-
-def test_26_a_run_that_is_skipped_has_a_time(cron: Cron, site: Site) -> None:
-    with site.file.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert cron.run() == 75
-    [line] = cron.lines
-    assert MOMENT.fullmatch(line)
-    assert "skipped" in line

@@ -1,4 +1,4 @@
-"""The alarms: promtool accepts them, each is tested both ways, and a run's own metrics raise them."""
+"""The alerts: promtool accepts them, each is tested both ways, and a run's own metrics raise them."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ from support.local import Configure, write_yaml
 
 MONITORING = Path(__file__).parents[2] / "roles/worklist_sync/files/monitoring"
 RULES = [rule for group in yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
-ALARMS = [rule["alert"] for rule in RULES]
+ALERT_NAMES = [rule["alert"] for rule in RULES]
 #: promtool's clock begins in 1970.
 NOW = datetime(1970, 1, 1, 6, tzinfo=UTC)
 TODAY = NOW.date()
@@ -54,26 +54,26 @@ def test_promtool_accepts_the_example_of_what_to_scrape(folder: Path) -> None:
     accepts("check", "config", folder / "scrape.yml")
 
 
-def test_promtool_passes_their_tests(folder: Path) -> None:
+def test_promtool_passes_the_tests_of_the_rules(folder: Path) -> None:
     accepts("test", "rules", folder / "alerts.test.yml")
 
 
-@pytest.mark.parametrize("alarm", ALARMS)
+@pytest.mark.parametrize("alert", ALERT_NAMES)
 @pytest.mark.parametrize("expression", ["vector(0) > 1", "vector(1)"], ids=["never fires", "always fires"])
-def test_their_tests_fail_where_one(alarm: str, expression: str, folder: Path) -> None:
+def test_the_tests_fail_where_a_rule(alert: str, expression: str, folder: Path) -> None:
     rules = yaml.safe_load((folder / "alerts.yml").read_text())
     for group in rules["groups"]:
         for rule in group["rules"]:
-            if rule["alert"] == alarm:
+            if rule["alert"] == alert:
                 rule["expr"] = expression
     write_yaml(folder / "alerts.yml", rules)
     done = promtool("test", "rules", folder / "alerts.test.yml")
     assert done.returncode == 1, done.stdout
-    assert alarm in done.stdout + done.stderr or "count(ALERTS)" in done.stdout + done.stderr
+    assert alert in done.stdout + done.stderr or "count(ALERTS)" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("rule", RULES, ids=ALARMS)
-def test_each_says_how_bad_it_is_what_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+@pytest.mark.parametrize("rule", RULES, ids=ALERT_NAMES)
+def test_each_rule_has_a_severity_a_summary_and_a_remedy(rule: dict[str, Any]) -> None:
     assert rule["labels"] in ({"severity": "critical"}, {"severity": "warning"})
     assert rule["annotations"].keys() == {"summary", "description"}
     assert all(text.endswith(".") for text in rule["annotations"].values())
@@ -94,7 +94,7 @@ def series(config: Config, found: Findings, folder: Path) -> Iterator[tuple[str,
             yield sample.name, f"{sample.name}{{{labels}}}", sample.value
 
 
-def test_each_metric_of_ours_that_an_alarm_names_is_written(config: Config, tmp_path: Path) -> None:
+def test_each_metric_that_an_alert_names_is_written(config: Config, tmp_path: Path) -> None:
     named = {name for rule in RULES for name in re.findall(r"dicom_worklist_\w+", rule["expr"])}
     assert named
     assert named <= {name for name, _, _ in series(config, Findings(), tmp_path)}
@@ -113,7 +113,7 @@ LATE, TOO_LATE = NOW - timedelta(seconds=300), NOW - timedelta(seconds=301)
 
 
 @pytest.mark.parametrize(
-    ("changes", "alarms"),
+    ("changes", "alerts"),
     [
         pytest.param({}, set(), id="a good run"),
         pytest.param({"began": LATE, "good": LATE, "asked": LATE}, set(), id="none for 5 minutes"),
@@ -138,16 +138,16 @@ LATE, TOO_LATE = NOW - timedelta(seconds=300), NOW - timedelta(seconds=301)
         pytest.param({"asked": None}, {"DicomWorklistPacsSilent"}, id="never an answer"),
     ],
 )
-def test_the_metrics_of_a_run_raise_these_alarms_and_no_others(
-    changes: dict[str, Any], alarms: Set[str], config: Config, folder: Path, tmp_path: Path
+def test_the_metrics_of_a_run_raise_these_alerts_and_no_others(
+    changes: dict[str, Any], alerts: Set[str], config: Config, folder: Path, tmp_path: Path
 ) -> None:
     found = msgspec.structs.replace(GOOD, **changes)
-    assert (overview(config, found, NOW).frozen is not None) == ("DicomWorklistFrozen" in alarms)
+    assert (overview(config, found, NOW).frozen is not None) == ("DicomWorklistFrozen" in alerts)
     minutes = int(NOW.timestamp() // 60)
     told = [
         {"series": labelled, "values": f"{value:f}x{minutes}"} for _, labelled, value in series(config, found, tmp_path)
     ]
-    firing = [{"labels": f'{{alertname="{alarm}"}}', "value": 1} for alarm in alarms]
+    firing = [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in alerts]
     test = {
         "rule_files": ["alerts.yml"],
         "tests": [

@@ -1,4 +1,4 @@
-"""Cases 17 and 18 from the field: one study for several slots, and what is odd is seen as such."""
+"""Case 18 from the field: what is odd about a study is on the page, in the table, in the metrics."""
 
 import json
 from datetime import timedelta
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dicom_worklist.status.booking_status import State
-from support.local import SKYRA, command
+from support.local import command
 from support.timed_site import Site, at
 
 
@@ -18,58 +18,6 @@ def site(field_site: Site) -> Site:
     return field_site
 
 
-# --- 17: several slots of a session ---
-
-
-@pytest.mark.parametrize("ends", [pytest.param(True, id="17-with ends"), pytest.param(False, id="17-without")])
-@pytest.mark.parametrize("slots", [2, 3])
-@pytest.mark.parametrize("used", [0, 1])
-def test_a_session_of_several_slots_and_one_study_misses_nothing(
-    used: int, slots: int, ends: bool, field_site: Site
-) -> None:
-    site, names = field_site, range(1, slots + 1)
-    for one in names:
-        site.book(one, "7-1", f"{8 + one:02}:00", f"{9 + one:02}:00" if ends else "")
-    site.run("07:00")
-    site.scan(names[used], "09:05")
-    site.run("20:00")
-    assert [site.line(one).state for one in names] == [State.ARRIVED] * slots
-    assert [list(site.said(one)) for one in names] == [[] if one == names[used] else ["SLOTS"] for one in names]
-    assert "missing" not in [problem.kind for problem in site.seen().problems]
-
-
-def test_17_a_study_in_each_slot(field_site: Site) -> None:
-    site = field_site
-    for one, start in ((1, "09:00"), (2, "10:00")):
-        site.book(one, "7-1", start)
-    site.run("07:00")
-    for one, start in ((1, "09:05"), (2, "10:05")):
-        site.scan(one, start, study=f"{one}")
-    site.run("20:00")
-    assert [(site.line(one).state, site.line(one).oddities) for one in (1, 2)] == [(State.ARRIVED, ())] * 2
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        pytest.param({"subj_ses": "7-2", "start": "10:00"}, id="17-another session"),
-        pytest.param({"subj_ses": "8-1", "start": "10:00"}, id="17-another subject"),
-        pytest.param({"subj_ses": "7-1", "start": "16:00"}, id="17-in the afternoon"),
-        pytest.param({"subj_ses": "7-1", "start": "10:00", "lab": SKYRA}, id="17-on another scanner"),
-    ],
-)
-def test_what_is_no_slot_of_the_session_is_missing(other: dict[str, Any], field_site: Site) -> None:
-    site = field_site
-    site.book(1, "7-1", "09:00", "10:00")
-    site.book(2, **other)
-    site.run("07:00")
-    site.scan(1, "09:05")
-    site.run("20:00")
-    assert site.line(2).state is State.MISSING
-
-
-# --- 18: what is odd is seen ---
-
 ODD = [
     pytest.param({"PatientID": "edited"}, "PATIENT_ID", id="18-wrong subject"),
     pytest.param({"ae_title": "SKYRA"}, "SCANNER", id="18-wrong scanner"),
@@ -78,7 +26,7 @@ ODD = [
 
 
 @pytest.mark.parametrize(("edited", "kind"), ODD)
-def test_what_is_odd_is_seen_as_such_everywhere(edited: dict[str, Any], kind: str, site: Site) -> None:
+def test_an_odd_study_is_shown_as_odd_everywhere(edited: dict[str, Any], kind: str, site: Site) -> None:
     site.scan(31, "09:05", **edited)
     if kind == "STUDIES":
         site.scan(31, "09:25", study="b", StudyInstanceUID="1.2.3")
@@ -102,7 +50,7 @@ def test_what_is_odd_is_seen_as_such_everywhere(edited: dict[str, Any], kind: st
     assert (line["state"], line["oddities"][0].keys()) == ("odd", {"kind", "text", "remedy", "level"})
 
 
-def test_18_what_is_odd_has_a_mark_and_a_colour_of_its_own(site: Site) -> None:
+def test_18_odd_has_a_mark_and_a_colour_of_its_own(site: Site) -> None:
     site.run()
     counts = site.page.partition('aria-label="Bookings of today by state"')[2].partition("</ul>")[0]
     marks = [one.partition("</span>")[0] for one in counts.split('<span class="mark" aria-hidden="true">')[1:]]
@@ -111,7 +59,7 @@ def test_18_what_is_odd_has_a_mark_and_a_colour_of_its_own(site: Site) -> None:
     assert ".arrived, .level-0 { --state: var(--arrived);" in site.page
 
 
-def test_18_a_good_one_is_arrived_and_all_is_well(site: Site) -> None:
+def test_18_a_good_study_is_arrived_and_the_level_is_ok(site: Site) -> None:
     site.scan(31, "09:05")
     site.run("10:30")
     assert site.line(31).state is State.ARRIVED
@@ -119,7 +67,7 @@ def test_18_a_good_one_is_arrived_and_all_is_well(site: Site) -> None:
     assert (done.returncode, done.stdout.split(" - ")[0]) == (0, "WORKLIST OK")
 
 
-def test_18_the_entry_of_what_is_odd_stays(site: Site) -> None:
+def test_18_the_entry_of_an_odd_study_stays(site: Site) -> None:
     site.changes["status.leave_after"] = 10
     site.scan(31, "09:05", PatientID="edited")
     site.now = at("12:00")

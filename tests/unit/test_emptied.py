@@ -1,7 +1,6 @@
-"""Cases 20 to 22 from the field: a calendar that empties, and what nobody has accounted for."""
+"""Case 20 from the field: a calendar that empties, and labs and statuses that nobody knows."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -13,9 +12,6 @@ from support.timed_site import Site, day
 @pytest.fixture
 def site(field_site: Site) -> Site:
     return field_site
-
-
-# --- 20: a calendar that empties ---
 
 
 def emptied(site: Site) -> list[str]:
@@ -42,7 +38,7 @@ EMPTYING = [
 
 
 @pytest.mark.parametrize(("statement", "values"), EMPTYING)
-def test_a_calendar_that_empties_at_once_is_said_everywhere(statement: str, values: list[str], full: Site) -> None:
+def test_a_calendar_that_empties_at_once_is_reported_everywhere(statement: str, values: list[str], full: Site) -> None:
     full.calendar._run(statement, *values)
     full.run("08:01")
     whole = not values
@@ -82,7 +78,7 @@ def test_20_it_is_not_over_when_the_day_ends_but_after_a_week(full: Site) -> Non
 
 
 @pytest.mark.parametrize("change", ["status = 'CANCELLED'", "subj_ses = 'Cancellation'", f"calendar_id = '{SKYRA}'"])
-def test_20_what_people_do_on_purpose_is_no_emptying(change: str, full: Site) -> None:
+def test_20_a_change_on_purpose_is_not_reported(change: str, full: Site) -> None:
     full.calendar._run(f"UPDATE calendar_items_new SET {change} WHERE calendar_id = ?", PRISMA)
     full.run("08:01")
     assert emptied(full) == []
@@ -109,25 +105,25 @@ def test_20_it_survives_runs_that_fail(full: Site) -> None:
         pytest.param("UPDATE calendar_items_new SET subj_ses = 'x-y-z' WHERE id < 5", id="20-rejected"),
     ],
 )
-def test_what_may_well_be_is_no_emptying(statement: str, full: Site) -> None:
+def test_an_ordinary_change_is_not_reported(statement: str, full: Site) -> None:
     full.calendar._run(statement)
     full.run("08:01")
     assert emptied(full) == []
 
 
-def test_20_bookings_that_end_or_a_scanner_that_is_taken_away_are_no_emptying(full: Site) -> None:
+def test_20_bookings_that_end_and_a_scanner_that_is_removed_are_not_reported(full: Site) -> None:
     full.run("23:59")
     full.run("00:00", 1)
     assert emptied(full) == []
 
 
-def test_20_a_scanner_that_the_site_no_longer_has_is_no_emptying(full: Site) -> None:
+def test_20_a_scanner_that_the_site_no_longer_has_is_not_reported(full: Site) -> None:
     full.changes |= {"scanners.0.ae_title": "PRISMA2"}
     full.run("08:01")
     assert emptied(full) == []
 
 
-def test_20_tomorrow_s_bookings_that_go_are_said_today(site: Site) -> None:
+def test_20_bookings_of_tomorrow_that_go_are_reported_today(site: Site) -> None:
     for one in range(1, 4):
         site.book(one, f"{one}-1", f"{10 + one}:00", day=day(1))
     site.run("08:00")
@@ -148,7 +144,7 @@ def test_20_tomorrow_s_bookings_that_go_are_said_today(site: Site) -> None:
         ),
     ],
 )
-def test_labs_and_statuses_that_nobody_accounts_for_are_counted(
+def test_unknown_labs_and_statuses_are_counted(
     changes: dict[str, object], said: list[tuple[str, str]], site: Site
 ) -> None:
     site.changes |= changes
@@ -188,92 +184,9 @@ def test_rows_of_other_days_are_not_counted(ahead: int, site: Site) -> None:
         pytest.param("UPDATE calendars SET description = 'x'", "labs that no scanner has", id="20-lab"),
     ],
 )
-def test_the_run_that_empties_the_worklist_says_why(statement: str, said: str, site: Site) -> None:
+def test_the_run_that_empties_the_worklist_gives_the_reason(statement: str, said: str, site: Site) -> None:
     site.book(1)
     site.run("08:00")
     site.calendar._run(statement)
     [warning] = [one for one in site.run("08:01").warnings if "empty now" in one]
     assert said in warning
-
-
-# --- 21: what check counts ---
-
-
-def check(site: Site, only: str = "source") -> str:
-    done = command("check", "--only", only, "--config", site.file, "--now", site.now.isoformat())
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-@pytest.mark.parametrize(
-    ("window", "said"),
-    [
-        pytest.param({}, f"has 2 bookings of scanners for {day()} at the site", id="21-today"),
-        pytest.param(
-            {"window.days_ahead": 1}, f"has 3 bookings of scanners for {day()} to {day(1)}", id="21-tomorrow too"
-        ),
-        pytest.param(
-            {"window.days_back": 1}, f"has 3 bookings of scanners for {day(-1)} to {day()}", id="21-yesterday too"
-        ),
-    ],
-)
-def test_check_counts_the_rows_of_the_window(window: dict[str, int], said: str, site: Site) -> None:
-    site.changes |= window
-    rows = [
-        (f"{one}", f"{one}-1", when) for one, when in enumerate((day(), "2020-01-01", "2020-01-02", day(1), day(-1)))
-    ]
-    site.read_csv(
-        *((*row, "CONFIRMED") for row in rows), ("9", "x-", day(), "CONFIRMED"), ("8", "8-1", day(), "CANCELLED")
-    )
-    assert said in check(site)
-    assert "1 rejected" in check(site)
-
-
-# --- 22: files that others left ---
-
-
-def leave(site: Site) -> list[str]:
-    """Leave an entry of 2015, a broken one, one in a worklist that no scanner has any more, and what is no entry."""
-    site.book(1, day=day())
-    site.run("08:00")
-    entry = (site.folder / "booking-1-PRISMA.wl").read_bytes()
-    old = site.folder.parent / "OLD"
-    old.mkdir()
-    (site.folder / "phantom.wl").write_bytes(entry.replace(b"20261124", b"20150101"))
-    (site.folder / "broken.wl").write_text("no DICOM")
-    (old / "booking-1-PRISMA.wl").write_bytes(entry)
-    for name in ("notes.txt", "lockfile.bak"):
-        (site.folder / name).write_text("theirs")
-    return ["WLBROKER/phantom.wl (of 20150101)", "WLBROKER/broken.wl (broken)", "OLD/booking-1-PRISMA.wl (of 20261124)"]
-
-
-def test_22_check_names_the_files_of_others_with_their_date(site: Site) -> None:
-    names = leave(site)
-    said = check(site, "folder")
-    assert [name for name in names if name not in said] == []
-    assert "notes.txt" not in said
-    assert "lockfile" not in said
-
-
-def test_22_page_status_and_metrics_name_them_and_no_run_touches_them(site: Site) -> None:
-    names = leave(site)
-    site.run("08:01")
-    [problem] = [one for one in site.seen().problems if one.kind == "leftovers"]
-    for name in names:
-        assert name.split(" ")[0] in problem.text
-        assert name.split(" ")[0] in site.page
-    assert site.metric("foreign_entries") == 3
-    assert all(Path(site.folder.parent, name.split(" ")[0]).exists() for name in names)
-
-
-def test_22_without_any_there_is_no_word(site: Site) -> None:
-    site.run("08:00")
-    assert "what no sync wrote" not in check(site, "folder")
-    assert site.metric("foreign_entries") == 0
-
-
-def test_22_a_name_that_is_no_text_is_printed_as_such(site: Site) -> None:
-    (site.folder / "a\x1b[31m.wl").write_text("x")
-    site.run("08:00")
-    assert "a\\x1b[31m.wl (broken)" in check(site, "folder")
-    assert "\x1b" not in site.page

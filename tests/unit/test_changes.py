@@ -24,8 +24,6 @@ def lose(site: Site, kept: str) -> None:
         site.forget("history")
 
 
-# --- 16: the calendar is changed ---
-
 SUBJECT, SESSION = {"subj_ses": "32-1"}, {"subj_ses": "31-2"}
 SCANNER, TIME = {"calendar_id": SKYRA}, {"start_time": "15:00:00"}
 
@@ -51,7 +49,7 @@ SCANNER, TIME = {"calendar_id": SKYRA}, {"start_time": "15:00:00"}
         pytest.param({"subj_ses": "32-1", "start_time": "15:00:00"}, State.ODD, "sub-032", id="16-both"),
     ],
 )  # fmt: skip
-def test_a_change_after_the_scan_is_what_is_said(
+def test_a_change_after_the_scan_is_reported(
     change: dict[str, str], state: State, said: str, kept: str, site: Site
 ) -> None:
     site.scan(31, "09:05")
@@ -96,7 +94,7 @@ def test_a_console_that_had_the_entry_from_before_a_change_is_named(
         pytest.param(SCANNER, id="16-scanner"), pytest.param(TIME, id="16-time"),
     ],
 )  # fmt: skip
-def test_a_change_before_the_scan_is_no_matter_if_the_console_had_it(change: dict[str, str], site: Site) -> None:
+def test_a_change_before_the_scan_is_not_reported_if_the_console_had_it(change: dict[str, str], site: Site) -> None:
     site.calendar.change(31, **change)
     site.run("08:00")
     scanner = "SKYRA" if change == SCANNER else "PRISMA"
@@ -113,7 +111,7 @@ def test_a_change_before_the_scan_is_no_matter_if_the_console_had_it(change: dic
         pytest.param("17:00", "TIME", "", id="16-as it is"),  # eight hours late
     ],
 )
-def test_of_two_changes_the_one_that_explains_the_study_is_said(
+def test_of_two_changes_the_one_that_explains_the_study_is_reported(
     scanned: str, kind: str | None, until: str, site: Site
 ) -> None:
     first = site.take(31)
@@ -150,7 +148,7 @@ def test_16_of_two_times_that_it_was_so_the_last_counts(site: Site) -> None:
         pytest.param(None, "left the calendar (deleted, or moved to another day) at 10:00", id="16-deleted"),
     ],
 )
-def test_cancelled_after_the_scan_is_said_at_its_booking(
+def test_a_booking_cancelled_after_its_scan_is_reported(
     how: dict[str, str] | None, what: str, kept: str, site: Site
 ) -> None:
     site.scan(31, "09:05")
@@ -173,7 +171,7 @@ def test_cancelled_after_the_scan_is_said_at_its_booking(
 @pytest.mark.parametrize(
     "how", [pytest.param({"status": "CANCELLED"}, id="16-status"), pytest.param({"subj_ses": "0"}, id="16-0")]
 )
-def test_cancelled_before_the_scan_is_said_so(how: dict[str, str], site: Site) -> None:
+def test_a_booking_cancelled_before_its_scan_is_reported(how: dict[str, str], site: Site) -> None:
     before = site.take(31)
     site.calendar.change(31, **how)
     site.run("08:00")
@@ -195,7 +193,9 @@ def test_16_a_booking_that_was_cancelled_and_is_back_is_as_it_was(site: Site) ->
 
 @pytest.mark.parametrize("kept", ["state and history", "state"])  # without the state nobody looks further ahead
 @pytest.mark.parametrize("ahead", [pytest.param(one, id=f"16-{one} days") for one in (1, 7, 90)])
-def test_a_booking_that_moves_after_its_scan_is_told_on_the_day_of_the_scan(ahead: int, kept: str, site: Site) -> None:
+def test_a_booking_that_moves_after_its_scan_is_reported_on_the_day_of_the_scan(
+    ahead: int, kept: str, site: Site
+) -> None:
     site.scan(31, "09:05")
     site.run("09:30")
     lose(site, kept)
@@ -231,7 +231,7 @@ def test_a_booking_that_is_moved_back_is_as_it_was(ahead: int, site: Site) -> No
 
 
 @pytest.mark.parametrize("ahead", [pytest.param(1, id="16-tomorrow"), pytest.param(7, id="16-next week")])
-def test_a_booking_that_moves_before_any_scan_is_no_matter(ahead: int, site: Site) -> None:
+def test_a_booking_that_moves_before_any_scan_is_not_reported(ahead: int, site: Site) -> None:
     site.calendar.change(31, start_date=day(ahead))
     site.run("08:30")
     site.run("20:00")
@@ -240,7 +240,7 @@ def test_a_booking_that_moves_before_any_scan_is_no_matter(ahead: int, site: Sit
 
 
 @pytest.mark.parametrize("kept", ["history", "state"])
-def test_16_what_was_is_not_remembered_for_ever(kept: str, site: Site) -> None:
+def test_16_the_past_is_not_remembered_for_ever(kept: str, site: Site) -> None:
     for ahead in range(1, 5):
         site.run("08:00", ahead)
         lose(site, kept)

@@ -1,4 +1,4 @@
-"""The booking database as it fails, and as it types: MariaDB against SQLite and CSV."""
+"""The MySQL source with a real MariaDB: what it gives, and how it fails."""
 
 import csv
 import sqlite3
@@ -292,9 +292,7 @@ def test_another_column_that_is_missing_is_an_error(
         ("SELECT 1; SELECT 2", "error in your SQL syntax"),
     ],
 )
-def test_a_faulty_query_is_named_as_that(
-    own: live.BookingDatabase, password_file: Path, query: str, words: str
-) -> None:
+def test_a_faulty_query_is_reported(own: live.BookingDatabase, password_file: Path, query: str, words: str) -> None:
     if not query:  # is the DCCN calendar's
         assert mysql(password_file, port=own.port, query=query).rows(*DAYS)
         return
@@ -311,7 +309,7 @@ LOGINS = {
 
 
 @pytest.mark.parametrize("login", LOGINS)
-def test_an_account_that_logs_in_in_another_way_is_told_with_the_remedy(
+def test_an_account_with_another_login_method_is_reported_with_the_remedy(
     own: live.BookingDatabase, password_file: Path, login: str
 ) -> None:
     plugin, words, remedy = LOGINS[login]
@@ -337,7 +335,7 @@ def test_an_account_that_logs_in_in_another_way_is_told_with_the_remedy(
         ("ALTER USER dicomdf WITH MAX_QUERIES_PER_HOUR 1", 0, "'max_queries_per_hour' resource"),
     ],
 )
-def test_a_server_that_is_busy_is_told_as_that(
+def test_a_busy_server_is_reported(
     own: live.BookingDatabase, password_file: Path, limit: str, usual: int, words: str
 ) -> None:
     others = []
@@ -363,7 +361,7 @@ def test_a_server_that_is_busy_is_told_as_that(
     live.wait_until(lambda: mysql(password_file, port=own.port).rows(*DAYS))
 
 
-def test_a_query_that_takes_too_long_is_told_as_that(own: live.BookingDatabase, password_file: Path) -> None:
+def test_a_query_that_takes_too_long_is_reported(own: live.BookingDatabase, password_file: Path) -> None:
     slow = {"query": "SELECT SLEEP(30) AS booking_id"}
     said = said_of(own, password_file, read_timeout=1, **slow)
     assert "timed out" in said
@@ -378,7 +376,7 @@ def test_a_query_that_takes_too_long_is_told_as_that(own: live.BookingDatabase, 
 @pytest.mark.parametrize(
     ("kill", "remedy"), [("QUERY", "Somebody ended the query"), ("", "Check that the server runs")]
 )
-def test_a_query_that_somebody_ends_is_told_as_that(
+def test_a_query_that_somebody_ends_is_reported(
     own: live.BookingDatabase, password_file: Path, kill: str, remedy: str
 ) -> None:
     running = "SELECT MAX(ID) FROM information_schema.PROCESSLIST WHERE USER = 'sleeper' AND TIME_MS > 200"
@@ -402,9 +400,7 @@ def test_a_query_that_somebody_ends_is_told_as_that(
     assert remedy in said
 
 
-def test_a_database_or_host_that_the_server_does_not_know_is_told_as_that(
-    own: live.BookingDatabase, password_file: Path
-) -> None:
+def test_an_unknown_database_or_host_is_reported(own: live.BookingDatabase, password_file: Path) -> None:
     assert "Unknown database 'fcdb'. Check source.database" in said_of(
         own, password_file, user="tests", database="fcdb"
     )
@@ -421,7 +417,7 @@ def test_a_database_or_host_that_the_server_does_not_know_is_told_as_that(
         assert "The server wants TLS" in said_of(own, password_file, port=between.port)
 
 
-def test_each_fault_of_tls_is_told_as_that(own: live.BookingDatabase, password_file: Path, tls: Path) -> None:
+def test_each_fault_of_tls_is_reported(own: live.BookingDatabase, password_file: Path, tls: Path) -> None:
     right = {"ca": str(tls / "server.crt")}
     assert mysql(password_file, port=own.port, tls=right | {"verify_hostname": False}).rows(*DAYS)
     said = said_of(own, password_file, tls=right)
@@ -448,9 +444,7 @@ STARTS = {
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_a_server_without_zone_tables_is_told_as_that(
-    own: live.BookingDatabase, password_file: Path, start: str
-) -> None:
+def test_a_server_without_zone_tables_is_reported(own: live.BookingDatabase, password_file: Path, start: str) -> None:
     columns = [name for name in COLUMNS if name not in ("start_date", "start_time")]
     query = f"SELECT {', '.join(f'1 AS {name}' for name in columns)}, {STARTS[start]}"
     with pytest.raises(SourceError) as caught:
@@ -458,7 +452,7 @@ def test_a_server_without_zone_tables_is_told_as_that(
     said = str(caught.value)
     assert "CONVERT_TZ in source.query makes NULL of every time" in said
     assert "mysql_tzinfo_to_sql" in said
-    # offsets need no tables, and no booking on these days is no fault
+    # offsets need no tables; days without a booking are not a fault
     for offset in ("+01:00", "+00:00"):
         other = query.replace("Europe/Amsterdam", offset).replace("UTC", "+00:00").replace("MET", "+00:00")
         assert len(mysql(password_file, port=own.port, query=other).rows(*DAYS)) == 1
