@@ -1,14 +1,11 @@
 """The module `worklist_sync` through Ansible itself, with the project's own ansible.cfg."""
 
-import json
 import socket
-import subprocess
 import sys
 import venv
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml

@@ -31,7 +31,8 @@ def run(home: Path, *plays: Result, options: tuple[str, ...] = ()) -> tuple[list
     done = ansible("ansible-playbook", *line, home=home, callback="ansible.posix.json")
     assert done.returncode == 0, done.stdout + done.stderr
     ran = json.loads(done.stdout[done.stdout.index("{") :])["plays"]
-    return [task["hosts"]["localhost"] for play in ran for task in play["tasks"]], done.stdout + done.stderr
+    results = [task["hosts"]["localhost"] for play in ran for task in play["tasks"] if task["hosts"]]
+    return results, done.stdout + done.stderr
 
 
 def tries(module: str, *arguments: Result, **keywords: object) -> Result:
