@@ -166,7 +166,7 @@ def test_a_release_is_named_by_every_file_of_the_package(tmp_path: Path) -> None
         "vars": {"role_path": str(PROJECT / "roles/worklist_sync")},
         "tasks": [
             {"ansible.builtin.include_vars": str(PROJECT / "roles/worklist_sync/vars/main.yml")},
-            {"ansible.builtin.copy": {"content": "{{ __worklist_sync_files | to_json }}", "dest": files, "mode": "0600"}},
+            {"ansible.builtin.copy": {"content": "{{ __worklist_sync_files|to_json }}", "dest": files, "mode": "0600"}},
         ],
     }  # fmt: skip
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
