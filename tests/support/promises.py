@@ -8,7 +8,7 @@ from itertools import groupby
 
 from anyascii import anyascii
 
-from support.local import DAY
+from support.calendar import DAY
 
 #: The scanners' character sets, and Python's names of them.
 CHARSETS = {

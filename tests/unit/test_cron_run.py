@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment
 
-from support.local import environment
+from support.command import environment
 from support.timed_site import Site
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from dicom_worklist.status import findings as state
 from dicom_worklist.status.records import Study
-from support.local import NOW, worklist_files
+from support.calendar import NOW
 from support.local_site import RecordedSite, by_id
+from support.worklist_folder import worklist_files
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dicom_worklist.errors import FolderError
 from dicom_worklist.worklist import folder as folders
-from support.local import NAMES, everything, locked_by_another_process, publish, start, worklist_files
+from support.command import start
+from support.worklist_folder import NAMES, everything, locked_by_another_process, publish, worklist_files
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dicom_worklist.config import load
-from support.local import write_yaml
+from support.configuration import write_yaml
 
 PROJECT = Path(__file__).parents[2]
 PAGES = [page for at in (".", "docs", "roles/*") for page in sorted(PROJECT.glob(f"{at}/*.md"))]

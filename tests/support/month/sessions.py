@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from support.local import MEG
+from support.calendar import MEG
 from support.month.plot import Plot, cancel, missing_since, story
 from support.month.truth import DAY, HOUR, MINUTE, PROJECT, Send, Slot, Story, Take, Visit, at, local, right_clock
 

@@ -13,7 +13,8 @@ from dicom_worklist.status import findings as state
 from dicom_worklist.status import overview
 from dicom_worklist.status.oddities import Oddity, Weight
 from support import twins
-from support.local import MEG, SKYRA, Calendar, changed, settings, write_yaml
+from support.calendar import MEG, SKYRA, Calendar
+from support.configuration import changed, settings, write_yaml
 from support.month.console import Console
 from support.month.month import Month
 from support.month.plot import EVENING, SCANNERS
