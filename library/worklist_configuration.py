@@ -77,14 +77,14 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib  # no
 try:
     import yaml
 
-    from dicom_worklist import config, errors
+    from dicom_worklist import config, errors, settings
 
     MISSING = False
 except ImportError:
     MISSING = True
 
 
-def load(content: str) -> config.Config:
+def load(content: str) -> settings.Config:
     """Return the configuration.
 
     Raises:
@@ -99,7 +99,7 @@ def load(content: str) -> config.Config:
             raise errors.ConfigError(str(error).replace(f"the configuration {file.name}: ", "")) from error
 
 
-def wrong_labs(labs: list[str], scanners: tuple[config.Scanner, ...]) -> Iterator[str]:
+def wrong_labs(labs: list[str], scanners: tuple[settings.Scanner, ...]) -> Iterator[str]:
     """Say which labs would be no scanner's, and which, the scanners' own AE titles among them, more than one's."""
     for lab in [*labs, *(scanner.ae_title for scanner in scanners)]:
         matches = [scanner.ae_title for scanner in scanners if scanner.matches(lab)]
@@ -109,7 +109,7 @@ def wrong_labs(labs: list[str], scanners: tuple[config.Scanner, ...]) -> Iterato
             yield f"the lab {lab!r} of worklist_sync_example_labs would be no scanner's"
 
 
-def another_site(site: config.Site, installed: dict[str, Any], host: str) -> str:
+def another_site(site: settings.Site, installed: dict[str, Any], host: str) -> str:
     """Say whether the host has another site; empty if it is the same."""
     if (installed["name"], installed["uid_root"]) == (site.name, site.uid_root):
         return ""

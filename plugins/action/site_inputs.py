@@ -1,4 +1,4 @@
-"""The Ansible action `site_inputs`: checks what the inventory gives a role; library/site_inputs.yml documents it.
+"""The Ansible action `site_inputs`: checks what the inventory gives a role; library/site_inputs.py documents it.
 
 It is an action, because it reads variables before it is known whether they can be read, and because secrets that are
 checked here leave neither this process nor this machine. What only the host knows it asks the module host_resources.

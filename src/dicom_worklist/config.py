@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -39,8 +39,20 @@ def load(path: str | Path) -> Config:
         )
         _check(config)
     except ConfigError as error:
-        raise ConfigError(f"the configuration {path}: {error}") from error
+        raise ConfigError(f"the configuration {path}: {_with_titles(str(error), data)}") from error
     return config
+
+
+def _with_titles(said: str, data: Any) -> str:
+    """Return an error that names a scanner by its AE title, where it has one, and not by its number alone."""
+
+    def titled(place: re.Match[str]) -> str:
+        scanner = data["scanners"][int(place[1])]
+        if not isinstance(scanner, dict) or not isinstance(scanner.get("ae_title"), str):
+            return place[0]
+        return f"{place[0]} (scanner {scanner['ae_title']})"
+
+    return re.sub(r"^scanners\[([0-9]+)\](\.\w+)*", titled, said)
 
 
 def _convert(data: object, kind: type[T], place: str = "") -> T:

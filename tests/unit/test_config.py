@@ -192,6 +192,22 @@ def test_a_wrong_value_is_named_with_its_place(place: str, value: object, config
 
 
 @pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("scanners.2.lab", "(", "scanners[2].lab (scanner SKYRA) '(' is not a valid regular expression"),
+        ("scanners.2.modality", "mr", "scanners[2].modality (scanner SKYRA): "),
+        ("scanners.2.location", "A\tB", "scanners[2].location (scanner SKYRA): "),
+        ("scanners.2.ae_title", 5, "scanners[2].ae_title: "),
+        ("scanners.2", "SKYRA", "scanners[2]: "),
+    ],
+)
+def test_a_scanner_is_named_by_its_ae_title_where_it_has_one(
+    place: str, value: object, said: str, configure: Configure
+) -> None:
+    assert said in error_of(configure({place: value}))
+
+
+@pytest.mark.parametrize(
     ("key", "value"), [("port", 0), ("port", "3306"), ("connect_timeout", 0), ("read_timeout", 3601), ("tls", True)]
 )
 def test_a_wrong_setting_of_mysql_is_named_with_its_place(key: str, value: object, configure: Configure) -> None:
