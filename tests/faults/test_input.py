@@ -18,7 +18,7 @@ from support import clients, twins
 from support.calendar import DAY
 from support.command import command
 from support.configuration import changed, settings, write_yaml
-from support.promises import CHARSETS, Promise, Row, printed, promise
+from support.expected_entries import CHARSETS, Promise, Row, printed, promise
 from support.tally import Tally
 
 ORDERLY = (b"3010000.01", b"Language and the brain", b"7-1", str(DAY).encode(), b"09:00:00", b"SKYRA", b"Ada")

@@ -1,4 +1,4 @@
-"""Addresses in Docker's networks, and who is answered from there."""
+"""Addresses in Docker's networks, and a query from a neighbour in one."""
 
 import ipaddress
 import itertools

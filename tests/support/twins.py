@@ -1,5 +1,5 @@
-"""Private twins of the site's containers: the same image, command, user and limits, with folders and a port of their
-own, so that a fault that is tried on one hurts nobody else."""
+"""Private copies (twins) of the site's containers: the same image, command, user and limits, with their own
+folders and port. A fault that is tried on a copy harms nothing else."""
 
 import json
 import os

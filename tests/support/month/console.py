@@ -1,4 +1,4 @@
-"""A scanner's console: it asks for its list, and stores images that say what the entry said, or what was typed."""
+"""A scanner's console: it asks for its list, and stores images with the text of the entry, or with what was typed."""
 
 import socket
 from collections.abc import Mapping

@@ -16,10 +16,10 @@ def good(plot: Plot, story: Story, slots: list[Slot]) -> None:
 
 @dataclass(frozen=True)
 class Manner:
-    """How a session may go besides; of each group a session has one at the most.
+    """What else may happen in a session; of each group a session has one at the most.
 
     One that is `alone` is that of a good session, and around it all is as booked: by its images it is of another
-    time, and if nobody else was scanned then, no program could tell.
+    time, and if nobody else was scanned then, no program could know.
     """
 
     name: str

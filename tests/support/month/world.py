@@ -118,7 +118,7 @@ class World:
             self.calendar.delete(act.booking_id)
 
     def look(self, moment: datetime) -> Look:
-        """Return what a reader of the page is told."""
+        """Return what a reader of the page sees."""
         status = self.config.status
         assert status
         seen = overview.overview(self.config, state.load(status.state), moment)

@@ -1,4 +1,4 @@
-"""What README and DESIGN promise of a booking, written a second time: which text an entry has, or why it has none."""
+"""What the pages promise of a booking, written a second time: the texts of its entry, or why it is rejected."""
 
 import re
 import unicodedata
