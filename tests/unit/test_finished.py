@@ -13,14 +13,13 @@ from support.calendar import NOW
 from support.local_site import RecordedSite, by_id
 from support.worklist_folder import worklist_files
 
+ONE_DAY = timedelta(days=1)
+Scan = Callable[..., None]
+
 
 @pytest.fixture
 def site(recorded_site: RecordedSite) -> RecordedSite:
     return recorded_site
-
-
-ONE_DAY = timedelta(days=1)
-Scan = Callable[..., None]
 
 
 @pytest.fixture

@@ -275,7 +275,7 @@ def test_what_can_not_be_replaced_leaves_the_set_as_it_was(folder: Path) -> None
     assert not (folder / NAMES[3]).exists()
 
 
-# --- locks ---
+# --- the check, and runs that are interrupted ---
 
 
 def test_a_folder_that_can_be_published_to_passes_its_check(folder: Path) -> None:
