@@ -1,4 +1,4 @@
-"""The PACS gets what is not an image, or not DICOM: it refuses it or keeps just that, and serves the next client."""
+"""The PACS gets data that is not an image, or not DICOM: it refuses it, or keeps what it got, and serves the next."""
 
 import random
 import socket
