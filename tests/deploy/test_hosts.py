@@ -15,6 +15,9 @@ import pytest
 import yaml
 
 from support import live, machines
+from support.booking_database import BookingDatabase
+from support.images import synthetic_image
+from support.waiting import wait_until
 
 INVENTORY = live.PROJECT / "inventories/dccn"
 SITE = yaml.safe_load((INVENTORY / "group_vars/all/main.yml").read_text())
@@ -37,7 +40,7 @@ OURS = (
 @dataclass
 class Site:
     net: machines.Net
-    database: live.BookingDatabase
+    database: BookingDatabase
     pacs: machines.Host
     worklist: machines.Host
     clients: dict[str, machines.Client] = field(default_factory=dict)
@@ -81,7 +84,7 @@ class Site:
 
     def store(self, scanner: str, folder: Path, count: int = 3) -> None:
         for number in range(count):
-            image = live.synthetic_image(folder / f"{number}.dcm", number)
+            image = synthetic_image(folder / f"{number}.dcm", number)
             self.clients[scanner].put("/tmp/image.dcm", image.read_bytes())
             status, said = self.clients[scanner].run(
                 "storescu", "-aet", scanner, "-aec", "ORTHANC", PACS, "4042", "/tmp/image.dcm"
@@ -106,7 +109,7 @@ class Site:
 ALLOWED = {(scanner, port) for scanner in SCANNERS for port in (1234, 4042)} | {("administrator", 8042)}
 
 
-def calendar(net: machines.Net) -> live.BookingDatabase:
+def calendar(net: machines.Net) -> BookingDatabase:
     """A MariaDB that lets the sync's user in by TLS only, on its own machine."""
     folder = net.folder / "tls"
     folder.mkdir()
@@ -118,7 +121,7 @@ def calendar(net: machines.Net) -> live.BookingDatabase:
     )  # fmt: skip
     folder.chmod(0o755)  # the database's own user reads it
     certificate.chmod(0o644)
-    return live.BookingDatabase(
+    return BookingDatabase(
         "test-calendar", 13308, "--ssl-cert=/tls/calendar.pem", "--ssl-key=/tls/calendar.pem", files=folder
     )
 
@@ -273,7 +276,7 @@ def test_everything_is_back_after_a(site: Site, event: str) -> None:
         assert f"3010000.01_sub-{number:03}" in site.seen("PRISMA")
         assert site.stored() == 3
 
-    live.wait_until(back, 150)
+    wait_until(back, 150)
     assert site.open_doors() == ALLOWED
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.local import write_yaml
+from support.configuration import write_yaml
 from support.plays import Result, run, tries
 
 

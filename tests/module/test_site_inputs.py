@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from support.local import write_yaml
+from support.configuration import write_yaml
 from support.plays import ROOT, Result, run
 
 OPTIONS: dict[str, dict[str, Any]] = {

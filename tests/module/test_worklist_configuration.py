@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.local import changed, settings
+from support.configuration import changed, settings
 from support.plays import Result, run, tries
 
 SETTINGS = settings(Path("/srv/calendar.sqlite"), Path("/srv/wlbroker"))

@@ -12,21 +12,10 @@ import yaml
 
 from dicom_worklist.config import load
 from dicom_worklist.pipeline import run as sync_run
-from support.local import (
-    DAY,
-    NOW,
-    PRISMA,
-    SKYRA,
-    Calendar,
-    changed,
-    entries,
-    everything,
-    locked_by_another_process,
-    settings,
-    worklist_files,
-    write_yaml,
-)
+from support.calendar import DAY, NOW, PRISMA, SKYRA, Calendar
+from support.configuration import changed, settings, write_yaml
 from support.plays import Result, ansible, documented, run
+from support.worklist_folder import entries, everything, locked_by_another_process, worklist_files
 
 FIELDS = ["day", "published", "updated", "removed", "unchanged", "rejected"]
 

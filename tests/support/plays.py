@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from support.local import environment, write_yaml
+from support.command import environment
+from support.configuration import write_yaml
 
 ROOT = Path(__file__).parents[2]
 Result = dict[str, Any]

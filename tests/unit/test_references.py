@@ -1,4 +1,4 @@
-"""README and docs/: what they name exists. Links, files, variables, make targets, the command's options, messages."""
+"""READMEs and docs/: what they name exists. Links, files, variables, make targets, the command's options, messages."""
 
 import re
 import subprocess
@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from dicom_worklist.config import load
-from support.local import write_yaml
+from support.configuration import write_yaml
 
 PROJECT = Path(__file__).parents[2]
-PAGES = [page for at in (".", "docs", "roles/*") for page in sorted(PROJECT.glob(f"{at}/*.md"))]
+PAGES = [page for at in (".", "docs", "roles/*", "tests") for page in sorted(PROJECT.glob(f"{at}/*.md"))]
 ROLES = [path.parent.parent for path in sorted(PROJECT.glob("roles/*/defaults/main.yml"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 #: What a reader makes by following the text.
