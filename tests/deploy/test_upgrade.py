@@ -77,16 +77,15 @@ class Lan:
         host.run(f"ip address add {WORKLIST}/24 dev eth0")
         furnish(host)
         host.run("systemctl restart docker")
-        with subprocess.Popen(["docker", "save", *BASE_IMAGES], stdout=subprocess.PIPE) as saved:
-            load(host, saved.stdout)
-        assert saved.returncode == 0
+        self.give_images(host, "base")
         return Site(self.net, self.database, host, host, self.clients)
 
     def give_images(self, host: machines.Host, release: str) -> None:
         """Load the images of a release, if a machine before has built them: their names say what they are made of."""
         if (archive := self.net.folder / f"{release}.tar").exists():
             with archive.open("rb") as images:
-                load(host, images)
+                line = ["docker", "exec", "--interactive", host.container.name, "docker", "load"]
+                subprocess.run(line, stdin=images, check=True)
 
     def keep_images(self, host: machines.Host, release: str) -> None:
         """Keep the images that this machine has built."""
@@ -94,10 +93,6 @@ class Lan:
         with (self.net.folder / f"{release}.tar").open("wb") as images:
             line = ["docker", "exec", host.container.name, "docker", "save", *names]
             subprocess.run(line, stdout=images, check=True)
-
-
-def load(host: machines.Host, images: Any) -> None:
-    subprocess.run(["docker", "exec", "-i", host.container.name, "docker", "load"], stdin=images, check=True)
 
 
 @dataclass(frozen=True)
@@ -198,6 +193,7 @@ def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
     database = None
     try:
         database = calendar(net)
+        subprocess.run(["docker", "save", "--output", folder / "base.tar", *BASE_IMAGES], check=True)
         yield Lan(net, database, clients(net))
     finally:
         if database is not None:
@@ -228,7 +224,7 @@ def upgrade(request: pytest.FixtureRequest, lan: Lan, tmp_path_factory: pytest.T
         lan.fresh[debian] = fresh(lan, debian, folder / "fresh")
     release = folder / "release"
     with tarfile.open(RELEASES / f"{commit[:7]}.tar.xz") as archive:
-        archive.extractall(release, filter="data")
+        archive.extractall(release)
     inventory = inventory_of_one_host(release, folder / "inventory")
     site = lan.site(debian)
     lan.give_images(site.pacs, commit)
@@ -342,7 +338,7 @@ def test_the_second_run_changes_nothing(upgrade: Upgrade) -> None:
 
 def test_a_stranger_would_have_been_answered_without_the_firewall(upgrade: Upgrade) -> None:
     """Else the test above would prove nothing."""
-    upgrade.site.pacs.run("nft list tables | grep -o 'inet dicom_.*' | while read -r t; do nft delete table $t; done")
+    upgrade.site.pacs.run("nft list tables | grep -o 'inet .*' | while read -r table; do nft delete table $table; done")
     with stranger_tries() as answers:
         live.wait_until(upgrade.site.stored)
 
