@@ -198,8 +198,9 @@ def test_teardown_leaves_nothing_but_the_data(site: Site) -> None:
     assert all(path.startswith(data) for paths in left.values() for path in paths), left
     assert any("orthanc" in path for path in left[site.pacs.name])
     for host in (site.pacs, site.worklist):
-        left = host.run("docker ps -aq; docker volume ls -q; nft list tables | grep -E 'dicom|firewall'", check=False)
-        assert left == ""
+        ours = "docker ps -aq; docker volume ls -q; nft list tables | grep -E 'dicom|firewall'"
+        remaining = host.run(ours, check=False)
+        assert remaining == ""
         assert host.run("docker network ls -q --filter type=custom") == ""
     # the images and the engine stay for the next test
     assert site.play("teardown.yml", "-e", "site_teardown_data=true").status == 0

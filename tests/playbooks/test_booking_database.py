@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support import live, twins
-from support.modules import Result, run, tries
+from support import twins
+from support.plays import Result, run, tries
 
 HOST = "worklist.example"
 
@@ -37,9 +37,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def database(certificates: Path) -> Iterator[live.BookingDatabase]:
+def database(certificates: Path) -> Iterator[BookingDatabase]:
     options = ("--ssl-cert=/tls/server.crt", "--ssl-key=/tls/server.key")
-    made = live.BookingDatabase("test-mariadb-asked", twins.free_port(), *options, files=certificates)
+    made = BookingDatabase("test-mariadb-asked", twins.free_port(), *options, files=certificates)
     try:
         yield made
     finally:
@@ -52,7 +52,7 @@ def asked(home: Path, *arguments: Result) -> list[Result]:
 
 
 def test_a_database_answers_and_shows_the_right_certificate(
-    database: live.BookingDatabase, certificates: Path, tmp_path: Path
+    database: BookingDatabase, certificates: Path, tmp_path: Path
 ) -> None:
     authority = certificates / "authority.crt"
     plain, text, file, other_name = asked(
@@ -74,7 +74,7 @@ def test_a_database_answers_and_shows_the_right_certificate(
 
 
 def test_what_is_wrong_names_host_authority_and_remedy(
-    database: live.BookingDatabase, certificates: Path, tmp_path: Path
+    database: BookingDatabase, certificates: Path, tmp_path: Path
 ) -> None:
     authority, stranger = (certificates / f"{name}.crt" for name in ("authority", "stranger"))
     tls = {"port": database.port, "tls": True}

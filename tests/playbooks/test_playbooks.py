@@ -220,8 +220,9 @@ def test_what_a_role_registers_hides_none_of_its_variables(role: str) -> None:
 
 def specified(role: Path) -> dict[str, Any]:
     """Return the options of a role."""
-    options: dict[str, Any] = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]
-    return options.get("options", {})
+    entry = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]
+    options: dict[str, Any] = entry.get("options", {})
+    return options
 
 
 def test_the_roles_read_what_the_site_has_and_no_more() -> None:
