@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import twins
+from support.booking_database import BookingDatabase
 from support.plays import Result, run, tries
 
 HOST = "worklist.example"
@@ -77,8 +78,8 @@ def test_what_is_wrong_names_host_authority_and_remedy(
     database: BookingDatabase, certificates: Path, tmp_path: Path
 ) -> None:
     authority, stranger = (certificates / f"{name}.crt" for name in ("authority", "stranger"))
-    tls = {"port": database.port, "tls": True}
-    wrong = {
+    tls: Result = {"port": database.port, "tls": True}
+    wrong: dict[str, Result] = {
         "another authority": tls | {"ca": stranger.read_text()},
         "another authority's file": tls | {"ca_file": str(stranger)},
         "another name": tls | {"ca": authority.read_text(), "host": "127.0.0.1"},
@@ -96,7 +97,7 @@ def test_what_is_wrong_names_host_authority_and_remedy(
     assert f"not accepted with {stranger}" in said["another authority's file"]
     assert "for another name than 127.0.0.1" in said["another name"]
     assert "Put a name that it is for into worklist_sync_source.host" in said["another name"]
-    assert "no file /nowhere/ca.crt, worklist_sync_source.tls.ca, on this host" in said["no file"]
+    assert "the file /nowhere/ca.crt, worklist_sync_source.tls.ca, doesn't exist on this host" in said["no file"]
     assert "is not PEM text of certificates" in said["no certificate"]
     assert "refused. Check that the server runs" in said["nobody"]
     assert "db.invalid:3306" in said["no such name"]
