@@ -239,10 +239,8 @@ def scan(config: Config, server: Pacs, now: datetime) -> None:
             ]
             series = [images for images in made_now if images[0].SeriesInstanceUID not in there]
             if series:
-                studies, images = len({one[0].StudyInstanceUID for one in series}), sum(map(len, series))
-                print(
-                    f"{ae_title} sees {len(entries)} entries, and stores {images} images of {studies} sessions {which}."
-                )
+                images = sum(map(len, series))
+                print(f"{ae_title} sees {len(entries)} entries, and stores {images} images of sessions {which}.")
                 store(ae_title, series)
                 new += images
         deadline = time.monotonic() + 20

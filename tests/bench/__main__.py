@@ -11,6 +11,7 @@ from rich.table import Table
 from bench import deploy, growth, history, queries, reconcile, stores, sync
 from bench.measure import Row
 from support import live
+from support.booking_database import BookingDatabase
 
 
 def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:
@@ -20,7 +21,7 @@ def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:
         yield from sync.rows(folder)
         yield from reconcile.rows()
         yield from history.rows(folder)
-    database = live.BookingDatabase()
+    database = BookingDatabase()
     stack.callback(database.remove)
     database.clear()
     stack.callback(live.play, "teardown.yml", "-e", "site_teardown_data=true")
@@ -46,7 +47,7 @@ def main() -> int:
             for row in rows(stack, only_growth):
                 ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
                 table.add_row(row.what, row.against, row.ours, row.stock, ratio)
-    finally:  # what was measured is told, whatever comes after it
+    finally:  # print what was measured, even if a later part fails
         Console(width=None if sys.stdout.isatty() else 140).print(table)
     return 0
 

@@ -27,6 +27,7 @@ from docker.models.containers import Container
 from docker.models.images import Image
 
 from support import live
+from support.booking_database import BookingDatabase
 
 V = live.VARIABLES
 ENGINE = docker.from_env()
@@ -184,7 +185,7 @@ def started() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def rotation(
-    deployment: live.Deployment, booking_database: live.BookingDatabase, tmp_path_factory: pytest.TempPathFactory
+    deployment: live.Deployment, booking_database: BookingDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rotation]:
     """New passwords in a vault, and a run: with everything that Ansible can tell, and with diffs."""
     folder = tmp_path_factory.mktemp("vault")
@@ -235,11 +236,10 @@ def test_rotating_a_password_is_a_variable_and_a_run(rotation: Rotation, site: l
     assert rotation.preview.status == 0, rotation.preview.output
     assert rotation.done.status == 0, rotation.done.output
     assert {task for task, _ in rotation.done.changes} == {
-        "orthanc : Keep the given passwords",
+        "orthanc : Keep the passwords",
         "orthanc : Write Orthanc's configuration",
         "orthanc : Write the health check's login",
-        "docker_host : See whether the container is older than its configuration",
-        "orthanc : Restart Orthanc",
+        "orthanc : Restart what has not read its configuration, and wait until it reaches its database",
         "worklist_sync : Write the password of the booking database",
         "worklist_sync : Write the password of the PACS's reader",
     }

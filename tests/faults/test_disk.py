@@ -15,8 +15,10 @@ import pytest
 
 from dicom_worklist import config, pipeline
 from support import live
-from support.local import DAY, NOW, Calendar, everything, settings, worklist_files, write_yaml
+from support.calendar import DAY, NOW, Calendar
+from support.configuration import settings, write_yaml
 from support.tally import Tally
+from support.worklist_folder import everything, worklist_files
 
 Files = dict[str, bytes]
 #: Bookings and their subject and session: one stays, one changes, two go, two come.
@@ -160,7 +162,7 @@ class Worklist:
         return {name: (status.st_ino, status.st_size, status.st_mtime_ns) for name, status in of.items()}
 
     def ends_well(self) -> bool:
-        """Tell whether the next run makes the folder right, and leaves nothing else there."""
+        """Return whether the next run makes the folder right, and leaves nothing else there."""
         done = self.sync()
         names = sorted(path.name for path in self.folder.iterdir())
         print(done.returncode, done.stderr, *names)  # is read if the test fails

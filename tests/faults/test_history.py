@@ -17,7 +17,9 @@ import pytest
 
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import history
-from support.local import DAY, NOW, Calendar, Configure, environment
+from support.calendar import DAY, NOW, Calendar
+from support.command import environment
+from support.configuration import Configure
 from support.tally import Tally
 
 #: Bookings that stay as they are, and those of which each run changes every second one.
@@ -26,7 +28,7 @@ ONE_MINUTE = timedelta(minutes=1)
 
 
 def versions(path: Path) -> set[tuple[str, str, str]]:
-    """Return every version that the history has: booking, since when, and what it said."""
+    """Return every version that the history has: booking, since when, and its text."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         return {*connection.execute("SELECT booking_id, since, said FROM version")}

@@ -16,9 +16,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from support import live
-from support.local import Calendar, Configure, entries, environment, locked_by_another_process, worklist_files
+from support.calendar import Calendar
+from support.command import environment
+from support.configuration import Configure
 from support.tally import Tally
+from support.waiting import wait_until
+from support.worklist_folder import entries, locked_by_another_process, worklist_files
 
 Often = Callable[[int, int], int]
 #: The command; libfaketime spoils `clock_nanosleep` until a moment of the other clock, with which Python sleeps.
@@ -62,7 +65,7 @@ CHANGES = [
     Change("Australia/Lord_Howe", datetime(2026, 4, 4, 15, tzinfo=UTC), 11, 10.5),
     Change("Australia/Lord_Howe", datetime(2026, 10, 3, 15, 30, tzinfo=UTC), 10.5, 11),
 ]
-#: Of the host, whose time zone must not matter, even where it is none; the first two never have the same day.
+#: Time zones of the host, which must not matter; the last two are not zones. The first two never have the same day.
 HOSTS = "Pacific/Kiritimati Pacific/Pago_Pago UTC America/New_York EST5EDT Nowhere/Such :/dev/null".split()
 TIMES = "00:00:00 00:00:01 01:30:00 01:59:59 02:00:00 02:15:00 02:30:00 03:00:00 23:59:00 23:59:59".split()
 
@@ -119,7 +122,7 @@ class Site:
         def written() -> None:
             assert len(list(self.folder.glob(".booking-*.tmp"))) == len(TIMES)
 
-        live.wait_until(written)
+        wait_until(written)
         time.sleep(0.2)
 
 
@@ -190,7 +193,7 @@ def test_a_clock_that_is_set_back_and_forth(site: Site, tally: Tally, often: Oft
 
 
 def test_a_clock_that_is_set_while_a_run_waits(site: Site, tally: Tally, often: Often) -> None:
-    """It waits as long as it was told, by a clock that nobody sets; and its day is that of its beginning."""
+    """It waits for the configured time, by a clock that nobody sets; and its day is that of its beginning."""
     today, tomorrow = date(2026, 11, 24), date(2026, 11, 25)
     site.book([today, tomorrow])
     here = datetime.fromisoformat("2026-11-24T23:59:59")

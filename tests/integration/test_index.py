@@ -21,11 +21,12 @@ from docker.models.containers import Container
 
 from support import live, scanner, twins
 from support.grown_index import grow
+from support.waiting import wait_for_http, wait_until
 
 ENGINE = docker.from_env()
 #: The user that the containers here run as; not the site's, which one needs root to become.
 USER = 4242
-#: What each table is said to have, and how many resources are said to be of one kind.
+#: How many rows the statistics give each table, and how many resources one kind.
 HUGE, OF_A_KIND = "10000000000", "10000000000 2500000000"
 ADDED = "CREATE TABLE AddedLater(id INTEGER PRIMARY KEY, value TEXT)"
 #: How Orthanc 1.13 finds each image that it stores, and the images of a series that is opened (in short).
@@ -94,7 +95,7 @@ def test_from_the_first_start_on_and_as_it_grows_and_changes(site: live.Site, tm
 
 def restart(pacs: twins.Pacs) -> None:
     pacs.container.start()
-    live.wait_for_http(f"{pacs.url}/system")
+    wait_for_http(f"{pacs.url}/system")
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def made(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def sound(role: Role, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An index that Orthanc has made by itself."""
+    """An index that Orthanc has made, without our statistics."""
     data = made(tmp_path_factory.mktemp("sound"))
     with running(role, data, entrypoint=["Orthanc"]) as container:
         assert outcome(container)[0]
@@ -176,7 +177,7 @@ def outcome(container: Container) -> tuple[bool, str]:
         container.reload()
         assert container.status == "exited" or "Orthanc has started" in container.logs().decode()
 
-    live.wait_until(decided)
+    wait_until(decided)
     return container.status == "running", container.logs().decode()
 
 

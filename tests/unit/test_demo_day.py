@@ -15,14 +15,15 @@ import pytest
 import yaml
 from pydicom.dataset import Dataset
 
-from dicom_worklist import sync
+from dicom_worklist import pipeline
 from dicom_worklist.config import load
 from dicom_worklist.status import findings
 from dicom_worklist.status.oddities import Kind
 from dicom_worklist.status.overview import Overview, overview
 from support import live
-from support.local import entries, write_yaml
+from support.configuration import write_yaml
 from support.timed_site import Pacs
+from support.worklist_folder import entries
 
 DEMO = live.PROJECT / "inventories/demo"
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -51,7 +52,8 @@ HOURS = [
 ]
 ODD = [
     here("2026-11-24T23:50"), here("2026-11-25T00:10"), here("2026-11-25T03:00"), here("2026-03-29T03:00"),
-    here("2026-10-25T02:30"), here("2026-10-25T02:30", fold=1), here("2026-12-31T23:59:59"), here("2027-01-01T00:00"),
+    here("2026-10-25T02:30"), here("2026-10-25T02:30", fold=1), here("2026-10-25T03:00"),
+    here("2026-12-31T23:59:59"), here("2027-01-01T00:00"),
 ]  # fmt: skip
 #: Every five minutes around both changes of the clock.
 MINUTES = [
@@ -96,14 +98,14 @@ class Demo:
     def play(self, now: datetime) -> tuple[int, int]:
         """Do what day.py does; return how many bookings and series were new."""
         booked = day.book(day.bookings(now, ZONE), self.database)
-        sync.run(self.config, now=now)
+        pipeline.run(self.config, now=now)
         new = 0
         for entry in entries(self.folder).values():
             for images in day.made(entry, now, ZONE):
                 if images[0].SeriesInstanceUID not in self.stored:
                     new += 1
                     self._store(entry, images, now)
-        sync.run(self.config, now=now)
+        pipeline.run(self.config, now=now)
         return booked, new
 
     def _store(self, entry: Dataset, images: list[Dataset], now: datetime) -> None:
