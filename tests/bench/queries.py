@@ -95,7 +95,7 @@ def _servers(stack: ExitStack, folder: Path, entries: int) -> list[Server]:
     }
     (folder / "stock.json").write_text(json.dumps(settings))
     for name, role, command, port, called in (
-        ("wlmscpfs as it comes", "wlmscpfs", ["wlmscpfs", "-dfp", "/worklist", "1234"], 1234, "WLBROKER"),
+        ("wlmscpfs with its default settings", "wlmscpfs", ["wlmscpfs", "-dfp", "/worklist", "1234"], 1234, "WLBROKER"),
         ("Orthanc's worklist plug-in", "orthanc", ["Orthanc", "/stock.json"], 4242, "ORTHANC"),
     ):
         container = engine.containers.run(

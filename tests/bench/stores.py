@@ -46,7 +46,7 @@ def rows(stack: ExitStack, folder: Path) -> Iterator[Row]:
 
     for what, images, frames in KINDS:
         for senders in SENDERS:
-            for setting, said in (({"TCP_NODELAY": "1"}, "TCP_NODELAY=1"), ({}, "as it comes")):
+            for setting, said in (({"TCP_NODELAY": "1"}, "TCP_NODELAY=1"), ({}, "default settings")):
 
                 def store(address: str, port: int) -> float:
                     series = fresh(folder / "images", images, senders, frames)  # noqa: B023 - called at once
@@ -59,7 +59,7 @@ def rows(stack: ExitStack, folder: Path) -> Iterator[Row]:
                     lambda: store(networks.address(stock), 4242),
                     PAIRS,
                 )
-                yield Row(name, "Orthanc as it comes", rate(images, ours), rate(images, theirs), ratio)
+                yield Row(name, "Orthanc with its default settings", rate(images, ours), rate(images, theirs), ratio)
 
 
 def rate(images: int, taken: float) -> str:

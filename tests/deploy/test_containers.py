@@ -1,4 +1,4 @@
-"""What a container of the site may do: as Docker tells it, and as one finds out who has broken into it."""
+"""What a container of the site may do: as Docker reports it, and as a burglar in it finds out."""
 
 import platform
 import pwd
@@ -41,7 +41,7 @@ OTHER = {"orthanc": "wlmscpfs", "wlmscpfs": "orthanc"}
 
 
 def of(role: str) -> list[Container]:
-    """Return the containers in a role's network, whatever they are called."""
+    """Return the containers in a role's network, under any name."""
     return list(ENGINE.networks.get(V[f"{role}_network"]).containers)
 
 

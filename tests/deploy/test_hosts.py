@@ -156,7 +156,7 @@ def test_everything_is_back_after_a(site: Site, event: str) -> None:
     number = {"restart of Docker": 20, "reboot": 30}[event]
     site.database.book_daily(number, f"{number}-1")
     for host in (site.pacs, site.worklist):
-        # the machine's own rules are made anew, and Docker's and ours with them
+        # the machine's own rules are made again, and Docker's and ours with them
         host.run("systemctl restart nftables docker") if event == "restart of Docker" else host.reboot()
 
     def back() -> None:

@@ -158,7 +158,7 @@ def test_the_metrics_are_written_where_a_node_exporter_reads_them(site: live.Sit
     before = metrics.stat()
     site.run("sync", "-c", str(site.config))
     assert stat.S_IMODE(before.st_mode) == 0o644
-    assert metrics.stat().st_ino != before.st_ino  # it is written anew
+    assert metrics.stat().st_ino != before.st_ino  # it is written again
 
 
 def test_sync_yml_publishes_another_day_and_previews_it(site: live.Site, booking_database: BookingDatabase) -> None:

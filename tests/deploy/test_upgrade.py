@@ -64,7 +64,7 @@ TRACES = {
 
 @dataclass
 class Lan:
-    """What every case has besides its machine, and the images that the machines before have built."""
+    """What every case has in addition to its machine, and the images that the machines before have built."""
 
     net: machines.Net
     database: BookingDatabase
@@ -139,7 +139,7 @@ def inventory_of_one_host(release: Path, folder: Path) -> Path:
 def stranger_tries() -> Iterator[list[tuple[int, str]]]:
     """Try each port of the site ten times a second, from this machine, which the site doesn't know.
 
-    Yields the list of the answers. Who is kept out gets none, a refusal neither.
+    Yields the list of the answers. A client that is kept out gets no answer, not even a refusal.
     """
     answers: list[tuple[int, str]] = []
     stop = Event()

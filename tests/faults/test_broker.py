@@ -198,7 +198,8 @@ def test_more_silent_clients_than_places(broker: twins.Broker, tally: Tally) -> 
             time.sleep(0.2)
         seconds = time.monotonic() - began
         tally.failed += seconds > 30
-        tally.limit = f"{PLACES} places: who comes when all are taken is rejected; here for {seconds:.0f} s"
+        rejected = "a client that connects when all are taken is rejected"
+        tally.limit = f"{PLACES} places: {rejected}; here for {seconds:.0f} s"
     wait_until(lambda: only_one_is_left(broker), seconds=10)
 
 

@@ -141,7 +141,7 @@ def test_hostile_text(write: Write, broker: twins.Broker, tmp_path: Path, tally:
         judge_report(config, wanted, rejected, tally)
         judge_files(broker.folder, wanted, tally)
         judge_answers(broker.port, wanted, tally)
-    tally.fault += f" ({many['shown']:,} shown, {many['rejected']:,} rejected; the others are no sessions of the day)"
+    tally.fault += f" ({many['shown']:,} shown, {many['rejected']:,} rejected; the others are not sessions of the day)"
 
 
 def judge_report(config: Path, wanted: dict[str, Promise], rejected: list[Promise], tally: Tally) -> None:

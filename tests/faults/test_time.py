@@ -136,7 +136,7 @@ def expected(here: datetime, moment: datetime | None = None, zone: str = "Europe
     """Return what is shown at a time at the site: that day's entries, and who may be in the scanner since yesterday.
 
     A session that the calendar gives no end lasts an hour by the clock on the wall. Its entry stays for another hour,
-    whatever becomes of that clock; `moment` is the time in UTC where that is changed.
+    even if that clock changes; `moment` is the time in UTC where that is changed.
     """
     there = moment or here.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     midnight = datetime.combine(here, datetime.min.time())

@@ -121,9 +121,9 @@ class Played:
         wait_until(settled, 240)
 
     def metric(self, name: str, **labels: str) -> float:
-        said = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+        given = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
         (value,) = re.findall(
-            rf"^{name}{re.escape(f'{{{said}}}') if said else ''} (\S+)$", METRICS.read_text(), re.MULTILINE
+            rf"^{name}{re.escape(f'{{{given}}}') if given else ''} (\S+)$", METRICS.read_text(), re.MULTILINE
         )
         return float(value)
 

@@ -28,7 +28,7 @@ CASES: dict[str, tuple[Result, tuple[str, ...]]] = {
         ("worklist.example has the site Other (UID root 1.2.3)", "the inventory DCCN (UID root None)",
          "worklist_sync_new_uids=true"),
     ),
-    "a pattern that is none": (
+    "a pattern that is invalid": (
         given({"scanners.2.lab": "SKYRA("}), ("scanners[2].lab (scanner SKYRA) 'SKYRA('", "site_scanners"),
     ),
     "a lab of two scanners": (

@@ -1,4 +1,4 @@
-"""The module `booking_database` against a real MariaDB, and against what is none."""
+"""The module `booking_database` against a real MariaDB, and against something else."""
 
 import socket
 import subprocess
@@ -105,7 +105,7 @@ def test_what_is_wrong_names_host_authority_and_remedy(
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:
-    """Run what says this to whoever connects, and closes."""
+    """Run a server that sends this to each client, and closes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:

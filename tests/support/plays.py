@@ -25,7 +25,7 @@ def ansible(program: str, *arguments: str, home: Path, callback: str = "default"
 
 
 def run(home: Path, *plays: Result, options: tuple[str, ...] = ()) -> tuple[list[Result], str]:
-    """Run plays on this machine; return each task's result, in order, and all that Ansible said."""
+    """Run plays on this machine; return each task's result, in order, and all that Ansible printed."""
     own = {"hosts": "localhost", "connection": "local", "gather_facts": False}
     playbook = write_yaml(home / "play.yml", [own | play for play in plays])
     line = ["-i", "localhost,", *options, str(playbook)]
@@ -37,7 +37,7 @@ def run(home: Path, *plays: Result, options: tuple[str, ...] = ()) -> tuple[list
 
 
 def tries(module: str, *arguments: Result, **keywords: object) -> Result:
-    """Return a play that runs the module with each of these arguments, whatever comes of the one before."""
+    """Return a play that runs the module with each of these arguments, even if the one before fails."""
     tasks = [{"name": "Try", module: one, "ignore_errors": True, **keywords} for one in arguments]
     return {"tasks": tasks, "vars": {"ansible_python_interpreter": sys.executable}}
 
