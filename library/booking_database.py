@@ -114,7 +114,7 @@ def trust(ca: str, ca_file: str | None, *, verify_hostname: bool) -> ssl.SSLCont
     """
     if not ca and not Path(ca_file or "").is_file():
         raise NoDatabaseError(
-            f"there is no file {ca_file}, worklist_sync_source.tls.ca, on this host. Give its text as "
+            f"the file {ca_file}, worklist_sync_source.tls.ca, doesn't exist on this host. Give its text as "
             "worklist_sync_source_ca, which is installed here, or the path of a file that is here"
         )
     try:
@@ -140,7 +140,7 @@ def version(greeting: bytes) -> str:
     """Return the version in a server's greeting.
 
     Raises:
-        NoDatabaseError: it refuses, or is no MySQL server.
+        NoDatabaseError: it refuses, or is not a MySQL server.
     """
     if greeting[0] == REFUSAL:
         raise NoDatabaseError(

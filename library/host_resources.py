@@ -120,7 +120,7 @@ WHY = {errno.EADDRINUSE: "taken", errno.EADDRNOTAVAIL: "not an address"}
 def why_not(address: str, port: int) -> str:
     """Return why nothing can listen there now; empty if something can."""
     with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that just ended is no listener
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that just ended doesn't listen
         try:
             tried.bind((address, port))
             tried.listen(1)

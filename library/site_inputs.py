@@ -12,7 +12,7 @@ description:
     value that can't be read or is not of its form, is refused.
   - Then it checks what the role asks for in its variable C(__<role>_checks), a mapping of the keys below, each
     optional.
-  - C(facts), names that begin as the role's variables do and are none.
+  - C(facts), names that begin as the role's variables do but are not variables.
   - C(scanners), a list like C(site_scanners); C(ae_titles), further AE titles, each with its C(variable).
   - C(allowed), lists of who may connect, each a mapping of C(variable), C(addresses), and C(scanners), whether all
     scanners have to be in it.

@@ -82,7 +82,7 @@ def wrong_forms(role: str, options: Options, given: Variables, folders: set[str]
 
 
 def wrong_titles(scanners: list[Variables], own: list[Variables]) -> Iterator[str]:
-    """Say which AE titles are none, and which are there twice; `own` are the role's, each with its variable."""
+    """Say which AE titles are invalid, and which are there twice; `own` are the role's, each with its variable."""
     titled = [(str(item["ae_title"]), item.get("variable", "it in site_scanners")) for item in [*scanners, *own]]
     for title, variable in titled:
         if not AE_TITLE.fullmatch(title):
@@ -162,7 +162,7 @@ def wrong_certificates(variable: str, pem: str, now: datetime) -> Iterator[str]:
 
 
 def wrong_ports(ports: list[Variables], others: list[Variables], ansible_port: int, host: str) -> Iterator[str]:
-    """Say which ports are none, and which other services (`others`) of this host want, too."""
+    """Say which ports are invalid, and which other services (`others`) of this host want, too."""
     for port in ports:
         variable, number = port["variable"], str(port["port"])
         if not re.fullmatch(r"[0-9]+", number) or not 1 <= int(number) <= 65535 or int(number) == ansible_port:

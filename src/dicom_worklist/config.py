@@ -29,7 +29,7 @@ def load(path: str | Path) -> Config:
     except OSError as error:
         raise ConfigError(f"the configuration {path} can't be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2026-02-30
-        raise ConfigError(f"the configuration {path} is no YAML: {error}") from error
+        raise ConfigError(f"the configuration {path} is not valid YAML: {error}") from error
     try:
         config = _convert(data, Config)
         config = msgspec.structs.replace(
@@ -102,7 +102,7 @@ def _check(config: Config) -> None:
         ZoneInfo(config.site.timezone)
     except (KeyError, OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError
         raise ConfigError(
-            f"site.timezone {config.site.timezone!r} is no IANA time zone such as Europe/Amsterdam"
+            f"site.timezone {config.site.timezone!r} is not an IANA time zone such as Europe/Amsterdam"
         ) from error
     try:
         identity.check_characters(config.booking.characters)
@@ -112,11 +112,11 @@ def _check(config: Config) -> None:
         _check_expression(f"ignored_labs[{at}]", lab)
     if config.pacs and not re.fullmatch(r"https?://[^\s/@]+(/[^\s?#]*)?", config.pacs.url):
         raise ConfigError(
-            "pacs.url is no address of Orthanc: write http://host:port or https://host:port, no login in it"
+            "pacs.url is not an address of Orthanc: write http://host:port or https://host:port, without a login"
         )
     if config.status and config.status.leave_after is not None and config.pacs is None:
         raise ConfigError("status.leave_after needs the section pacs: only the PACS knows when a scan is done")
     templates.check(config.attributes, config.scanners)
     titles = [scanner.ae_title for scanner in config.scanners]
     if twice := sorted({title for title in titles if titles.count(title) > 1}):
-        raise ConfigError(f"scanners: the ae_title {', '.join(twice)} is there twice; each scanner has its own")
+        raise ConfigError(f"scanners: the ae_title {', '.join(twice)} is there twice; each scanner needs its own")

@@ -1,4 +1,4 @@
-"""The PACS gets data that is not an image, or not DICOM: it refuses it, or keeps just what it got, and serves the next."""
+"""The PACS gets data that is not an image, or not DICOM: it refuses it, or keeps what it got, and serves the next."""
 
 import random
 import socket

@@ -13,10 +13,10 @@ from support.browser import Scheme, Visitor
 RICH = sample_day.rich()
 #: What can be read on any screen: each state, each oddity, each day, each problem.
 TEXTS = [
-    "Worklist of DCCN", "the list is frozen for 2 hours 5 minutes", "not since", "each run renews it",
+    "Worklist of DCCN", "the list has not been updated for 2 hours 5 minutes", "not since", "each run renews it",
     "1 in progress", "2 rejected", "on the console", "6 series, 1184 images", "study 2 in Orthanc",
     "There are 2 studies for this booking.", "The PatientID was edited", "It was scanned on SKYRA",
-    "Studies of no booking", "Phantom^QA", "Yesterday", "sub-053_ses-01", "Tomorrow", "sub-063_ses-01",
+    "Studies without a booking", "Phantom^QA", "Yesterday", "sub-053_ses-01", "Tomorrow", "sub-063_ses-01",
     " ".join(sample_day.HARMLESS.split()),
 ]  # fmt: skip
 

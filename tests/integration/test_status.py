@@ -194,9 +194,9 @@ def test_a_day_is_reported_as_it_was(played: Played) -> None:
         "2": ["PatientID edited"], "3": ["several studies"], "4": ["another scanner"],
     }  # fmt: skip
     said = {booking_id: line["oddities"][0] for booking_id, line in lines.items() if line["oddities"]}
-    assert '"3010000.01_sub-999"; booked is "3010000.01_sub-002"' in said["2"]["text"]
+    assert '"3010000.01_sub-999"; the booking says "3010000.01_sub-002"' in said["2"]["text"]
     assert "2 studies for this booking" in said["3"]["text"]
-    assert "scanned on SKYRA; booked is PRISMAFIT" in said["4"]["text"]
+    assert "scanned on SKYRA; the booking says PRISMAFIT" in said["4"]["text"]
     assert all("Ada Lovelace" in oddity["remedy"] and oddity["level"] == "warning" for oddity in said.values())
     assert sum(study["instances"] for study in lines["1"]["studies"]) == 3
     assert [study["instances"] for study in sorted(lines["3"]["studies"], key=lambda one: one["instances"])] == [1, 2]
@@ -237,8 +237,8 @@ def test_a_stopped_database_keeps_the_list_and_is_reported_everywhere(played: Pl
         done = played.do("status", "--exit-code")
         # a warning at first; `frozen_after` is another test's
         assert (done.returncode, status["level"]) == (1, "WARNING")
-        assert done.stdout.startswith("WORKLIST WARNING - The list is frozen since ")
-        assert "frozen" in PAGE.read_text()
+        assert done.stdout.startswith("WORKLIST WARNING - The list has not been updated since ")
+        assert "the list has not been updated" in PAGE.read_text()
         assert played.metric("dicom_worklist_last_run_success") == 0
         success = played.metric("dicom_worklist_last_success_timestamp_seconds")
         assert success == pytest.approx(datetime.fromisoformat(status["good"]).timestamp(), abs=0.01)

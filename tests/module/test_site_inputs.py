@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from support.local import write_yaml
-from support.modules import ROOT, Result, run
+from support.modules import ROOT, Result, play
 
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "example_port": {"type": "int", "default": 0, "description": "Where it listens."},
     "example_dir": {"type": "path", "default": "/srv", "description": "Where it lives."},
     "example_password": {"type": "str", "default": "", "no_log": True, "description": "What opens it."},
@@ -62,7 +62,7 @@ def asked(home: Path, roles: Path, *given: dict[str, Any]) -> tuple[list[Result]
     for variables in given:
         task = {"ansible.builtin.include_role": {"name": str(roles / "example"), "rolespec_validate": False}}
         plays.append({"vars": {"example_port": FREE} | variables, "tasks": [{"block": [task], "rescue": [NOTHING]}]})
-    results, said = run(home, *plays, options=("-vvv",))
+    results, said = play(home, *plays, options=("-vvv",))
     return [result for result in results if result.get("action") == "site_inputs"], said
 
 

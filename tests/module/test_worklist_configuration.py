@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from support.local import changed, settings
-from support.modules import Result, run, tries
+from support.modules import Result, tries
 
 SETTINGS = settings(Path("/srv/calendar.sqlite"), Path("/srv/wlbroker"))
 INSTALLED = yaml.safe_dump(changed(SETTINGS, {"site.uid_root": None}))
@@ -41,8 +41,8 @@ CASES: dict[str, tuple[Result, tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    asked = tries("worklist_configuration", *(arguments for arguments, _ in CASES.values()))
-    return dict(zip(CASES, run(tmp_path_factory.mktemp("asked"), asked)[0], strict=True))
+    given = (arguments for arguments, _ in CASES.values())
+    return dict(zip(CASES, tries(tmp_path_factory.mktemp("asked"), "worklist_configuration", *given), strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)

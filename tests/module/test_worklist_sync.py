@@ -26,7 +26,7 @@ from support.local import (
     worklist_files,
     write_yaml,
 )
-from support.modules import Result, ansible, documented, run
+from support.modules import Result, ansible, documented, play
 
 FIELDS = ["day", "published", "updated", "removed", "unchanged", "rejected"]
 
@@ -55,7 +55,7 @@ class Place:
     def play(self, *tasks: Result, interpreter: str = sys.executable, options: tuple[str, ...] = ()) -> list[Result]:
         """Run the tasks in one play on this machine, and return each one's result."""
         given = ("-e", f"ansible_python_interpreter={interpreter}", *options)
-        results, self.said = run(self.path, {"tasks": list(tasks)}, options=given)
+        results, self.said = play(self.path, {"tasks": list(tasks)}, options=given)
         return results
 
 

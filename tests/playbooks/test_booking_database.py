@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import live, twins
-from support.modules import Result, run, tries
+from support.modules import Result, tries
 
 HOST = "worklist.example"
 
@@ -48,7 +48,7 @@ def database(certificates: Path) -> Iterator[live.BookingDatabase]:
 
 def asked(home: Path, *arguments: Result) -> list[Result]:
     given = ({"host": "localhost", "from_host": HOST, "timeout": 2} | one for one in arguments)
-    return run(home, tries("booking_database", *given))[0]
+    return tries(home, "booking_database", *given)
 
 
 def test_a_database_answers_and_shows_the_right_certificate(
@@ -78,7 +78,7 @@ def test_what_is_wrong_names_host_authority_and_remedy(
 ) -> None:
     authority, stranger = (certificates / f"{name}.crt" for name in ("authority", "stranger"))
     tls = {"port": database.port, "tls": True}
-    wrong = {
+    wrong: dict[str, Result] = {
         "another authority": tls | {"ca": stranger.read_text()},
         "another authority's file": tls | {"ca_file": str(stranger)},
         "another name": tls | {"ca": authority.read_text(), "host": "127.0.0.1"},

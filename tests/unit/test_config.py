@@ -283,9 +283,9 @@ def test_two_scanners_never_share_an_ae_title(configure: Configure) -> None:
     [
         (b"", "object"),
         (b"- 1\n", "object"),
-        (b"site: [", "no YAML"),
-        (b"site: \xff\n", "no YAML"),
-        (b"site: !!python/object/apply:os.getpid []\n", "no YAML"),
+        (b"site: [", "not valid YAML"),
+        (b"site: \xff\n", "not valid YAML"),
+        (b"site: !!python/object/apply:os.getpid []\n", "not valid YAML"),
     ],
     ids=["empty", "a list", "broken", "not UTF-8", "an object of Python's"],
 )

@@ -68,7 +68,7 @@ def test_list_shows_foreign_entries_and_reports_broken_files(
     (folder / "broken.wl").write_text("no DICOM")
     done = run("list", "-c", config, "--json")
     assert [(entry["booking_id"], entry["file"]) for entry in done.json["entries"]] == [(None, "phantom.wl")]
-    assert "broken.wl is shown to nobody" in done.err
+    assert "broken.wl is shown to no scanner" in done.err
     assert done.status == 0
 
 

@@ -198,17 +198,17 @@ def test_without_the_section_status_there_is_nothing_to_see(configure: Configure
         (
             {"good": NOW - FROZEN_AFTER - SECOND},
             FROZEN_AFTER + SECOND,
-            f"The list is frozen since {DAY} 14:54, for 5 minutes: {UNRECORDED}",
+            f"The list has not been updated since {DAY} 14:54, for 5 minutes: {UNRECORDED}",
         ),
         (
             {"good": NOW - MINUTE, "failure": "the calendar is down"},
             MINUTE,
-            f"The list is frozen since {DAY} 14:59, for 1 minute: the calendar is down",
+            f"The list has not been updated since {DAY} 14:59, for 1 minute: the calendar is down",
         ),
         (
             {"good": NOW - 125 * MINUTE, "failure": "the calendar is down"},
             125 * MINUTE,
-            f"The list is frozen since {DAY} 12:55, for 2 hours 5 minutes: the calendar is down",
+            f"The list has not been updated since {DAY} 12:55, for 2 hours 5 minutes: the calendar is down",
         ),
         ({"good": None, "began": None}, timedelta(), f"{NEVER}{UNRECORDED}"),
         (
@@ -284,9 +284,9 @@ def test_each_oddity_is_a_problem(site: Site) -> None:
     odd = (study(1, patient_id="edited", ae_titles=("SKYRA",)), study(2, day=YESTERDAY, patient_id="too"))
     named, yesterday = f"Booking 1, PRISMA {DAY} 09:00", f"Booking 2, PRISMA {YESTERDAY} 09:00"
     assert site.problems(bookings=(booked(1), booked(2, day=YESTERDAY)), studies=odd) == [
-        (Level.WARNING, f'{named}: The PatientID was edited: "edited"; booked is "sub-001".', "1"),
-        (Level.WARNING, f"{named}: It was scanned on SKYRA; booked is PRISMA.", "1"),
-        (Level.WARNING, f'{yesterday}: The PatientID was edited: "too"; booked is "sub-002".', "2"),
+        (Level.WARNING, f'{named}: The PatientID was edited: "edited"; the booking says "sub-001".', "1"),
+        (Level.WARNING, f"{named}: It was scanned on SKYRA; the booking says PRISMA.", "1"),
+        (Level.WARNING, f'{yesterday}: The PatientID was edited: "too"; the booking says "sub-002".', "2"),
     ]
 
 
@@ -294,7 +294,7 @@ def test_each_oddity_is_a_problem(site: Site) -> None:
 def test_a_study_that_may_belong_to_a_booking_is_a_problem(day: date, site: Site) -> None:
     problems = site.problems(bookings=(booked(1, 18),), studies=(study(9, day=day, patient_id="sub-001"),))
     hint = f"Its PatientID is that of booking 1 (PRISMA {DAY} 18:00)."
-    assert problems == [(Level.WARNING, f'The study of PatientID "sub-001" is of no booking. {hint}', "")]
+    assert problems == [(Level.WARNING, f'The study of PatientID "sub-001" belongs to no booking. {hint}', "")]
 
 
 def test_a_pacs_that_does_not_answer_is_a_problem_and_the_known_studies_stay(site: Site) -> None:
@@ -318,7 +318,7 @@ def test_the_worst_come_first_and_are_the_level(site: Site) -> None:
     )
     assert [problem.level for problem in seen.problems] == [Level.CRITICAL] * 2 + [Level.WARNING] * 3
     assert seen.level is Level.CRITICAL
-    assert seen.problems[0].text.startswith("The list is frozen")
+    assert seen.problems[0].text.startswith("The list has not been updated since")
 
 
 def test_the_levels_are_the_exit_statuses_of_nagios() -> None:

@@ -208,7 +208,7 @@ def test_a_study_of_no_booking_is_shown_with_its_hint() -> None:
     study = Study(orthanc_id="1", patient_id="phantom", patient_name="QA", start=datetime.combine(DAY, time(7, 30)),
                   description="Daily", ae_titles=("SKYRA",), series=1, instances=1)  # fmt: skip
     said = read(empty(today=Day(DAY, [], [Unscheduled(study, (odd("It may be the phantom."),))]))).text
-    for words in ("Studies of no booking", "07:30", "QA", "PatientID phantom · Daily · stored by SKYRA",
+    for words in ("Studies without a booking", "07:30", "QA", "PatientID phantom · Daily · stored by SKYRA",
                   "1 series, 1 image ·", "It may be the phantom."):  # fmt: skip
         assert words in said
 
@@ -216,16 +216,17 @@ def test_a_study_of_no_booking_is_shown_with_its_hint() -> None:
 def test_an_outdated_list_is_reported_first_with_its_age() -> None:
     seen = overview(sample_day.config(), sample_day.frozen(sample_day.found()), NOW)
     said = read(seen).text
-    assert "Last good run 12:15, the list is frozen for 2 hours 5 minutes" in said
+    assert "Last good run 12:15, the list has not been updated for 2 hours 5 minutes" in said
     assert "The PACS last answered 12:15, not since" in said
-    assert said.index("Critical: The list is frozen") < said.index("Warning:") < said.index("Last good run")
+    first = said.index("Critical: The list has not been updated since")
+    assert first < said.index("Warning:") < said.index("Last good run")
     assert said.startswith("Critical: worklist of DCCN, 2026-11-24")
 
 
 def test_a_run_of_another_day_has_its_date() -> None:
     ago = HERE - timedelta(days=1, hours=1)
     assert (
-        "Last good run 2026-11-23 13:20, the list is frozen for 1 day 1 hour"
+        "Last good run 2026-11-23 13:20, the list has not been updated for 1 day 1 hour"
         in read(empty(good=ago, frozen=HERE - ago)).text
     )
 
@@ -233,7 +234,7 @@ def test_a_run_of_another_day_has_its_date() -> None:
 def test_without_a_pacs_or_a_run_the_page_says_so() -> None:
     assert "The PACS last answered there is none to ask" in read(empty(pacs=False, asked=None)).text
     assert "The PACS last answered never yet" in read(empty(asked=None)).text
-    assert "Last good run none has ended well yet" in read(empty(good=None)).text
+    assert "Last good run no run has ended well yet" in read(empty(good=None)).text
 
 
 def test_an_empty_day_is_calm_and_whole() -> None:
@@ -343,4 +344,4 @@ def test_the_page_is_put_in_place_whole_and_for_its_group_alone(
     assert index.read_bytes() == before
     assert list(tmp_path.iterdir()) == [index]
     page.write(tmp_path, sample_day.rich())
-    assert b"frozen" in index.read_bytes()
+    assert b"the list has not been updated" in index.read_bytes()

@@ -179,8 +179,7 @@ def test_a_study_that_fits_two_bookings_is_reported_not_guessed(same: dict[str, 
     reconciled = seen(study(**changes), bookings=[booked(1, **same), booked(2, at(9, 20), **same)])
     assert owner(reconciled) is None
     assert hint(reconciled) == (
-        f"It could be any of booking 1 (PRISMA {DAY} 09:00), booking 2 (PRISMA {DAY} 09:20): "
-        "nobody but you can tell which."
+        f"It could be any of booking 1 (PRISMA {DAY} 09:00), booking 2 (PRISMA {DAY} 09:20): only you can know which."
     )
 
 
@@ -270,18 +269,21 @@ def test_a_rejected_booking_stays_rejected_however_late_it_is() -> None:
         ({"patient_id": "sub-001", "ae_titles": ("ELSE", "PRISMA"), "start": at(11)}, ()),
         (
             {"patient_id": "sub-001", "start": at(11, 30)},
-            ("It was scanned at 11:30; booked is 09:00: was another entry taken?",),
+            ("It was scanned at 11:30; the booking says 09:00: was another entry taken?",),
         ),
-        ({"patient_id": "sub-1"}, ('The PatientID was edited: "sub-1"; booked is "sub-001".',)),
-        ({}, ('The PatientID was edited: ""; booked is "sub-001".',)),
-        ({"patient_id": "sub-001", "ae_titles": ("SKYRA",)}, ("It was scanned on SKYRA; booked is PRISMA.",)),
-        ({"patient_id": "sub-001", "start": TOMORROW}, (f"It was scanned on {DAY + ONE_DAY}; booked is {DAY}.",)),
+        ({"patient_id": "sub-1"}, ('The PatientID was edited: "sub-1"; the booking says "sub-001".',)),
+        ({}, ('The PatientID was edited: ""; the booking says "sub-001".',)),
+        ({"patient_id": "sub-001", "ae_titles": ("SKYRA",)}, ("It was scanned on SKYRA; the booking says PRISMA.",)),
+        (
+            {"patient_id": "sub-001", "start": TOMORROW},
+            (f"It was scanned on {DAY + ONE_DAY}; the booking says {DAY}.",),
+        ),
         (
             {"patient_id": "x", "ae_titles": ("A", "B"), "start": TOMORROW},
             (
-                'The PatientID was edited: "x"; booked is "sub-001".',
-                "It was scanned on A, B; booked is PRISMA.",
-                f"It was scanned on {DAY + ONE_DAY}; booked is {DAY}.",
+                'The PatientID was edited: "x"; the booking says "sub-001".',
+                "It was scanned on A, B; the booking says PRISMA.",
+                f"It was scanned on {DAY + ONE_DAY}; the booking says {DAY}.",
             ),
         ),
     ],

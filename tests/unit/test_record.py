@@ -80,11 +80,11 @@ def test_a_failed_source_keeps_the_list_and_the_page_reports_it(site: RecordedSi
     assert worklist_files(site.folder) == entries
     assert (site.found.good, list(by_id(site.found))) == (good, ["1"])
     assert site.found.failure == str(raised.value)
-    assert "frozen" in site.page
+    assert "the list has not been updated" in site.page
     site.calendar.path.with_suffix(".away").rename(site.calendar.path)
     site.run()
     assert site.found.failure == ""
-    assert "frozen" not in site.page
+    assert "the list has not been updated" not in site.page
 
 
 def test_over_midnight_a_failed_source_removes_the_entries_of_yesterday_from_the_page_too(site: RecordedSite) -> None:
@@ -152,7 +152,7 @@ def test_a_file_that_can_not_be_written_is_reported_and_the_others_are_written(w
 
 def test_a_failure_to_write_is_reported_with_the_failure_of_the_run(site: RecordedSite) -> None:
     site.calendar.path.unlink()
-    with pytest.raises(SourceError, match=r"Besides, status\.page .* can't be written"):
+    with pytest.raises(SourceError, match=r"In addition: status\.page .* can't be written"):
         site.run({"status.page": str(site.root / "nowhere")})
 
 

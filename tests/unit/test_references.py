@@ -16,8 +16,8 @@ PROJECT = Path(__file__).parents[2]
 PAGES = [page for at in (".", "docs", "roles/*") for page in sorted(PROJECT.glob(f"{at}/*.md"))]
 ROLES = [path.parent.parent for path in sorted(PROJECT.glob("roles/*/defaults/main.yml"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-#: What an operator makes by following the text.
-MADE = ("inventories/mysite", "dist/bundle")
+#: What a reader makes by following the text.
+MADE = ("inventories/mysite", "dist/bundle", "src/dicom_worklist/bookings/sources/KIND")
 #: Places on a host that are Debian's and Docker's own.
 OTHERS = ("/etc/apt/", "/etc/pip.conf", "/etc/environment", "/etc/systemd/system/docker.service.d/", "/var/lib/docker")
 

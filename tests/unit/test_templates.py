@@ -16,7 +16,7 @@ def error_of(configure: Configure, keyword: str, template: str) -> str:
 
 @pytest.mark.parametrize("keyword", ["PatientComment", "patientcomments", "(0010,4000)", "Patient's Name"])
 def test_a_name_that_is_not_a_dicom_keyword_is_refused(keyword: str, configure: Configure) -> None:
-    assert "no DICOM keyword" in error_of(configure, keyword, "x")
+    assert "is not a DICOM keyword" in error_of(configure, keyword, "x")
 
 
 @pytest.mark.parametrize("keyword", ["SpecificCharacterSet", "StudyInstanceUID"])
@@ -28,7 +28,7 @@ def test_an_attribute_that_can_not_be_a_template_is_refused(keyword: str, config
     "keyword", ["ScheduledProtocolCodeSequence", "ScheduledProcedureStepSequence", "EncapsulatedDocument"]
 )
 def test_a_value_that_is_not_text_is_refused(keyword: str, configure: Configure) -> None:
-    assert "no text" in error_of(configure, keyword, "x")
+    assert "its value is not text or a number" in error_of(configure, keyword, "x")
 
 
 def test_an_undefined_name_is_refused_with_the_names_that_exist(configure: Configure) -> None:

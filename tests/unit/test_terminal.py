@@ -58,7 +58,7 @@ def test_status_for_nagios_is_a_line_and_an_exit_status(
     assert run("sync", "-c", watched, *AT).status == 4
     done = run("status", "-c", watched, *AT, "--exit-code")
     assert (done.status, done.out.splitlines()[0]) == (1, done.out.strip())
-    assert "The list is frozen since" in done.out
+    assert "The list has not been updated since" in done.out
     (tmp_path / "status.json").unlink()
     (tmp_path / "status.json").mkdir()
     done = run("status", "-c", watched, *AT, "--exit-code")
