@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.modules import ROOT, ansible, documented
+from support.plays import ROOT, ansible, documented
 
 MODULES = ["booking_database", "host_resources", "site_bundle", "worklist_configuration"]
 

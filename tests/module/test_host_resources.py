@@ -10,7 +10,7 @@ from socketserver import ThreadingUnixStreamServer
 
 import pytest
 
-from support.modules import Result, tries
+from support.plays import Result, run, tries
 
 #: Of `GET /containers/NAME/json`, what the module reads; a port that isn't published has no bindings.
 PORTS = {"8042/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18042"}], "4242/tcp": None}
@@ -38,7 +38,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def asked(path: Path, *arguments: Result) -> list[Result]:
-    results = tries(path, "host_resources", *arguments)
+    results, _ = run(path, tries("host_resources", *arguments))
     assert not [result["msg"] for result in results if result["changed"] or result.get("failed")]
     return results
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from support.local import write_yaml
-from support.modules import Result, tries
+from support.configuration import write_yaml
+from support.plays import Result, run, tries
 
 
 def checksum(text: str) -> str:
@@ -53,8 +53,8 @@ CASES: dict[str, tuple[Result, tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def results(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    given = ({"path": str(bundle)} | arguments for arguments, _ in CASES.values())
-    return dict(zip(CASES, tries(tmp_path_factory.mktemp("asked"), "site_bundle", *given), strict=True))
+    asked = tries("site_bundle", *({"path": str(bundle)} | arguments for arguments, _ in CASES.values()))
+    return dict(zip(CASES, run(tmp_path_factory.mktemp("asked"), asked)[0], strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -69,6 +69,6 @@ def test_each_wheel_that_is_damaged_or_lost_is_named(bundle: Path, tmp_path: Pat
     damaged, lost = bundle / "wheels/3.13/a.whl", bundle / "wheels/b.whl"
     damaged.write_text("wheels/3.13/a")
     lost.unlink()
-    [result] = tries(tmp_path, "site_bundle", WHEELS | {"path": str(bundle)})
+    [result] = run(tmp_path, tries("site_bundle", WHEELS | {"path": str(bundle)}))[0]
     assert f"In {bundle}/wheels these files are missing or not those" in result["msg"]
     assert "3.13/a.whl, b.whl" in result["msg"]

@@ -10,14 +10,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from support.local import write_yaml
-from support.modules import ROOT, Result, play
+from support.configuration import write_yaml
+from support.plays import ROOT, Result, run
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "example_port": {"type": "int", "default": 0, "description": "Where it listens."},
     "example_dir": {"type": "path", "default": "/srv", "description": "Where it lives."},
     "example_password": {"type": "str", "default": "", "no_log": True, "description": "What opens it."},
-    "example_scanners": {"type": "list", "elements": "dict", "default": [], "description": "Who comes."},
+    "example_scanners": {"type": "list", "elements": "dict", "default": [], "description": "The clients."},
     "example_ca": {"type": "str", "default": "", "description": "Whom it trusts."},
 }
 CHECKS = {
@@ -57,12 +57,12 @@ def roles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(home: Path, roles: Path, *given: dict[str, Any]) -> tuple[list[Result], str]:
-    """Return what comes of the role with each of these variables; a free port unless they have another."""
+    """Return the result of the role with each of these variables; a free port unless they have another."""
     plays = []
     for variables in given:
         task = {"ansible.builtin.include_role": {"name": str(roles / "example"), "rolespec_validate": False}}
         plays.append({"vars": {"example_port": FREE} | variables, "tasks": [{"block": [task], "rescue": [NOTHING]}]})
-    results, said = play(home, *plays, options=("-vvv",))
+    results, said = run(home, *plays, options=("-vvv",))
     return [result for result in results if result.get("action") == "site_inputs"], said
 
 
@@ -86,7 +86,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("site_firewall", "example_password is not text", "example_port", 'example_dir is "srv"'),
     ),
     "a scanner without its title": ({"example_scanners": [{"lab": "PRISMA"}]}, ("ae_title found in example_scanners",)),
-    "a scanner with what none has": (
+    "a scanner with an unknown key": (
         {"example_scanners": [SCANNER | {"colour": "grey"}]}, ("colour",),
     ),
     "a scanner's port that is a word": ({"example_scanners": [SCANNER | {"port": "dicom"}]}, ("'port'",)),

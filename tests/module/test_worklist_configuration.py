@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.local import changed, settings
-from support.modules import Result, tries
+from support.configuration import changed, settings
+from support.plays import Result, run, tries
 
 SETTINGS = settings(Path("/srv/calendar.sqlite"), Path("/srv/wlbroker"))
 INSTALLED = yaml.safe_dump(changed(SETTINGS, {"site.uid_root": None}))
@@ -28,7 +28,7 @@ CASES: dict[str, tuple[Result, tuple[str, ...]]] = {
         ("worklist.example has the site Other (UID root 1.2.3)", "the inventory DCCN (UID root None)",
          "worklist_sync_new_uids=true"),
     ),
-    "a pattern that is none": (
+    "a pattern that is invalid": (
         given({"scanners.2.lab": "SKYRA("}), ("scanners[2].lab (scanner SKYRA) 'SKYRA('", "site_scanners"),
     ),
     "a lab of two scanners": (
@@ -41,8 +41,8 @@ CASES: dict[str, tuple[Result, tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    given = (arguments for arguments, _ in CASES.values())
-    return dict(zip(CASES, tries(tmp_path_factory.mktemp("asked"), "worklist_configuration", *given), strict=True))
+    asked = tries("worklist_configuration", *(arguments for arguments, _ in CASES.values()))
+    return dict(zip(CASES, run(tmp_path_factory.mktemp("asked"), asked)[0], strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)

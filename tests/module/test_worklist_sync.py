@@ -12,21 +12,10 @@ import yaml
 
 from dicom_worklist.config import load
 from dicom_worklist.pipeline import run as sync_run
-from support.local import (
-    DAY,
-    NOW,
-    PRISMA,
-    SKYRA,
-    Calendar,
-    changed,
-    entries,
-    everything,
-    locked_by_another_process,
-    settings,
-    worklist_files,
-    write_yaml,
-)
-from support.modules import Result, ansible, documented, play
+from support.calendar import DAY, NOW, PRISMA, SKYRA, Calendar
+from support.configuration import changed, settings, write_yaml
+from support.plays import Result, ansible, documented, run
+from support.worklist_folder import entries, everything, locked_by_another_process, worklist_files
 
 FIELDS = ["day", "published", "updated", "removed", "unchanged", "rejected"]
 
@@ -55,7 +44,7 @@ class Place:
     def play(self, *tasks: Result, interpreter: str = sys.executable, options: tuple[str, ...] = ()) -> list[Result]:
         """Run the tasks in one play on this machine, and return each one's result."""
         given = ("-e", f"ansible_python_interpreter={interpreter}", *options)
-        results, self.said = play(self.path, {"tasks": list(tasks)}, options=given)
+        results, self.said = run(self.path, {"tasks": list(tasks)}, options=given)
         return results
 
 

@@ -1,4 +1,4 @@
-"""The module `booking_database` against a real MariaDB, and against what is none."""
+"""The module `booking_database` against a real MariaDB, and against something else."""
 
 import socket
 import subprocess
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from support import live, twins
-from support.modules import Result, tries
+from support import twins
+from support.booking_database import BookingDatabase
+from support.plays import Result, run, tries
 
 HOST = "worklist.example"
 
@@ -37,9 +38,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def database(certificates: Path) -> Iterator[live.BookingDatabase]:
+def database(certificates: Path) -> Iterator[BookingDatabase]:
     options = ("--ssl-cert=/tls/server.crt", "--ssl-key=/tls/server.key")
-    made = live.BookingDatabase("test-mariadb-asked", twins.free_port(), *options, files=certificates)
+    made = BookingDatabase("test-mariadb-asked", twins.free_port(), *options, files=certificates)
     try:
         yield made
     finally:
@@ -48,11 +49,11 @@ def database(certificates: Path) -> Iterator[live.BookingDatabase]:
 
 def asked(home: Path, *arguments: Result) -> list[Result]:
     given = ({"host": "localhost", "from_host": HOST, "timeout": 2} | one for one in arguments)
-    return tries(home, "booking_database", *given)
+    return run(home, tries("booking_database", *given))[0]
 
 
 def test_a_database_answers_and_shows_the_right_certificate(
-    database: live.BookingDatabase, certificates: Path, tmp_path: Path
+    database: BookingDatabase, certificates: Path, tmp_path: Path
 ) -> None:
     authority = certificates / "authority.crt"
     plain, text, file, other_name = asked(
@@ -74,10 +75,10 @@ def test_a_database_answers_and_shows_the_right_certificate(
 
 
 def test_what_is_wrong_names_host_authority_and_remedy(
-    database: live.BookingDatabase, certificates: Path, tmp_path: Path
+    database: BookingDatabase, certificates: Path, tmp_path: Path
 ) -> None:
     authority, stranger = (certificates / f"{name}.crt" for name in ("authority", "stranger"))
-    tls = {"port": database.port, "tls": True}
+    tls: Result = {"port": database.port, "tls": True}
     wrong: dict[str, Result] = {
         "another authority": tls | {"ca": stranger.read_text()},
         "another authority's file": tls | {"ca_file": str(stranger)},
@@ -96,7 +97,7 @@ def test_what_is_wrong_names_host_authority_and_remedy(
     assert f"not accepted with {stranger}" in said["another authority's file"]
     assert "for another name than 127.0.0.1" in said["another name"]
     assert "Put a name that it is for into worklist_sync_source.host" in said["another name"]
-    assert "no file /nowhere/ca.crt, worklist_sync_source.tls.ca, on this host" in said["no file"]
+    assert "the file /nowhere/ca.crt, worklist_sync_source.tls.ca, doesn't exist on this host" in said["no file"]
     assert "is not PEM text of certificates" in said["no certificate"]
     assert "refused. Check that the server runs" in said["nobody"]
     assert "db.invalid:3306" in said["no such name"]
@@ -104,7 +105,7 @@ def test_what_is_wrong_names_host_authority_and_remedy(
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:
-    """Run what says this to whoever connects, and closes."""
+    """Run a server that sends this to each client, and closes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:

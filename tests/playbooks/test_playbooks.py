@@ -176,7 +176,6 @@ def test_the_page_is_served_beside_the_folders_of_the_site(tmp_path: Path, folde
 
 def test_a_release_is_named_by_every_file_of_the_package(tmp_path: Path) -> None:
     files = str(tmp_path / "files")
-    written = {"content": "{{ __worklist_sync_files | to_json }}", "dest": files, "mode": "0600"}
     play = {
         "hosts": "localhost",
         "connection": "local",
@@ -184,7 +183,7 @@ def test_a_release_is_named_by_every_file_of_the_package(tmp_path: Path) -> None
         "vars": {"role_path": str(PROJECT / "roles/worklist_sync")},
         "tasks": [
             {"ansible.builtin.include_vars": str(PROJECT / "roles/worklist_sync/vars/main.yml")},
-            {"ansible.builtin.copy": written},
+            {"ansible.builtin.copy": {"content": "{{ __worklist_sync_files|to_json }}", "dest": files, "mode": "0600"}},
         ],
     }  # fmt: skip
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
@@ -221,8 +220,8 @@ def test_what_a_role_registers_hides_none_of_its_variables(role: str) -> None:
 
 def specified(role: Path) -> dict[str, Any]:
     """Return the options of a role."""
-    entries = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
-    options: dict[str, Any] = entries["main"].get("options", {})
+    entry = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]
+    options: dict[str, Any] = entry.get("options", {})
     return options
 
 
@@ -244,11 +243,10 @@ def test_a_scanner_is_specified_by_the_site_alone(role: str) -> None:
     "table", sorted((PROJECT / "roles").glob("*/meta/renamed.yml")), ids=lambda path: path.parts[-3]
 )
 def test_a_renamed_variable_has_a_present_name(table: Path) -> None:
-    renamed = yaml.safe_load(table.read_text())
-    options = {name for role in table.parents[2].iterdir() for name in specified(role)}
+    renamed, options = yaml.safe_load(table.read_text()), specified(table.parents[1])
     assert renamed
-    assert set(renamed.values()) <= options
-    assert not renamed.keys() & options
+    assert set(renamed.values()) <= options.keys()
+    assert not renamed.keys() & options.keys()
 
 
 def test_certificates_beside_an_inventory_are_not_taken_for_hosts(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ int accept(int listening, __SOCKADDR_ARG address, socklen_t *length)
     }
 }
 
-/* The writer holds the flock. It is given back at once: a query that has begun hinders no writer by it. */
+/* The writer holds the flock. It is given back at once: a query that has begun does not delay a writer by it. */
 static void let_writers_go_first(int file)
 {
     while (flock(file, LOCK_SH))
