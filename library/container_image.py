@@ -129,6 +129,8 @@ def find(client: Client, name: str) -> dict[str, Any] | None:
 def build(client: Client, name: str, archive: bytes, labels: dict[str, str]) -> dict[str, Any]:
     """Build an image with the engine's own builder (Debian's engine has no BuildKit), and return what it is."""
     parameters = {"t": name, "rm": True, "forcerm": True, "labels": json.dumps(labels)}
+    # apt in there asks the proxy that Docker's own client would (~/.docker/config.json); no image keeps it
+    parameters["buildargs"] = json.dumps(client._proxy_configs.get_environment())
     if proxy := client._proxy_configs.get_environment():  # of ~/.docker/config.json, as Docker's own client does
         parameters["buildargs"] = json.dumps(proxy)
     headers = {"Content-Type": "application/tar"}
