@@ -16,9 +16,9 @@ help: ## this list
 
 setup: $(VENV)/controller ## Ansible and what it needs, pinned, for deploying your own site
 
-demo: $(VENV)/controller ## a whole site on this machine, with bookings for today
+demo: $(VENV)/controller ## a whole site on this machine, and a day of it
 	$(PLAY) -i inventories/demo playbooks/site.yml
-	@$(BIN)/ansible-playbook $(BECOME) -i inventories/demo playbooks/show.yml
+	@$(SUDO) /opt/dicom-worklist/current/bin/python inventories/demo/day.py
 
 down: $(VENV)/controller ## take the demo away again, its images and bookings too
 	$(PLAY) -i inventories/demo playbooks/teardown.yml -e site_teardown_data=true

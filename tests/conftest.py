@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=live.clock,
         action="append",
         metavar="ISO-8601",
-        help="the time at the deployed site, whatever it is here; of several, the tests that have a clock take each",
+        help="the time at the deployed site; of several, the tests that have a clock take each",
     )
 
 

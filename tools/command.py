@@ -1,10 +1,10 @@
 """The command `dicom-worklist` for docs/command.md, as its own parser describes it."""
 
 import argparse
-import re
 import textwrap
 
 from dicom_worklist import cli
+from dicom_worklist.errors import ExitStatus
 from tools.variables import code
 
 
@@ -20,8 +20,8 @@ def commands() -> str:
 
 def statuses() -> str:
     """Return its exit statuses as a table."""
-    found = re.findall(r"(\d+) ([^;.]+)", parser().epilog or "")
-    rows = ["| exit status | it means |", "| --- | --- |", *(f"| {status} | {meaning} |" for status, meaning in found)]
+    rows = ["| exit status | it means |", "| --- | --- |"]
+    rows += [f"| {status:d} | {status.meaning} |" for status in ExitStatus]
     return "\n".join(rows) + "\n"
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tools import command, metrics, variables
+from tools import command, metrics, modules, variables
 
 ROOT = Path(__file__).parents[1]
 #: What makes each part of each page.
@@ -25,6 +25,7 @@ def pages(root: Path) -> dict[Path, Parts]:
     }
     monitoring = root / "roles/worklist_sync/files/monitoring/alerts.yml"
     return roles | {
+        root / "docs/architecture.md": {"modules": lambda: modules.table(root / "src")},
         root / "docs/command.md": {"commands": command.commands, "statuses": command.statuses},
         root / "docs/metrics.md": {
             "metrics": lambda: metrics.metrics(monitoring),

@@ -31,9 +31,9 @@ def default(value: object) -> str:
 
 
 def described(option: dict[str, Any]) -> str:
-    """Return what an option is, its choices, and on lines of their own its sub-options."""
-    told = option["description"]
-    text = " ".join([told] if isinstance(told, str) else told)
+    """Return what an option or an entry point is, its choices, and on lines of their own its sub-options."""
+    description = option.get("description", option.get("short_description", ""))
+    text = " ".join([description] if isinstance(description, str) else description)
     text = re.sub(r"\bC\((.+?)\)", r"`\1`", text).replace("|", r"\|")
     if "choices" in option:
         text += f" One of {', '.join(map(code, map(str, option['choices'])))}."
@@ -45,13 +45,25 @@ def described(option: dict[str, Any]) -> str:
 
 
 def table(role: Path) -> str:
-    """Return a role's variables as a table of Markdown."""
-    defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
-    options = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    """Return a role's variables as a table of Markdown; of a role without any, those of its other entry points."""
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text()) or {}
+    points = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    if points["main"].get("options"):
+        return _table(points["main"]["options"], defaults)
+    del points["main"]
+    parts = []
+    for point, spec in points.items():
+        heading = f"**{code(f'{point}.yml')}**: {described(spec | {'options': {}})}"
+        parts.append(f"{heading}\n\n{_table(spec.get('options', {}), defaults)}")
+    return "\n".join(parts)
+
+
+def _table(options: dict[str, Any], defaults: dict[str, Any]) -> str:
     rows = ["| variable | type | default | what it is |", "| --- | --- | --- | --- |"]
     for name, option in options.items():
         kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
         kind += ", secret" if option.get("no_log") else ""
-        given = "required" if option.get("required") and not defaults[name] else default(defaults[name])
+        value = defaults.get(name, option.get("default"))
+        given = "required" if option.get("required") and not value else default(value)
         rows.append(f"| {code(name)} | {kind} | {given} | {described(option)} |")
     return "\n".join(rows) + "\n"

@@ -57,7 +57,7 @@ def _folders(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks
     said = [f"{', '.join(map(str, config.folders()))} can be written and locked"]
     others = folder.others(Path(config.worklist.root), config.folders())
     if others:
-        said.append(f"the consoles are shown what no sync wrote: {', '.join(_leftovers(config, others))}")
+        said.append(f"the consoles show files that the sync did not write: {', '.join(_leftovers(config, others))}")
     return "; ".join(said)
 
 
@@ -100,7 +100,7 @@ def _broker(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks 
 
 def _pacs(config: Config, now: datetime) -> str:
     if config.pacs is None:
-        return "there is no section pacs, so none is asked what arrived"
+        return "there is no section pacs, so no PACS is asked what arrived"
     from dicom_worklist.status import pacs  # noqa: PLC0415 - only where there is one
 
     day = pipeline.at_site(config, now).date()

@@ -1,4 +1,4 @@
-"""The command `dicom-worklist`: parses what was typed, and prints what came of it."""
+"""The command `dicom-worklist`: parses what was typed, and prints the result."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Where the role writes the configuration.
 CONFIG = "/etc/dicom-worklist/config.yml"
-#: What `status --exit-code` returns when it can't tell, as Nagios' plug-ins do.
+#: What `status --exit-code` returns when it can't know, as Nagios' plug-ins do.
 UNKNOWN = 3
 #: Fewer changes than this are over before a progress bar can be read.
 PROGRESS_FROM = 100
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorklistError as error:
         print(f"dicom-worklist: {error}", file=sys.stderr)
         return error.exit_status
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+    except BrokenPipeError:  # the program that read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.DONE
     except KeyboardInterrupt:
@@ -149,7 +149,7 @@ def _sync_for_the_log(config: Config, options: argparse.Namespace, now: datetime
         done = pipeline.run(config, options.day, now=now, dry_run=options.dry_run)
     except WorklistError as error:
         # what is wrong with bookings is not known, and so has not ended
-        changes, remarks, summary, status = [], [*before.said, *error.said], [], error.exit_status
+        changes, remarks, summary, status = [], [*before.said, *error.lines], [], error.exit_status
     else:
         dry_run = options.dry_run
         changes, remarks, summary = done.changes(dry_run=dry_run), done.remarks(), [done.summary(dry_run=dry_run)]
@@ -187,7 +187,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    """Tell what the last runs found; `--exit-code` is for Nagios, and for mail from cron."""
+    """Show what the last runs found; `--exit-code` is for Nagios, and for mail from cron."""
     try:
         overview = _overview(load(options.config), _now(options))
     except WorklistError as error:
@@ -215,7 +215,8 @@ def _overview(config: Config, now: datetime) -> "Overview":
         found = findings.load(config.status.state)
     except OSError as error:
         raise FolderError(
-            f"status.state {config.status.state} can't be read: {error.strerror}; ask as the sync's user or root"
+            f"status.state {config.status.state} can't be read: {error.strerror}; run the command as the sync's user "
+            "or root"
         ) from error
     return overview.overview(config, found, now)
 

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -29,7 +29,7 @@ def load(path: str | Path) -> Config:
     except OSError as error:
         raise ConfigError(f"the configuration {path} can't be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2026-02-30
-        raise ConfigError(f"the configuration {path} is no YAML: {error}") from error
+        raise ConfigError(f"the configuration {path} is not valid YAML: {error}") from error
     try:
         config = _convert(data, Config)
         config = msgspec.structs.replace(
@@ -39,8 +39,20 @@ def load(path: str | Path) -> Config:
         )
         _check(config)
     except ConfigError as error:
-        raise ConfigError(f"the configuration {path}: {error}") from error
+        raise ConfigError(f"the configuration {path}: {_with_titles(str(error), data)}") from error
     return config
+
+
+def _with_titles(said: str, data: Any) -> str:
+    """Return an error that names a scanner by its AE title, where it has one, and not by its number alone."""
+
+    def titled(place: re.Match[str]) -> str:
+        scanner = data["scanners"][int(place[1])]
+        if not isinstance(scanner, dict) or not isinstance(scanner.get("ae_title"), str):
+            return place[0]
+        return f"{place[0]} (scanner {scanner['ae_title']})"
+
+    return re.sub(r"^scanners\[([0-9]+)\](\.\w+)*", titled, said)
 
 
 def _convert(data: object, kind: type[T], place: str = "") -> T:
@@ -90,7 +102,7 @@ def _check(config: Config) -> None:
         ZoneInfo(config.site.timezone)
     except (KeyError, OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError
         raise ConfigError(
-            f"site.timezone {config.site.timezone!r} is no IANA time zone such as Europe/Amsterdam"
+            f"site.timezone {config.site.timezone!r} is not an IANA time zone such as Europe/Amsterdam"
         ) from error
     try:
         identity.check_characters(config.booking.characters)
@@ -100,11 +112,11 @@ def _check(config: Config) -> None:
         _check_expression(f"ignored_labs[{at}]", lab)
     if config.pacs and not re.fullmatch(r"https?://[^\s/@]+(/[^\s?#]*)?", config.pacs.url):
         raise ConfigError(
-            "pacs.url is no address of Orthanc: write http://host:port or https://host:port, no login in it"
+            "pacs.url is not an address of Orthanc: write http://host:port or https://host:port, without a login"
         )
     if config.status and config.status.leave_after is not None and config.pacs is None:
         raise ConfigError("status.leave_after needs the section pacs: only the PACS knows when a scan is done")
     templates.check(config.attributes, config.scanners)
     titles = [scanner.ae_title for scanner in config.scanners]
     if twice := sorted({title for title in titles if titles.count(title) > 1}):
-        raise ConfigError(f"scanners: the ae_title {', '.join(twice)} is there twice; each scanner has its own")
+        raise ConfigError(f"scanners: the ae_title {', '.join(twice)} is there twice; each scanner needs its own")

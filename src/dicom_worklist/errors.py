@@ -28,15 +28,15 @@ class ExitStatus(IntEnum):
 class WorklistError(Exception):
     """A failure that ends the run; its message names the thing, the rule and the remedy.
 
-    `said` has it and what else failed, each as a line of the log.
+    `lines` are it and what else failed, for the log.
     """
 
     exit_status: int = 1
 
-    def __init__(self, message: str, besides: Sequence[str] = ()) -> None:
-        """Fail with this message, and with what else failed, `besides`."""
-        super().__init__(f"{message}. Besides, {'; '.join(besides)}" if besides else message)
-        self.said = [message, *(f"warning: {failure}" for failure in besides)]
+    def __init__(self, message: str, also_failed: Sequence[str] = ()) -> None:
+        """Fail with this message; `also_failed` are further failures."""
+        super().__init__(f"{message}. In addition: {'; '.join(also_failed)}" if also_failed else message)
+        self.lines = [message, *(f"warning: {failure}" for failure in also_failed)]
 
 
 class ConfigError(WorklistError):
@@ -64,7 +64,7 @@ class BrokerError(WorklistError):
 
 
 class PacsError(WorklistError):
-    """The PACS can't be asked for its studies; the worklist does without."""
+    """The PACS can't be asked for its studies; the worklist is published without them."""
 
     exit_status = ExitStatus.PACS
 

@@ -1,4 +1,4 @@
-"""Writing a file so that whoever reads it finds the old one or the new one, whole."""
+"""Writing a file so that every reader finds the old one or the new one, whole."""
 
 import os
 from contextlib import suppress

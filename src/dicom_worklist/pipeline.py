@@ -123,7 +123,7 @@ def _select(known: Memory, *, dry_run: bool, progress: folders.Progress) -> Sele
             try:
                 _expire(known, progress)
             except FolderError as also:
-                raise SourceError(f"{error}. Besides, {also}") from error
+                raise SourceError(f"{error}. In addition: {also}") from error
         raise
 
 

@@ -42,7 +42,7 @@ class Report:
 
     @property
     def changed(self) -> bool:
-        """Tell whether a scanner sees something else than before."""
+        """Return whether a scanner sees something else than before."""
         return bool(self.published or self.updated or self.removed)
 
     def as_dict(self) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """What the configuration file may say: each section, its keys, the form and the default of each value.
 
-`config.load` reads and checks the file. This module knows nothing of the rest of the package.
+`config.load` reads and checks the file. This module imports nothing of the rest of the package.
 """
 
 import re
@@ -42,7 +42,7 @@ class Site(_Section, frozen=True):
 
 
 class Window(_Section, frozen=True):
-    """Which days around today the worklist has; an entry stays until its end and `grace`, in minutes, all the same."""
+    """Which days around today the worklist has; outside it an entry stays until its end and `grace`, in minutes."""
 
     days_back: Days = 0
     days_ahead: Days = 0
@@ -61,7 +61,7 @@ class Scanner(_Section, frozen=True):
     worklist: FolderName = "WLBROKER"
 
     def matches(self, lab: str) -> bool:
-        """Tell whether a booking of this lab is for this scanner."""
+        """Return whether a booking of this lab is for this scanner."""
         return re.search(self.lab, lab, re.IGNORECASE) is not None
 
 
@@ -109,8 +109,8 @@ class Status(_Section, frozen=True):
 
     `state` is the file that `dicom-worklist status` reads, `page` a folder for the web page, `metrics` one for a node
     exporter's textfile collector. An entry leaves the console `leave_after` the last image of its study; None: never.
-    Without a good run for `frozen_after` the list counts as frozen, and the page as old. The history, a file beside the
-    state, goes back `history_days`.
+    Without a good run for `frozen_after` the list counts as outdated, and the page as old. The history, a file
+    beside the state, goes back `history_days`.
     """
 
     state: str
@@ -161,7 +161,7 @@ class Config(_Section, frozen=True, dict=True):  # dict: has room for what is co
         return Reading(ZoneInfo(self.site.timezone), statuses, self.booking.characters)
 
     def ignores(self, lab: str) -> bool:
-        """Tell whether it is known that this lab has no scanner."""
+        """Return whether it is known that this lab has no scanner."""
         return any(re.search(known, lab, re.IGNORECASE) for known in self.ignored_labs)
 
     def folders(self) -> list[Path]:

@@ -46,7 +46,7 @@ def main() -> int:
             for row in rows(stack, only_growth):
                 ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
                 table.add_row(row.what, row.against, row.ours, row.stock, ratio)
-    finally:  # what was measured is told, whatever comes after it
+    finally:  # print what was measured, even if a later part fails
         Console(width=None if sys.stdout.isatty() else 140).print(table)
     return 0
 

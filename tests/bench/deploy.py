@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.measure import Row
 from support import live
 
-#: Tasks that are told.
+#: How many tasks are shown.
 LONGEST = 5
 
 

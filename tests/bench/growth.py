@@ -90,7 +90,7 @@ def copied(index: Path, data: Path) -> Path:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, how, and how its seconds are told."""
+    """What is asked, how, and how its seconds are shown."""
 
     what: str
     ask: Callable[[twins.Pacs], float]

@@ -1,4 +1,4 @@
-"""How something is measured, and how it is told."""
+"""How something is measured, and how the result is shown."""
 
 import os
 import statistics

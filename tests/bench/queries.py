@@ -1,4 +1,4 @@
-"""The worklist: how long a query takes, against wlmscpfs as it comes and against Orthanc's own worklist plug-in."""
+"""The worklist: how long a query takes, against wlmscpfs with its default settings and Orthanc's own plug-in."""
 
 import json
 import statistics

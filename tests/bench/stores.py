@@ -1,4 +1,4 @@
-"""The PACS: how long storing takes, against Orthanc as it comes."""
+"""The PACS: how long storing takes, against Orthanc with its default settings."""
 
 import json
 import os

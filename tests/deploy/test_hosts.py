@@ -98,13 +98,13 @@ def test_a_neighbour_can_not_go_around_the_published_ports(site: Site) -> None:
 
     assert around() == [False, False]
     for host in (site.pacs, site.worklist):
-        host.run("nft list tables | grep -o 'inet dicom_.*' | while read -r t; do nft delete table $t; done")
+        host.run("nft list tables | grep -o 'inet .*_firewall' | while read -r t; do nft delete table $t; done")
     assert around() == [True, True]  # else the test would prove nothing
     verified = site.play("verify.yml", "--tags", "orthanc")
     assert verified.status != 0
     assert "Everybody can connect to port 4042" in verified.output
     for host in (site.pacs, site.worklist):
-        host.run("systemctl restart dicom-worklist-doors")
+        host.run("systemctl restart dicom-worklist-firewall")
     assert around() == [False, False]
 
 
@@ -197,7 +197,10 @@ def test_teardown_leaves_nothing_but_the_data(site: Site) -> None:
     assert all(path.startswith(data) for paths in left.values() for path in paths), left
     assert any("orthanc" in path for path in left[site.pacs.name])
     for host in (site.pacs, site.worklist):
-        assert host.run("docker ps -aq; docker volume ls -q; nft list tables | grep dicom", check=False) == ""
+        assert (
+            host.run("docker ps -aq; docker volume ls -q; nft list tables | grep -E 'dicom|firewall'", check=False)
+            == ""
+        )
         assert host.run("docker network ls -q --filter type=custom") == ""
     # the images and the engine stay for the next test
     assert site.play("teardown.yml", "-e", "site_teardown_data=true").status == 0

@@ -235,11 +235,10 @@ def test_rotating_a_password_is_a_variable_and_a_run(rotation: Rotation, site: l
     assert rotation.preview.status == 0, rotation.preview.output
     assert rotation.done.status == 0, rotation.done.output
     assert {task for task, _ in rotation.done.changes} == {
-        "orthanc : Keep the given passwords",
+        "orthanc : Keep the passwords",
         "orthanc : Write Orthanc's configuration",
         "orthanc : Write the health check's login",
-        "docker_host : See whether the container is older than its configuration",
-        "orthanc : Restart Orthanc",
+        "orthanc : Restart what has not read its configuration, and wait until it reaches its database",
         "worklist_sync : Write the password of the booking database",
         "worklist_sync : Write the password of the PACS's reader",
     }

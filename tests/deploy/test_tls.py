@@ -121,7 +121,7 @@ def client(name: str, port: int, options: Sequence[str], *arguments: str) -> sub
 
 def test_it_is_deployed_and_proves_itself(site: SecureSite) -> None:
     assert site.first.status == 0, site.first.output
-    assert site.first.output.count("Check the answer to the C-ECHO without a certificate") == len(CALLED)
+    assert site.first.output.count("(item=C-ECHO without a certificate)") == len(CALLED)
     assert (site.second.status, site.second.changed) == (0, 0), site.second.output
 
 

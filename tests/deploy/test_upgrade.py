@@ -26,6 +26,9 @@ import yaml
 from support import live, machines
 from support.dccn import ALLOWED, NAMES, PACS, WORKLIST, Site, calendar, clients, furnish
 
+#: The first test of a case waits for three deployments, and builds their images.
+pytestmark = pytest.mark.timeout(3600)
+
 RELEASES = live.PROJECT / "tests/deploy/releases"
 COMMITS = [release["commit"] for release in yaml.safe_load((RELEASES / "releases.yml").read_text())]
 #: What the deployment of a site needs of a commit.

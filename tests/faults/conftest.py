@@ -28,7 +28,7 @@ def often(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 def tally(request: pytest.FixtureRequest) -> Tally:
     """The test's line in the table of `make faults`; the test fails if it isn't clean in the end."""
     tally = Tally(request.node.name.removeprefix("test_").replace("_", " "))
-    tally.within = 1 if request.config.getoption("--long") else 5  # `make test` does other things besides
+    tally.within = 1 if request.config.getoption("--long") else 5  # `make test` runs other things at the same time
     request.node.user_properties.append(("tally", tally))
     return tally
 
@@ -62,7 +62,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print each fault, how often it was tried, and what came of it; then the tables that tests have made."""
+    """Print each fault, how often it was tried, and the result; then the tables that tests have made."""
     table = Table("fault", title="What was tried", title_justify="left")
     for heading in ("tried", "lost", "wrong", "failed", "late"):
         table.add_column(heading, justify="right")

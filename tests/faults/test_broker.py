@@ -23,7 +23,7 @@ from support.tally import Tally
 
 pytestmark = pytest.mark.usefixtures("five_entries")
 ECHO = ["echoscu", "-aet", "PRISMA", "-aec", "WLBROKER", "127.0.0.1", "{port}"]
-#: Clients that say nothing more, and what they have said before.
+#: Clients that send nothing more, and what they have sent before.
 SILENT = ("connected", "stopped within their A-ASSOCIATE-RQ", "associated", "stopped within their query")
 SILENT_CLIENTS = 60
 PLACES = int(live.VARIABLES.get("wlmscpfs_max_associations", 100))
@@ -204,7 +204,7 @@ def test_more_silent_clients_than_places(broker: twins.Broker, tally: Tally) -> 
 def test_who_comes_when_all_places_are_taken(
     broker: twins.Broker, tally: Tally, often: Callable[[int, int], int]
 ) -> None:
-    """A rejection says so, and `dicom-worklist check` in words; with one place more the next is served."""
+    """A client is rejected, and `dicom-worklist check` gives the reason; with one more place it is served."""
     request, *_ = wire.query(broker.port)
     scanner = Scanner(ae_title="PRISMA", lab="PRISMA")
     with ExitStack() as stack:

@@ -123,7 +123,7 @@ def ask(deployment: live.Deployment, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def kinds(ask: Ask, name: str, vr: str) -> set[str]:
-    """Return how the attribute matches, of single, wildcard and range; `odd` is none of them."""
+    """Return how the attribute matches: single, wildcard, range, or `odd` for anything else."""
 
     def found(key: object) -> list[str]:
         return ask(dataset({name: key})).found

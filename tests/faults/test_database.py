@@ -1,4 +1,4 @@
-"""The booking database fails, wherever and however it can: the worklist stays, and the run says why, in time."""
+"""The booking database fails in every place where it can: the worklist stays, and the run reports why, in time."""
 
 import random
 import subprocess
@@ -63,7 +63,7 @@ class Worklist:
         tally.wrong += len(found.items() - self.held.items())
 
     def ends(self, tally: Tally, settings: Config) -> bool:
-        """Sync in this process; tell whether the calendar was read, which is right only if it was so as a whole."""
+        """Sync in this process; return whether the calendar was read, which is right only if all of it was."""
         tally.tried += 1
         try:
             report = pipeline.run(settings, DAY, now=NOW)

@@ -160,7 +160,7 @@ class Worklist:
         return {name: (status.st_ino, status.st_size, status.st_mtime_ns) for name, status in of.items()}
 
     def ends_well(self) -> bool:
-        """Tell whether the next run makes the folder right, and leaves nothing else there."""
+        """Return whether the next run makes the folder right, and leaves nothing else there."""
         done = self.sync()
         names = sorted(path.name for path in self.folder.iterdir())
         print(done.returncode, done.stderr, *names)  # is read if the test fails

@@ -26,7 +26,7 @@ ONE_MINUTE = timedelta(minutes=1)
 
 
 def versions(path: Path) -> set[tuple[str, str, str]]:
-    """Return every version that the history has: booking, since when, and what it said."""
+    """Return every version that the history has: booking, since when, and its text."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         return {*connection.execute("SELECT booking_id, since, said FROM version")}

@@ -110,7 +110,7 @@ def write_sqlite(path: Path, rows: Sequence[Row]) -> dict[str, str]:
 
 
 def promises(rows: Sequence[Row]) -> list[Promise]:
-    """Return what is to come of each row that counts; an id that is there twice rejects both."""
+    """Return what each row that counts must become; an id that is there twice rejects both."""
     every = [promise(row) for row in rows]
     times = Counter(promised.booking_id for promised in every if promised.taken)
     made = [promised for promised in every if promised.counts]

@@ -1,4 +1,4 @@
-"""The sync is killed, wherever it can be: what is in the folder is whole, and the next run puts it right."""
+"""The sync is killed in every place where it can be: each file in the folder is whole, and the next run corrects it."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""The PACS gets what is no image, and no DICOM: it refuses it, or keeps just what was sent, and serves the next."""
+"""The PACS gets data that is not an image, or not DICOM: it refuses it, or keeps what it got, and serves the next."""
 
 import random
 import socket
@@ -64,7 +64,7 @@ def image(name: str, **other: bytes) -> bytes:
 
 
 def malformed(chance: random.Random, name: str) -> list[bytes]:
-    """Return images that are none, or say what nobody expects."""
+    """Return files that are not images, or have values that nobody expects."""
     whole, pixels, said = image(name), 140, text(chance.choice(HOSTILE))
     flipped = bytearray(whole)
     for _ in range(chance.randrange(1, 9)):
@@ -98,7 +98,7 @@ def malformed(chance: random.Random, name: str) -> list[bytes]:
 
 
 def values(data: bytes) -> dict[int, bytes]:
-    """Return what a data set says, whatever its order and padding; DCMTK takes spaces out of UIDs."""
+    """Return the values of a data set, without their order and padding; DCMTK takes spaces out of UIDs."""
     elements = read_dataset(BytesIO(data), is_implicit_VR=False, is_little_endian=True)
     return {
         int(tag): bytes(raw.value or b"").replace(b" ", b"" if raw.VR == "UI" else b" ").rstrip(b" \0")

@@ -62,7 +62,7 @@ CHANGES = [
     Change("Australia/Lord_Howe", datetime(2026, 4, 4, 15, tzinfo=UTC), 11, 10.5),
     Change("Australia/Lord_Howe", datetime(2026, 10, 3, 15, 30, tzinfo=UTC), 10.5, 11),
 ]
-#: Of the host, whose time zone must not matter, even where it is none; the first two never have the same day.
+#: Time zones of the host, which must not matter; the last two are not zones. The first two never have the same day.
 HOSTS = "Pacific/Kiritimati Pacific/Pago_Pago UTC America/New_York EST5EDT Nowhere/Such :/dev/null".split()
 TIMES = "00:00:00 00:00:01 01:30:00 01:59:59 02:00:00 02:15:00 02:30:00 03:00:00 23:59:00 23:59:59".split()
 
@@ -190,7 +190,7 @@ def test_a_clock_that_is_set_back_and_forth(site: Site, tally: Tally, often: Oft
 
 
 def test_a_clock_that_is_set_while_a_run_waits(site: Site, tally: Tally, often: Often) -> None:
-    """It waits as long as it was told, by a clock that nobody sets; and its day is that of its beginning."""
+    """It waits for the configured time, by a clock that nobody sets; and its day is that of its beginning."""
     today, tomorrow = date(2026, 11, 24), date(2026, 11, 25)
     site.book([today, tomorrow])
     here = datetime.fromisoformat("2026-11-24T23:59:59")

@@ -25,7 +25,7 @@ from support.grown_index import grow
 ENGINE = docker.from_env()
 #: The user that the containers here run as; not the site's, which one needs root to become.
 USER = 4242
-#: What each table is said to have, and how many resources are said to be of one kind.
+#: How many rows the statistics give each table, and how many resources one kind.
 HUGE, OF_A_KIND = "10000000000", "10000000000 2500000000"
 ADDED = "CREATE TABLE AddedLater(id INTEGER PRIMARY KEY, value TEXT)"
 #: How Orthanc 1.13 finds each image that it stores, and the images of a series that is opened (in short).
@@ -130,7 +130,7 @@ def made(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def sound(role: Role, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An index that Orthanc has made by itself."""
+    """An index that Orthanc has made, without our statistics."""
     data = made(tmp_path_factory.mktemp("sound"))
     with running(role, data, entrypoint=["Orthanc"]) as container:
         assert outcome(container)[0]

@@ -11,12 +11,12 @@ from support import browser, live, sample_day
 from support.browser import Scheme, Visitor
 
 RICH = sample_day.rich()
-#: What of everything can be read, wherever it is opened: each state, each oddity, each day, what is wrong.
+#: What can be read on any screen: each state, each oddity, each day, each problem.
 TEXTS = [
-    "Worklist of DCCN", "the list is frozen for 2 hours 5 minutes", "not since", "each run renews it",
+    "Worklist of DCCN", "the list has not been updated for 2 hours 5 minutes", "not since", "each run renews it",
     "1 in progress", "2 rejected", "on the console", "6 series, 1184 images", "study 2 in Orthanc",
     "There are 2 studies for this booking.", "The PatientID was edited", "It was scanned on SKYRA",
-    "Studies of no booking", "Phantom^QA", "Yesterday", "sub-053_ses-01", "Tomorrow", "sub-063_ses-01",
+    "Studies without a booking", "Phantom^QA", "Yesterday", "sub-053_ses-01", "Tomorrow", "sub-063_ses-01",
     " ".join(sample_day.HARMLESS.split()),
 ]  # fmt: skip
 
@@ -51,15 +51,15 @@ def test_everybody_can_read_it_on_any_screen(visitor: Visitor, width: int, schem
     browser.fits(visitor, width, scheme, RICH.now)
 
 
-def test_it_needs_no_script(visitor: Visitor) -> None:
+def test_the_page_needs_no_script(visitor: Visitor) -> None:
     browser.needs_no_script(visitor, RICH.now, TEXTS)
 
 
-def test_it_says_itself_that_it_is_old(visitor: Visitor) -> None:
+def test_the_page_reports_its_own_age(visitor: Visitor) -> None:
     browser.tells_its_age(visitor, RICH.now)
 
 
-def test_paper_has_all_of_it(visitor: Visitor) -> None:
+def test_the_printed_page_is_complete(visitor: Visitor) -> None:
     browser.prints(visitor, TEXTS)
 
 

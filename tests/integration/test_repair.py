@@ -1,6 +1,6 @@
 """A study with another identity than its booking's is given it, by the real command in a real Orthanc.
 
-Whatever goes wrong, and wherever it is killed, each image is there whole.
+After any failure, and killed at any moment, each image is there whole.
 """
 
 import json
@@ -505,7 +505,7 @@ def test_a_study_that_still_gets_images_is_refused(
         assert hospital.files(study) == before
 
 
-def test_a_site_that_overwrites_images_loses_none_either(
+def test_a_site_that_overwrites_images_loses_no_image(
     deployment: live.Deployment, configure: Configure, tmp_path: Path
 ) -> None:
     with twins.pacs(tmp_path / "data", {"StableAge": 1, "OverwriteInstances": True}) as pacs:

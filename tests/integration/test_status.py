@@ -42,7 +42,7 @@ class Played:
         return self.now.astimezone(self.zone).replace(tzinfo=None, second=0, microsecond=0)
 
     def slot(self, number: int) -> datetime:
-        """When a slot begins: all are of today, and none has been over for an hour, at any time of the day."""
+        """When a slot begins: all are of today, and ended less than an hour ago, at any time of the day."""
         midnight = self.here.replace(hour=0, minute=0)
         latest = midnight + timedelta(days=1) - (LAST + 1) * SLOT
         return min(max(self.here - 4 * SLOT, midnight), latest) + number * SLOT
@@ -98,7 +98,7 @@ class Played:
         return status
 
     def lines(self) -> dict[str, dict[str, Any]]:
-        """Booking id → what is told of it, today or yesterday."""
+        """Booking id → what is reported of it, today or yesterday."""
         status = self.status()
         lanes = [*status["today"]["lanes"], *status["yesterday"]["lanes"]]
         return {line["booked"]["booking_id"]: line for lane in lanes for line in lane["lines"]}
@@ -152,7 +152,7 @@ def empty(site: live.Site, booking_database: live.BookingDatabase, tmp_path: Pat
     site.run("sync", "-c", str(site.config))
 
 
-def test_a_day_is_told_as_it_was(played: Played) -> None:
+def test_a_day_is_reported_as_it_was(played: Played) -> None:
     for number in (1, 2, 3, 4):
         played.book(number, played.slot(number - 1))
     played.book(5, played.slot(4), subject="8-x")
@@ -194,9 +194,9 @@ def test_a_day_is_told_as_it_was(played: Played) -> None:
         "2": ["PatientID edited"], "3": ["several studies"], "4": ["another scanner"],
     }  # fmt: skip
     said = {booking_id: line["oddities"][0] for booking_id, line in lines.items() if line["oddities"]}
-    assert '"3010000.01_sub-999"; booked is "3010000.01_sub-002"' in said["2"]["text"]
+    assert '"3010000.01_sub-999"; the booking says "3010000.01_sub-002"' in said["2"]["text"]
     assert "2 studies for this booking" in said["3"]["text"]
-    assert "scanned on SKYRA; booked is PRISMAFIT" in said["4"]["text"]
+    assert "scanned on SKYRA; the booking says PRISMAFIT" in said["4"]["text"]
     assert all("Ada Lovelace" in oddity["remedy"] and oddity["level"] == "warning" for oddity in said.values())
     assert sum(study["instances"] for study in lines["1"]["studies"]) == 3
     assert [study["instances"] for study in sorted(lines["3"]["studies"], key=lambda one: one["instances"])] == [1, 2]
@@ -226,7 +226,7 @@ def test_a_day_is_told_as_it_was(played: Played) -> None:
     assert re.search(line, table), table
 
 
-def test_a_stopped_database_freezes_the_list_for_all_to_see(played: Played) -> None:
+def test_a_stopped_database_keeps_the_list_and_is_reported_everywhere(played: Played) -> None:
     played.book(1, played.slot(0))
     played.run()
     uid = played.scan(played.entry(1))
@@ -237,13 +237,13 @@ def test_a_stopped_database_freezes_the_list_for_all_to_see(played: Played) -> N
         done = played.do("status", "--exit-code")
         # a warning at first; `frozen_after` is another test's
         assert (done.returncode, status["level"]) == (1, "WARNING")
-        assert done.stdout.startswith("WORKLIST WARNING - The list is frozen since ")
-        assert "frozen" in PAGE.read_text()
+        assert done.stdout.startswith("WORKLIST WARNING - The list has not been updated since ")
+        assert "the list has not been updated" in PAGE.read_text()
         assert played.metric("dicom_worklist_last_run_success") == 0
         success = played.metric("dicom_worklist_last_success_timestamp_seconds")
         assert success == pytest.approx(datetime.fromisoformat(status["good"]).timestamp(), abs=0.01)
         assert success < played.metric("dicom_worklist_last_run_timestamp_seconds")
-        # what arrives is told all the same
+        # what arrives is reported anyway
         assert [study["study_instance_uid"] for study in played.lines()["1"]["studies"]] == [uid]
     played.now = later(played.now)
     played.run()
@@ -256,7 +256,7 @@ def later(moment: datetime) -> datetime:
     return moment.astimezone(UTC) + timedelta(minutes=1)
 
 
-def test_a_stopped_pacs_is_named_and_the_list_goes_on(played: Played) -> None:
+def test_a_stopped_pacs_is_reported_and_the_list_is_published(played: Played) -> None:
     orthanc = played.bookings.engine.containers.get(live.VARIABLES["orthanc_container_name"])
     played.book(1, played.slot(0))
     played.run()

@@ -148,7 +148,7 @@ def test_check_mode_predicts_exactly_and_writes_nothing(story: Story) -> None:
     assert story.check_of_changes["diff"] == story.changes["diff"]
 
 
-def test_a_change_a_cancellation_and_a_new_booking_are_told_apart(story: Story) -> None:
+def test_a_change_a_cancellation_and_a_new_booking_are_distinguished(story: Story) -> None:
     assert {key: ids(story.changes[key]) for key in ("published", "updated", "removed", "unchanged")} == {
         "published": ["is long", "is new"],
         "updated": ["moves"],
@@ -159,7 +159,7 @@ def test_a_change_a_cancellation_and_a_new_booking_are_told_apart(story: Story) 
     assert entry == {"booking_id": "moves", "ae_title": "PRISMA", "file": "booking-moves-PRISMA.wl"}
 
 
-def test_the_worklist_is_what_was_told(story: Story) -> None:
+def test_the_worklist_is_as_reported(story: Story) -> None:
     told = {entry["file"] for key in ("published", "updated", "unchanged") for entry in story.changes[key]}
     shown = entries(story.place.folder)
     assert shown.keys() == told
@@ -218,7 +218,7 @@ def test_a_check_of_the_whole_play_writes_nothing(place: Place) -> None:
 
 
 def test_a_day_that_is_not_given_is_today_at_the_site(place: Place) -> None:
-    """Two sites, 25 hours apart, never have the same day, whatever the machine's clock says."""
+    """Two sites, 25 hours apart, never have the same day, at any time by the machine's clock."""
     tasks = [
         place.task(place.configure(f"{name}.yml", {"site.timezone": f"Pacific/{name}"}))
         for name in ("Pago_Pago", "Kiritimati")
@@ -284,7 +284,7 @@ def test_it_fails_with_the_command_s_exit_status_and_message(
     assert not result["changed"]
 
 
-def test_a_missing_package_is_told_with_the_interpreter(place: Place) -> None:
+def test_a_missing_package_is_reported_with_the_interpreter(place: Place) -> None:
     venv.create(place.path / "bare", symlinks=True)
     bare = str(place.path / "bare" / "bin" / "python")
     task = place.task() | {"environment": {"PYTHONPATH": ""}}

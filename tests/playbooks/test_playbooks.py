@@ -164,7 +164,7 @@ def test_a_release_is_known_by_the_templates_of_the_package_too() -> None:
     assert kinds == {f".{kind}" for kind in re.findall(r"/\*\.(\w+)", files)}
 
 
-@pytest.mark.parametrize("role", ["docker_host", "orthanc", "wlmscpfs", "worklist_sync"])
+@pytest.mark.parametrize("role", sorted(path.name for path in (PROJECT / "roles").iterdir() if path.is_dir()))
 def test_every_variable_of_a_role_is_specified(role: str) -> None:
     defaults = yaml.safe_load((PROJECT / "roles" / role / "defaults/main.yml").read_text())
     specified = yaml.safe_load((PROJECT / "roles" / role / "meta/argument_specs.yml").read_text())

@@ -136,7 +136,7 @@ def tells_its_age(visitor: Visitor, written: datetime) -> None:
 
 
 def prints(visitor: Visitor, texts: list[str], picture: Path | None = None) -> None:
-    """Check that paper has all of it, dark ink on white, whatever the screen's scheme is."""
+    """Check that paper has all of it, dark ink on white, in the screen's dark scheme too."""
     with visit(visitor, width=720, scheme="dark") as seen:
         seen.page.emulate_media(media="print")
         if picture:

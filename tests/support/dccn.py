@@ -122,7 +122,7 @@ def clients(net: machines.Net) -> dict[str, machines.Client]:
 
 def furnish(host: machines.Host) -> None:
     """Give a fresh machine what its site has before any deployment: the calendar's certificate, and subnets."""
-    # packets between containers pass this machine's own rules: the doors of a site here shut its subnets
+    # packets between containers pass this machine's own rules: a site's firewall here closes its subnets
     pools = {"default-address-pools": [{"base": "10.201.0.0/16", "size": 24}]}
     host.put("/etc/docker/daemon.json", json.dumps(pools).encode())
     certificate = (host.net.folder / "tls/calendar.pem").read_bytes()

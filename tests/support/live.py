@@ -67,11 +67,11 @@ class Played:
 
     @property
     def changed(self) -> int:
-        """How many tasks said `changed`, over all hosts."""
+        """How many tasks reported `changed`, over all hosts."""
         return sum(map(int, re.findall(r"\bchanged=(\d+)", self.output)))
 
     def changes_on(self, host: str) -> int:
-        """How many tasks said `changed` on a host."""
+        """How many tasks reported `changed` on a host."""
         return sum(changed == host for _, changed in self.changes)
 
     @property
@@ -317,7 +317,7 @@ def address(container: Container) -> str:
 
 
 def ipv4(network: str) -> dict[str, str]:
-    """Return Subnet and Gateway of a Docker network; it may have those of IPv6 besides, in any order."""
+    """Return Subnet and Gateway of a Docker network; it may also have those of IPv6, in any order."""
     networks: list[dict[str, str]] = docker.from_env().networks.get(network).attrs["IPAM"]["Config"]
     return next(one for one in networks if ":" not in one["Subnet"])
 

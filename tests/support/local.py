@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 import dicom_worklist
+from dicom_worklist.worklist import folder as folders
 
 DAY = date(2026, 11, 24)
 #: Noon of that day at the site.
@@ -28,6 +30,9 @@ PRISMA, PRISMAFIT, SKYRA, MEG = "Siemens PRISMA 3T", "Prismafit", "SKYRA", "MEG 
 PATIENTS = [f"3010000.01_sub-{number:03}" for number in range(1, 6)]
 #: Stands for a key that a configuration doesn't have.
 ABSENT = object()
+
+#: Control codes, which no output may contain; the line feed may.
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 Configure = Callable[..., Path]
 
@@ -128,6 +133,21 @@ def settings(calendar: Path, root: Path) -> dict[str, Any]:
     }
 
 
+def mysql(port: int, password_file: Path) -> dict[str, object]:
+    """Return the changes for a MySQL server on this port of loopback; its password is in the file."""
+    password_file.write_text("geheim!\n")
+    return {
+        "source": {
+            "type": "mysql",
+            "host": "127.0.0.1",
+            "port": port,
+            "database": "fcdc",
+            "user": "dicomdf",
+            "password_file": str(password_file),
+        }
+    }
+
+
 def changed(original: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
     """Return the settings with other values at places such as `scanners.0.lab`."""
     copy = deepcopy(dict(original))
@@ -191,3 +211,15 @@ def locked_by_another_process(folder: Path, kind: int = fcntl.LOCK_EX) -> Iterat
             yield
         finally:
             holder.communicate(timeout=10)
+
+
+#: Five entries' files, of the bookings 1 to 5.
+NAMES = [folders.file_name(str(item), "PRISMA") for item in range(1, 6)]
+
+
+def publish(folder: Path, wanted: dict[str, bytes], timeout: float = 5) -> folders.Changes:
+    """Make our files equal to `wanted`, as a run does."""
+    with folders.one_writer(folder, timeout):
+        changes = folders.compare(folders.EntryFiles(folder), wanted)
+        folders.apply({folder: changes}, timeout, lambda items, _: items)
+    return changes

@@ -188,7 +188,7 @@ class Client:
         self.container = net.start(container, address)
 
     def run(self, *line: str) -> tuple[int, str]:
-        """Run a program; return its status and what it said."""
+        """Run a program; return its status and its output."""
         status, output = self.container.exec_run(list(line))
         return status, output.decode(errors="replace")
 
@@ -197,7 +197,7 @@ class Client:
         put(self.container, path, content)
 
     def connects(self, address: str, port: int) -> bool:
-        """Tell whether a TCP connection is accepted within three seconds."""
+        """Return whether a TCP connection is accepted within three seconds."""
         return self.run("timeout", "3", "bash", "-c", f"</dev/tcp/{address}/{port}")[0] == 0
 
 

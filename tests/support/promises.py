@@ -21,9 +21,9 @@ Row = Mapping[str, bytes | int | None]
 
 @dataclass
 class Promise:
-    """What is to come of one row; `faults` are the columns and attributes for which it may be rejected.
+    """What one row must become; `faults` are the columns and attributes for which it may be rejected.
 
-    `taken` says that its id must not be another booking's, of whatever day.
+    `taken` means that its id must not be another booking's, on any day.
     """
 
     booking_id: str
@@ -45,7 +45,7 @@ def printed(text: str) -> str:
 
 
 def promise(row: Row) -> Promise:
-    """Return what is to come of a row, if no other one has its id."""
+    """Return what a row must become, if no other row has its id."""
     said = {column: text(value) for column, value in row.items()}
     made = Promise(said["booking_id"])
     lab = said["lab"].upper().replace("PRISMAFIT", "FIT")
@@ -116,7 +116,7 @@ def _patient(said: Mapping[str, str], clock: str, scanner: str, made: Promise) -
 
 
 def _descriptions(said: Mapping[str, str], scanner: str, made: Promise) -> None:
-    """What people read is made to fit, and that is said."""
+    """A text for people is made to fit, with a warning."""
     names = [_clean(said[f"user_{which}_name"], "^=") for which in ("last", "first")]
     if names != [said["user_last_name"], said["user_first_name"]]:
         made.warned.add("RequestingPhysician")
@@ -139,7 +139,7 @@ def _dashed(text: str) -> str:
 
 
 def _who(typed: str) -> tuple[str, str]:
-    """Return subject and session as they were typed; no session, if there is no telling."""
+    """Return subject and session as they were typed; no session, if it is not clear which."""
     if bids := re.fullmatch("sub-([^-]+?)(_ses-([^-]+))?", typed, re.IGNORECASE):
         return bids[1].strip(), (bids[3] or "1").strip()
     parts = [part.strip() for part in typed.split("-")]
@@ -149,13 +149,13 @@ def _who(typed: str) -> tuple[str, str]:
 
 
 def _plain(text: str) -> bool:
-    """Tell whether a site without booking.characters takes it."""
+    """Return whether a site without booking.characters takes it."""
     taken = re.fullmatch("[A-Za-z0-9]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?", text)
     return bool(taken) and not re.search("_s(ub|es)-", text.lower()) and text.lower() not in "nan nat none null".split()
 
 
 def _is_date(typed: str) -> bool:
-    """Tell whether it is one of the dates of test_input; test_identity.py has more."""
+    """Return whether it is one of the dates of test_input; test_identity.py has more."""
     return bool(re.fullmatch(r"\d{4}-\d\d-\d\d|[A-Z][a-z]{2}-\d\d?|\d\d?/\d\d?|\d\d\.\d\d\.\d{4}", typed, re.ASCII))
 
 
@@ -173,7 +173,7 @@ def _writable(text: str, scanner: str) -> bool:
 
 
 def _fitted(text: str, scanner: str, further: str = "") -> str:
-    """`further` is what may stand in the text, but not come of spelling another character."""
+    """`further` may be in the text, but not as the spelling of another character."""
     text = _clean(text)
     if not _writable(text, scanner):
         text = "".join(

@@ -105,7 +105,7 @@ def found() -> Findings:
 
 
 def frozen(found: Findings, hours: int = 2) -> Findings:
-    """Return it after some hours in which the calendar could not be read, and the PACS said nothing either."""
+    """Return it after some hours in which the calendar could not be read, and the PACS did not answer."""
     ago = NOW - timedelta(hours=hours, minutes=5)
     return Findings(
         bookings=found.bookings, studies=found.studies, good=ago, asked=ago, began=NOW - timedelta(seconds=5),
@@ -125,5 +125,5 @@ def calm(found: Findings) -> Findings:
 
 
 def rich() -> Overview:
-    """Return all that can be seen on one page, the list frozen."""
+    """Return everything that one page can show, with an outdated list."""
     return overview(config(), frozen(found()), NOW)

@@ -1,15 +1,15 @@
-"""What a test of faults counts."""
+"""What a test of faults counts; all of it but `tried` must be 0."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Tally:
-    """What came of a fault, however often it was tried; all of it has to be zero.
+    """The result of all tries of a fault: each count but `tried` must be 0.
 
-    `lost`: what was there, or was acknowledged, and is not. `wrong`: what says something else than it has to.
-    `failed`: what had to work and did not. `late`: what took longer than `within`.
-    `limit` says in words what the engine can't.
+    `lost`: what was there, or was acknowledged, and is gone. `wrong`: what differs from what it must be.
+    `failed`: what did not work and must. `late`: what took longer than `within`.
+    `limit` names what the engine can't do.
     """
 
     fault: str

@@ -1,4 +1,4 @@
-"""A site of the tests of cases from the field: a calendar, a folder, a PACS that holds what scanners made, a clock."""
+"""A site in the tests' own process, with a clock, and with a PACS that holds what scanners made."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from dicom_worklist.status import findings as state
 from dicom_worklist.status import metrics, page
 from dicom_worklist.status.booking_status import BookingStatus, Unscheduled
 from dicom_worklist.status.overview import Overview, overview
-from support.local import DAY, SKYRA, Calendar, Configure, entries, worklist_files
+from support.local import DAY, SKYRA, Calendar, Configure, command, entries, worklist_files
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 
@@ -65,7 +65,7 @@ class Pacs:
         self._server.server_close()
 
     def store(self, study: str, begun: datetime, ae_title: str, tags: Mapping[str, str | None]) -> None:
-        """Keep a series of five images; a tag that is None is one that it doesn't have."""
+        """Keep a series of five images; a tag with the value None is left out."""
         here = begun.astimezone(ZONE)
         dated = {"StudyDate": f"{here:%Y%m%d}", "StudyTime": f"{here:%H%M%S}", "NumberOfSeriesRelatedInstances": "5"}
         last = (begun + timedelta(minutes=10)).astimezone(UTC)
@@ -174,7 +174,7 @@ class Site:
         return line
 
     def said(self, booking_id: object) -> dict[str, str]:
-        """Return what is said of a booking: kind → text; weights are in `line`."""
+        """Return what is reported of a booking: kind → text; weights are in `line`."""
         return {oddity.kind.name: oddity.text for oddity in self.line(booking_id).oddities}
 
     def unscheduled(self) -> list[Unscheduled]:
@@ -201,3 +201,10 @@ class Site:
         """Lose the state, or the history."""
         for path in self.root.glob({"state": "status.json", "history": "*.history.sqlite*"}[what]):
             path.unlink()
+
+
+def check(site: Site, only: str = "source") -> str:
+    """Run one of the checks of `dicom-worklist check`, which must pass; return its line."""
+    done = command("check", "--only", only, "--config", site.file, "--now", site.now.isoformat())
+    assert done.returncode == 0, done.stdout
+    return done.stdout

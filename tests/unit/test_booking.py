@@ -72,7 +72,7 @@ def test_no_subject_is_rejected(subject_session: str) -> None:
 
 
 @pytest.mark.parametrize("session", ["", " ", "x", "a1", "100", "1.5", "+1", "1 2", "٣", "²", "1\n2"])
-def test_a_session_that_is_no_number_of_two_digits_is_rejected(session: str) -> None:
+def test_a_session_that_is_not_a_number_of_two_digits_is_rejected(session: str) -> None:
     with pytest.raises(Rejected, match="session"):
         read_subject_session(f"7-{session}", START, CHARACTERS)
 
@@ -146,7 +146,7 @@ def test_a_time_is_read_however_a_source_gives_it(value: object, expected: time)
         ("booking_id", " "),
     ],
 )
-def test_a_value_that_makes_no_session_is_rejected_by_its_column(column: str, value: object) -> None:
+def test_a_value_that_can_not_be_read_is_rejected_with_its_column(column: str, value: object) -> None:
     with pytest.raises(Rejected, match=column):
         read_booking(row(**{column: value}), READING)
 
@@ -288,7 +288,7 @@ def test_the_end_of_a_booking(columns: dict[str, object], end: datetime | None) 
         ("end_time", {"start_date": "9999-12-31", "start_time": "23:30", "end_time": "00:30"}),
     ],
 )
-def test_an_end_that_can_not_be_right_is_a_warning_and_no_rejection(column: str, columns: dict[str, object]) -> None:
+def test_an_end_that_can_not_be_right_is_a_warning_not_a_rejection(column: str, columns: dict[str, object]) -> None:
     booking = read_booking(row(**columns), READING)
     assert booking.end is None
     [warning] = booking.warnings

@@ -38,7 +38,7 @@ def test_what_the_file_says_stands_above_the_defaults(configure: Configure) -> N
     assert [path.name for path in config.folders()] == ["OTHER", "WLBROKER"]
 
 
-def test_the_whole_example_of_the_design_is_valid(configure: Configure) -> None:
+def test_the_whole_example_is_valid(configure: Configure) -> None:
     source = MYSQL | {"password_file": "/etc/dicom-worklist/booking-db.password", "query": None}
     assert str(load(configure({"source": source, "site.uid_root": None})).source).endswith(
         "fcdc on db.example.org:3306"
@@ -192,6 +192,22 @@ def test_a_wrong_value_is_named_with_its_place(place: str, value: object, config
 
 
 @pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("scanners.2.lab", "(", "scanners[2].lab (scanner SKYRA) '(' is not a valid regular expression"),
+        ("scanners.2.modality", "mr", "scanners[2].modality (scanner SKYRA): "),
+        ("scanners.2.location", "A\tB", "scanners[2].location (scanner SKYRA): "),
+        ("scanners.2.ae_title", 5, "scanners[2].ae_title: "),
+        ("scanners.2", "SKYRA", "scanners[2]: "),
+    ],
+)
+def test_a_scanner_is_named_by_its_ae_title_where_it_has_one(
+    place: str, value: object, said: str, configure: Configure
+) -> None:
+    assert said in error_of(configure({place: value}))
+
+
+@pytest.mark.parametrize(
     ("key", "value"), [("port", 0), ("port", "3306"), ("connect_timeout", 0), ("read_timeout", 3601), ("tls", True)]
 )
 def test_a_wrong_setting_of_mysql_is_named_with_its_place(key: str, value: object, configure: Configure) -> None:
@@ -208,7 +224,7 @@ def test_a_kind_of_source_that_is_unknown_is_answered_with_those_that_are(config
     assert "csv, mysql, sqlite" in error_of(configure({"source.type": "oracle"}))
 
 
-def test_a_site_name_that_is_no_location_asks_for_one(configure: Configure) -> None:
+def test_a_site_name_that_does_not_fit_a_location_asks_for_one(configure: Configure) -> None:
     long_name = {"site.name": "Donders Centre for Cognitive Neuroimaging"}
     assert "location" in error_of(configure(long_name))
     assert load(configure(long_name | {f"scanners.{at}.location": "DCCN" for at in range(3)}))
@@ -267,13 +283,13 @@ def test_two_scanners_never_share_an_ae_title(configure: Configure) -> None:
     [
         (b"", "object"),
         (b"- 1\n", "object"),
-        (b"site: [", "no YAML"),
-        (b"site: \xff\n", "no YAML"),
-        (b"site: !!python/object/apply:os.getpid []\n", "no YAML"),
+        (b"site: [", "not valid YAML"),
+        (b"site: \xff\n", "not valid YAML"),
+        (b"site: !!python/object/apply:os.getpid []\n", "not valid YAML"),
     ],
     ids=["empty", "a list", "broken", "not UTF-8", "an object of Python's"],
 )
-def test_a_file_that_is_no_configuration_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_configuration_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_bytes(content)
     assert said in error_of(tmp_path / "config.yml")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dicom_worklist.errors import WorklistError
-from tools import command, docs
+from support.local import write_yaml
+from tools import command, docs, variables
 
 ROOT = Path(__file__).parents[2]
 NAMES = [(str(page.relative_to(ROOT)), part) for page, parts in docs.pages(ROOT).items() for part in parts]
@@ -16,7 +17,13 @@ NAMES = [(str(page.relative_to(ROOT)), part) for page, parts in docs.pages(ROOT)
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the pages, and of what they are made of."""
-    for pattern in ("docs/*.md", "roles/*/README.md", "roles/*/defaults/main.yml", "roles/*/meta/argument_specs.yml"):
+    for pattern in (
+        "docs/*.md",
+        "roles/*/README.md",
+        "roles/*/defaults/main.yml",
+        "roles/*/meta/argument_specs.yml",
+        "src/**/*.py",
+    ):
         for path in ROOT.glob(pattern):
             copy = tmp_path / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +45,7 @@ def test_each_role_has_its_variables_and_each_page_its_parts() -> None:
     roles = {path.parent.name for path in ROOT.glob("roles/*/README.md")}
     assert {(f"roles/{role}/README.md", "variables") for role in roles} < set(NAMES)
     assert {part for page, part in NAMES if page == "docs/command.md"} == {"commands", "statuses"}
+    assert {part for page, part in NAMES if page == "docs/architecture.md"} == {"modules"}
     assert {part for page, part in NAMES if page == "docs/metrics.md"} == {"metrics", "alerts"}
 
 
@@ -83,6 +91,34 @@ def test_a_variable_s_new_default_fails(project: Path) -> None:
     assert "wlmscpfs_max_associations: 100\n" in defaults.read_text()
     defaults.write_text(defaults.read_text().replace("max_associations: 100\n", "max_associations: 99\n"))
     assert "roles/wlmscpfs/README.md" in str(docs.main(["--check"], project))
+
+
+def test_a_role_without_variables_of_its_own_shows_those_of_its_entry_points(tmp_path: Path) -> None:
+    for folder in ("defaults", "meta"):
+        (tmp_path / folder).mkdir()
+    write_yaml(tmp_path / "defaults/main.yml", {})
+    point = {
+        "short_description": "Builds an image",
+        "options": {
+            "a_name": {"type": "str", "required": True, "description": ["Its name,", "with C(a tag)."]},
+            "b_key": {"type": "str", "no_log": True, "default": "", "description": "A key."},
+        },
+    }
+    main = {"short_description": "Containers", "options": {}}
+    write_yaml(tmp_path / "meta/argument_specs.yml", {"argument_specs": {"main": main, "build": point}})
+    assert variables.table(tmp_path) == (
+        "**`build.yml`**: Builds an image\n\n"
+        "| variable | type | default | what it is |\n| --- | --- | --- | --- |\n"
+        "| `a_name` | str | required | Its name, with `a tag`. |\n"
+        "| `b_key` | str, secret | `''` | A key. |\n"
+    )
+
+
+def test_a_new_module_fails(project: Path) -> None:
+    (project / "src/dicom_worklist/bookings/sources/new.py").write_text('"""A new source."""\n\nimport pydicom\n')
+    assert "docs/architecture.md" in str(docs.main(["--check"], project))
+    assert docs.main([], project) is None
+    assert "| `bookings.sources.new` | A new source. |  |" in (project / "docs/architecture.md").read_text()
 
 
 def test_an_alert_s_new_condition_fails(project: Path) -> None:

@@ -21,7 +21,7 @@ def test_it_has_its_content_and_its_mode_whatever_the_umask(umask: int, tmp_path
     assert stat.S_IMODE((tmp_path / "page").stat().st_mode) == 0o640
 
 
-def test_who_has_the_old_one_open_goes_on_reading_it(tmp_path: Path) -> None:
+def test_a_reader_of_the_old_file_goes_on_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "page"
     path.write_bytes(b"old")
     with path.open("rb") as reader:
@@ -72,7 +72,7 @@ def test_a_link_in_place_of_the_temporary_file_leads_nowhere(link: Callable[...,
     assert not (tmp_path / "page").is_symlink()
 
 
-def test_a_pipe_in_place_of_the_temporary_file_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_the_temporary_file_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".page.tmp")
     files.replace(tmp_path / "page", b"new", 0o644)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"page": b"new"}
@@ -88,7 +88,7 @@ def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
+def test_a_file_left_by_a_killed_run_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / ".page.tmp").write_bytes(b"a half that is longer")
     files.replace(tmp_path / "page", b"new", 0o644)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"page": b"new"}
@@ -102,7 +102,7 @@ def test_a_folder_in_its_place_is_an_error_and_leaves_nothing(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
-def test_a_run_of_roots_leaves_it_to_the_folders_owner(tmp_path: Path) -> None:
+def test_a_file_that_root_writes_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
     os.chown(folder, 12345, 54321)

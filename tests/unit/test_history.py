@@ -118,7 +118,7 @@ def test_only_its_owner_can_read_it(path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_makes_is_the_folder_s_owner_s(path: Path) -> None:
+def test_a_history_that_root_makes_belongs_to_the_owner_of_the_folder(path: Path) -> None:
     os.chown(path.parent, 12345, 23456)
     history.record(path, NOW, News([booked()]), 400)
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)

@@ -254,7 +254,7 @@ def test_a_site_may_allow_less() -> None:
     ["a\\b", "a^b", "a=b", "a*b", "a?b", "a\x00b", "a\x85b", "a\u200bb", "a\u00a0b", "a\u3164b", "\udcff", "a\u2028b"],
     ids=ascii,
 )
-def test_what_no_site_can_allow(typed: str) -> None:
+def test_characters_that_no_site_can_allow(typed: str) -> None:
     assert "subject" in reason(allowing("(?s:.)"), subject=typed)
 
 
@@ -266,7 +266,7 @@ def test_two_spellings_of_an_accent_are_one_subject() -> None:
 
 # --- of any text ---
 
-#: What people and programs put there: mostly what may be taken, and all that must not.
+#: What people and programs put there: usually what may be taken, and all that must not.
 TYPED = st.text(max_size=12) | st.text(st.sampled_from("0017xX -\u2013._+aBsubSES"), max_size=10) | st.from_regex(
     r"(sub-)?[xX]?0?[0-9a-c]{1,4}(_ses)?( ?- ?[0-9]{1,2})?", fullmatch=True
 )  # fmt: skip

@@ -125,7 +125,7 @@ def test_a_booking_on_a_scanner_that_is_not_configured_any_more_is_counted(confi
     assert (counted["OLD", "scheduled"], counted["", "rejected"]) == (1, 1)
 
 
-def test_what_is_wrong_is_counted_for_yesterday_and_today(config: Config, tmp_path: Path) -> None:
+def test_problems_are_counted_for_yesterday_and_today(config: Config, tmp_path: Path) -> None:
     found = Findings(
         bookings=(
             booked(1),  # two studies, one of them edited twice over: both are odd
@@ -167,7 +167,7 @@ def test_the_times_are_those_of_the_last_runs(config: Config, tmp_path: Path) ->
     assert plain(written(tmp_path, config, Findings(began=NOW, good=NOW)))["last_run_success"] == 1
 
 
-def test_what_never_was_is_0(config: Config, tmp_path: Path) -> None:
+def test_a_time_that_never_was_is_0(config: Config, tmp_path: Path) -> None:
     assert set(written(tmp_path, config, Findings()).values()) == {0}
 
 
@@ -177,7 +177,7 @@ def test_a_site_without_pacs_has_no_time_of_its_answer(configure: Configure, tmp
     assert not [name for name in said if "pacs" in name]
 
 
-def test_no_word_of_a_patient_or_of_a_failure_is_in_it(config: Config, tmp_path: Path) -> None:
+def test_the_metrics_contain_no_word_of_a_patient_or_of_a_failure(config: Config, tmp_path: Path) -> None:
     found = Findings(
         bookings=(booked(1), booked(2, reason="Secret reason")),
         studies=(study(1, patient_id="Secret id"), study(3)),
@@ -192,7 +192,7 @@ def test_no_word_of_a_patient_or_of_a_failure_is_in_it(config: Config, tmp_path:
     assert "sub-" not in text
 
 
-def test_the_node_exporter_reads_it_and_nothing_else_is_left(config: Config, tmp_path: Path) -> None:
+def test_the_file_is_readable_for_the_node_exporter_and_the_only_one(config: Config, tmp_path: Path) -> None:
     folder = tmp_path / "textfiles"
     folder.mkdir()
     before = os.umask(0o077)

@@ -1,4 +1,4 @@
-"""What there is to see at a glance: the days, what is wrong, and for how long the list is frozen."""
+"""The overview: the days, the problems, and since when the list has not been updated."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -29,7 +29,7 @@ FROZEN_AFTER = timedelta(minutes=5)
 
 
 class Site:
-    """A site with a PACS, and what is to be seen of it."""
+    """A site with a PACS, and its overview."""
 
     def __init__(self, configure: Configure) -> None:
         self._configure = configure
@@ -187,7 +187,7 @@ def test_without_the_section_status_there_is_nothing_to_see(configure: Configure
     assert not [*seen.yesterday.lines, *seen.today.lines, *seen.tomorrow.lines]
 
 
-# --- frozen ---
+# --- a list that has not been updated ---
 
 
 @pytest.mark.parametrize(
@@ -198,17 +198,17 @@ def test_without_the_section_status_there_is_nothing_to_see(configure: Configure
         (
             {"good": NOW - FROZEN_AFTER - SECOND},
             FROZEN_AFTER + SECOND,
-            f"The list is frozen since {DAY} 14:54, for 5 minutes: {UNRECORDED}",
+            f"The list has not been updated since {DAY} 14:54, for 5 minutes: {UNRECORDED}",
         ),
         (
             {"good": NOW - MINUTE, "failure": "the calendar is down"},
             MINUTE,
-            f"The list is frozen since {DAY} 14:59, for 1 minute: the calendar is down",
+            f"The list has not been updated since {DAY} 14:59, for 1 minute: the calendar is down",
         ),
         (
             {"good": NOW - 125 * MINUTE, "failure": "the calendar is down"},
             125 * MINUTE,
-            f"The list is frozen since {DAY} 12:55, for 2 hours 5 minutes: the calendar is down",
+            f"The list has not been updated since {DAY} 12:55, for 2 hours 5 minutes: the calendar is down",
         ),
         ({"good": None, "began": None}, timedelta(), f"{NEVER}{UNRECORDED}"),
         (
@@ -219,7 +219,7 @@ def test_without_the_section_status_there_is_nothing_to_see(configure: Configure
         ({"good": NOW + MINUTE}, None, ""),  # the clock was set back
     ],
 )
-def test_the_list_is_frozen_without_a_good_run(
+def test_the_list_is_outdated_without_a_good_run(
     found: dict[str, Any], frozen: timedelta | None, text: str, site: Site
 ) -> None:
     seen = site.seen(**found)
@@ -229,7 +229,7 @@ def test_the_list_is_frozen_without_a_good_run(
     assert seen.failure == found.get("failure", "")
 
 
-def test_a_site_says_when_its_list_counts_as_frozen(site: Site) -> None:
+def test_a_site_decides_when_its_list_counts_as_outdated(site: Site) -> None:
     settings = {"status": {**STATUS, "frozen_after": 20}}
     assert site.seen(settings=settings, good=NOW - 20 * MINUTE).frozen is None
     assert site.seen(settings=settings, good=NOW - 19 * MINUTE, failure="down").level is Level.WARNING
@@ -244,7 +244,7 @@ def test_a_clock_that_was_set_back_makes_no_negative_time(site: Site) -> None:
 @pytest.mark.parametrize(
     "changed", ["2026-03-29T01:00:00+00:00", "2026-10-25T01:00:00+00:00"], ids=["spring", "autumn"]
 )
-def test_a_change_of_the_clock_neither_freezes_the_list_nor_hides_that_it_is(changed: str, site: Site) -> None:
+def test_a_change_of_the_clock_neither_makes_the_list_outdated_nor_hides_that_it_is(changed: str, site: Site) -> None:
     now = datetime.fromisoformat(changed) + MINUTE
     assert site.seen(now, good=now - 2 * MINUTE).frozen is None
     assert site.seen(now, good=now - 10 * MINUTE).frozen == 10 * MINUTE
@@ -263,7 +263,7 @@ def test_a_day_without_anything_wrong_has_no_problem(site: Site) -> None:
     assert [one.study.orthanc_id for one in seen.today.unscheduled] == ["4"]
 
 
-def test_a_rejected_booking_is_one_on_its_day_and_the_day_before(site: Site) -> None:
+def test_a_rejected_booking_is_a_problem_on_its_day_and_the_day_before(site: Site) -> None:
     bookings = (rejected(1, YESTERDAY), rejected(2), rejected(3, TOMORROW), rejected(4, ae_title=""))
     assert site.problems(bookings=bookings) == [
         (Level.CRITICAL, f"Booking 2, PRISMA {DAY}, is not on the console: it has no session", "2"),
@@ -272,7 +272,7 @@ def test_a_rejected_booking_is_one_on_its_day_and_the_day_before(site: Site) -> 
     ]
 
 
-def test_missing_images_are_one_of_today_and_yesterday(site: Site) -> None:
+def test_missing_images_of_today_and_yesterday_are_a_problem(site: Site) -> None:
     bookings = (booked(1, day=YESTERDAY), booked(2), booked(3, 15), booked(4, day=TOMORROW))
     assert site.problems(bookings=bookings) == [
         (Level.WARNING, f"Booking 2, PRISMA {DAY} 09:00: {MISSING}", "2"),
@@ -280,30 +280,30 @@ def test_missing_images_are_one_of_today_and_yesterday(site: Site) -> None:
     ]
 
 
-def test_what_is_odd_is_one_each(site: Site) -> None:
+def test_each_oddity_is_a_problem(site: Site) -> None:
     odd = (study(1, patient_id="edited", ae_titles=("SKYRA",)), study(2, day=YESTERDAY, patient_id="too"))
     named, yesterday = f"Booking 1, PRISMA {DAY} 09:00", f"Booking 2, PRISMA {YESTERDAY} 09:00"
     assert site.problems(bookings=(booked(1), booked(2, day=YESTERDAY)), studies=odd) == [
-        (Level.WARNING, f'{named}: The PatientID was edited: "edited"; booked is "sub-001".', "1"),
-        (Level.WARNING, f"{named}: It was scanned on SKYRA; booked is PRISMA.", "1"),
-        (Level.WARNING, f'{yesterday}: The PatientID was edited: "too"; booked is "sub-002".', "2"),
+        (Level.WARNING, f'{named}: The PatientID was edited: "edited"; the booking says "sub-001".', "1"),
+        (Level.WARNING, f"{named}: It was scanned on SKYRA; the booking says PRISMA.", "1"),
+        (Level.WARNING, f'{yesterday}: The PatientID was edited: "too"; the booking says "sub-002".', "2"),
     ]
 
 
 @pytest.mark.parametrize("day", [YESTERDAY, DAY])
-def test_a_study_that_may_be_a_bookings_is_one(day: date, site: Site) -> None:
+def test_a_study_that_may_belong_to_a_booking_is_a_problem(day: date, site: Site) -> None:
     problems = site.problems(bookings=(booked(1, 18),), studies=(study(9, day=day, patient_id="sub-001"),))
     hint = f"Its PatientID is that of booking 1 (PRISMA {DAY} 18:00)."
-    assert problems == [(Level.WARNING, f'The study of PatientID "sub-001" is of no booking. {hint}', "")]
+    assert problems == [(Level.WARNING, f'The study of PatientID "sub-001" belongs to no booking. {hint}', "")]
 
 
-def test_a_pacs_that_does_not_answer_is_one_and_what_is_known_stays(site: Site) -> None:
+def test_a_pacs_that_does_not_answer_is_a_problem_and_the_known_studies_stay(site: Site) -> None:
     found: dict[str, Any] = {"bookings": (booked(1),), "studies": (study(1),), "pacs_failure": "Orthanc is down."}
     assert site.problems(**found) == [(Level.WARNING, "What arrived is not known: Orthanc is down.", "")]
     assert site.seen(**found).today.counts[State.ARRIVED] == 1
 
 
-def test_what_else_a_run_could_not_do_is_one_each(site: Site) -> None:
+def test_each_further_failure_of_a_run_is_a_problem(site: Site) -> None:
     assert site.problems(failures=("no page", "no metrics")) == [
         (Level.WARNING, "no page", ""),
         (Level.WARNING, "no metrics", ""),
@@ -318,7 +318,7 @@ def test_the_worst_come_first_and_are_the_level(site: Site) -> None:
     )
     assert [problem.level for problem in seen.problems] == [Level.CRITICAL] * 2 + [Level.WARNING] * 3
     assert seen.level is Level.CRITICAL
-    assert seen.problems[0].text.startswith("The list is frozen")
+    assert seen.problems[0].text.startswith("The list has not been updated since")
 
 
 def test_the_levels_are_the_exit_statuses_of_nagios() -> None:
@@ -346,5 +346,5 @@ def test_the_levels_are_the_exit_statuses_of_nagios() -> None:
         (400 * 86400, "400 days"),
     ],
 )
-def test_a_span_is_told_in_its_two_largest_units(seconds: float, said: str) -> None:
+def test_a_span_is_written_in_its_two_largest_units(seconds: float, said: str) -> None:
     assert spell(timedelta(seconds=seconds)) == said

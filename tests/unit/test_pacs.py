@@ -1,4 +1,4 @@
-"""What Orthanc tells of its series, read as studies; the real one is asked in tests/integration."""
+"""Orthanc's answer about its series, read as studies. The real Orthanc is asked in tests/integration."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ NINE = datetime.fromisoformat("2026-11-24T09:05:00")
 
 
 def series(study: str = "a", **tags: object) -> dict[str, Any]:
-    """Return a series as Orthanc 1.13 tells it."""
+    """Return a series as Orthanc 1.13 answers it."""
     named = {"StudyInstanceUID": "1.2.3", "PatientID": "sub-001", "StudyDate": "20261124", "StudyTime": "090500"}
     return {
         "ParentStudy": study,

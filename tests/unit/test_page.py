@@ -103,7 +103,7 @@ def everything(text: str) -> Overview:
     )
 
 
-def test_what_people_typed_is_text_in_every_field() -> None:
+def test_typed_text_is_escaped_in_every_field() -> None:
     plain, hostile = read(everything("plain")), read(everything(HOSTILE))
     assert hostile.elements == plain.elements
     assert [(tag, name) for tag, name, _ in hostile.attributes] == [(tag, name) for tag, name, _ in plain.attributes]
@@ -126,14 +126,14 @@ def test_a_hostile_field_of_a_booking_changes_no_element(field: str) -> None:
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "\x00\x07\x1b[2J", "\u2028\u2029", "\u200e\u2066\u202e", "\ufeff\u200b"])
-def test_what_no_screen_should_get_is_shown_as_an_escape(odd: str) -> None:
+def test_a_control_code_is_shown_as_an_escape(odd: str) -> None:
     html = page.render(everything(f"a{odd}b"))
     html.encode()
     assert not {*odd} & {*html} - {*"[2J"}
 
 
 @pytest.mark.parametrize("state", State)
-def test_each_state_is_said_in_a_word_and_counted(state: State) -> None:
+def test_each_state_has_a_word_and_a_count(state: State) -> None:
     for start, places in ((None, 1), (datetime.combine(DAY, time(9)), 2)):  # the time line is the second
         booked = BookingRecord(booking_id="41007", day=DAY, ae_title="SKYRA", start=start)
         seen = read(empty(today=Day(DAY, [Lane("SKYRA", [BookingStatus(booked, state)])], [])))
@@ -143,7 +143,7 @@ def test_each_state_is_said_in_a_word_and_counted(state: State) -> None:
     assert all(f"0 {other}" in seen.text for other in others)
 
 
-def test_a_booking_says_who_what_and_whether_the_console_shows_it() -> None:
+def test_a_booking_has_its_subject_its_title_and_whether_the_console_shows_it() -> None:
     booked = sample_day.booked(7, "09:00")
     for on_console, words in ((True, " on the console"), (False, " not on the console")):
         line = BookingStatus(msgspec.structs.replace(booked, on_console=on_console), State.SCHEDULED)
@@ -183,7 +183,7 @@ def test_a_study_is_linked_where_orthanc_shows_it_and_counted() -> None:
         ({"project": "Another title"}, "its description, its end or who booked it"),
     ],
 )
-def test_a_booking_that_changed_says_when_and_what_it_was(changes: dict[str, Any], said: str) -> None:
+def test_a_changed_booking_has_the_time_and_the_old_value(changes: dict[str, Any], said: str) -> None:
     booked = sample_day.booked(7, "09:00")
     was = Version(booked=msgspec.structs.replace(booked, **changes), until=datetime(2026, 11, 24, 7, 30, tzinfo=UTC))
     line = BookingStatus(booked, State.SCHEDULED, before=was)
@@ -208,24 +208,25 @@ def test_a_study_of_no_booking_is_shown_with_its_hint() -> None:
     study = Study(orthanc_id="1", patient_id="phantom", patient_name="QA", start=datetime.combine(DAY, time(7, 30)),
                   description="Daily", ae_titles=("SKYRA",), series=1, instances=1)  # fmt: skip
     said = read(empty(today=Day(DAY, [], [Unscheduled(study, (odd("It may be the phantom."),))]))).text
-    for words in ("Studies of no booking", "07:30", "QA", "PatientID phantom · Daily · stored by SKYRA",
+    for words in ("Studies without a booking", "07:30", "QA", "PatientID phantom · Daily · stored by SKYRA",
                   "1 series, 1 image ·", "It may be the phantom."):  # fmt: skip
         assert words in said
 
 
-def test_a_frozen_list_is_said_first_and_for_how_long() -> None:
+def test_an_outdated_list_is_reported_first_with_its_age() -> None:
     seen = overview(sample_day.config(), sample_day.frozen(sample_day.found()), NOW)
     said = read(seen).text
-    assert "Last good run 12:15, the list is frozen for 2 hours 5 minutes" in said
+    assert "Last good run 12:15, the list has not been updated for 2 hours 5 minutes" in said
     assert "The PACS last answered 12:15, not since" in said
-    assert said.index("Critical: The list is frozen") < said.index("Warning:") < said.index("Last good run")
+    first = said.index("Critical: The list has not been updated since")
+    assert first < said.index("Warning:") < said.index("Last good run")
     assert said.startswith("Critical: worklist of DCCN, 2026-11-24")
 
 
-def test_a_run_of_another_day_is_said_with_its_date() -> None:
+def test_a_run_of_another_day_has_its_date() -> None:
     ago = HERE - timedelta(days=1, hours=1)
     assert (
-        "Last good run 2026-11-23 13:20, the list is frozen for 1 day 1 hour"
+        "Last good run 2026-11-23 13:20, the list has not been updated for 1 day 1 hour"
         in read(empty(good=ago, frozen=HERE - ago)).text
     )
 
@@ -233,7 +234,7 @@ def test_a_run_of_another_day_is_said_with_its_date() -> None:
 def test_without_a_pacs_or_a_run_the_page_says_so() -> None:
     assert "The PACS last answered there is none to ask" in read(empty(pacs=False, asked=None)).text
     assert "The PACS last answered never yet" in read(empty(asked=None)).text
-    assert "Last good run none has ended well yet" in read(empty(good=None)).text
+    assert "Last good run no run has ended well yet" in read(empty(good=None)).text
 
 
 def test_an_empty_day_is_calm_and_whole() -> None:
@@ -343,4 +344,4 @@ def test_the_page_is_put_in_place_whole_and_for_its_group_alone(
     assert index.read_bytes() == before
     assert list(tmp_path.iterdir()) == [index]
     page.write(tmp_path, sample_day.rich())
-    assert b"frozen" in index.read_bytes()
+    assert b"the list has not been updated" in index.read_bytes()

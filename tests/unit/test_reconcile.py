@@ -1,4 +1,4 @@
-"""Bookings against studies: what fits one booking is its own; what fits more is said, not guessed."""
+"""Bookings against studies: what fits one booking is its own; what fits more is reported, not guessed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ def seen(*studies: Study, bookings: Sequence[BookingRecord] = BOOKINGS, times: T
 
 
 def hint(reconciled: Reconciled) -> str:
-    """Return what is said of the first study of no booking."""
+    """Return what is reported of the first study of no booking."""
     return " ".join(oddity.text for oddity in reconciled.unscheduled[0].oddities)
 
 
@@ -97,7 +97,7 @@ def line(reconciled: Reconciled, booking_id: str) -> BookingStatus:
 @pytest.mark.parametrize(
     ("changes", "booking_id"),
     [
-        # by StudyInstanceUID, whatever the rest says
+        # by StudyInstanceUID alone
         ({"study_instance_uid": "2.25.1"}, "1"),
         ({"study_instance_uid": "2.25.1", "accession_number": "A2", "patient_id": "sub-003"}, "1"),
         ({"study_instance_uid": "2.25.1", "ae_titles": ("SKYRA",), "start": TOMORROW}, "1"),
@@ -159,7 +159,7 @@ def test_a_study_is_of_the_booking_that_it_names(changes: dict[str, Any], bookin
     assert [one.study for one in reconciled.unscheduled] == ([] if booking_id else [study(**changes)])
 
 
-def test_what_is_empty_matches_nothing_that_is_empty() -> None:
+def test_an_empty_value_matches_no_empty_value() -> None:
     empty = booked(1, patient_id="", study_instance_uid="", accession_number="", step_id="")
     reconciled = seen(study(step_ids=("",)), bookings=[empty])
     assert owner(reconciled) is None
@@ -175,12 +175,11 @@ def test_what_is_empty_matches_nothing_that_is_empty() -> None:
         ({"patient_id": "sub-000"}, {"patient_id": "sub-000"}),
     ],
 )
-def test_what_fits_two_bookings_is_said_and_not_guessed(same: dict[str, Any], changes: dict[str, str]) -> None:
+def test_a_study_that_fits_two_bookings_is_reported_not_guessed(same: dict[str, Any], changes: dict[str, str]) -> None:
     reconciled = seen(study(**changes), bookings=[booked(1, **same), booked(2, at(9, 20), **same)])
     assert owner(reconciled) is None
     assert hint(reconciled) == (
-        f"It could be any of booking 1 (PRISMA {DAY} 09:00), booking 2 (PRISMA {DAY} 09:20): "
-        "nobody but you can tell which."
+        f"It could be any of booking 1 (PRISMA {DAY} 09:00), booking 2 (PRISMA {DAY} 09:20): only you can know which."
     )
 
 
@@ -270,27 +269,30 @@ def test_a_rejected_booking_stays_rejected_however_late_it_is() -> None:
         ({"patient_id": "sub-001", "ae_titles": ("ELSE", "PRISMA"), "start": at(11)}, ()),
         (
             {"patient_id": "sub-001", "start": at(11, 30)},
-            ("It was scanned at 11:30; booked is 09:00: was another entry taken?",),
+            ("It was scanned at 11:30; the booking says 09:00: was another entry taken?",),
         ),
-        ({"patient_id": "sub-1"}, ('The PatientID was edited: "sub-1"; booked is "sub-001".',)),
-        ({}, ('The PatientID was edited: ""; booked is "sub-001".',)),
-        ({"patient_id": "sub-001", "ae_titles": ("SKYRA",)}, ("It was scanned on SKYRA; booked is PRISMA.",)),
-        ({"patient_id": "sub-001", "start": TOMORROW}, (f"It was scanned on {DAY + ONE_DAY}; booked is {DAY}.",)),
+        ({"patient_id": "sub-1"}, ('The PatientID was edited: "sub-1"; the booking says "sub-001".',)),
+        ({}, ('The PatientID was edited: ""; the booking says "sub-001".',)),
+        ({"patient_id": "sub-001", "ae_titles": ("SKYRA",)}, ("It was scanned on SKYRA; the booking says PRISMA.",)),
+        (
+            {"patient_id": "sub-001", "start": TOMORROW},
+            (f"It was scanned on {DAY + ONE_DAY}; the booking says {DAY}.",),
+        ),
         (
             {"patient_id": "x", "ae_titles": ("A", "B"), "start": TOMORROW},
             (
-                'The PatientID was edited: "x"; booked is "sub-001".',
-                "It was scanned on A, B; booked is PRISMA.",
-                f"It was scanned on {DAY + ONE_DAY}; booked is {DAY}.",
+                'The PatientID was edited: "x"; the booking says "sub-001".',
+                "It was scanned on A, B; the booking says PRISMA.",
+                f"It was scanned on {DAY + ONE_DAY}; the booking says {DAY}.",
             ),
         ),
     ],
 )
-def test_what_is_odd_about_a_study_is_said(changes: dict[str, Any], oddities: tuple[str, ...]) -> None:
+def test_an_oddity_of_a_study_is_reported(changes: dict[str, Any], oddities: tuple[str, ...]) -> None:
     assert said(line(seen(study(study_instance_uid="2.25.1", **changes)), "1")) == oddities
 
 
-def test_two_studies_of_a_booking_are_said_and_both_shown() -> None:
+def test_two_studies_of_a_booking_are_reported_and_both_shown() -> None:
     by_uid = study(orthanc_id="uid", study_instance_uid="2.25.1", patient_id="sub-001", start=at(9, 20))
     by_patient = study(orthanc_id="patient", patient_id="sub-001", start=at(9, 10))
     one = line(seen(by_uid, by_patient), "1")
@@ -352,7 +354,7 @@ ASKED = st.integers(0, 40).map(lambda quarters: asked_at(at(20) + quarters * 15 
 
 
 def one_fits(study: Study, booked: BookingRecord) -> bool:
-    """Tell whether any of the rules could give the study to the booking."""
+    """Return whether any of the rules could give the study to the booking."""
     there = booked.ae_title in study.ae_titles
     both = (
         (study.study_instance_uid, booked.study_instance_uid, True),

@@ -29,7 +29,7 @@ def test_the_pins_satisfy_the_project_and_make_lint_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "expected"),
     [
         ('"pydicom",', '"pydicom>=99",', "host.txt has pydicom "),
         ('"pydicom",', '"pydicom",\n    "lxml",', "host.txt has no lxml"),
@@ -38,11 +38,11 @@ def test_the_pins_satisfy_the_project_and_make_lint_says_so() -> None:
         ('"pytest",', '"pytest",\n    "Un_Known.package",', "test.txt has no Un_Known.package"),
     ],
 )
-def test_it_fails_where_the_project_asks_for_something_else(old: str, new: str, said: str, project: Path) -> None:
+def test_it_fails_where_the_project_asks_for_something_else(old: str, new: str, expected: str, project: Path) -> None:
     change(project / "pyproject.toml", old, new)
     wrong = requirements.main(project)
     assert wrong is not None
-    assert f"requirements/{said}" in wrong
+    assert f"requirements/{expected}" in wrong
     assert "make update" in wrong
 
 

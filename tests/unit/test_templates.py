@@ -15,23 +15,23 @@ def error_of(configure: Configure, keyword: str, template: str) -> str:
 
 
 @pytest.mark.parametrize("keyword", ["PatientComment", "patientcomments", "(0010,4000)", "Patient's Name"])
-def test_what_is_no_dicom_keyword_is_refused(keyword: str, configure: Configure) -> None:
-    assert "no DICOM keyword" in error_of(configure, keyword, "x")
+def test_a_name_that_is_not_a_dicom_keyword_is_refused(keyword: str, configure: Configure) -> None:
+    assert "is not a DICOM keyword" in error_of(configure, keyword, "x")
 
 
 @pytest.mark.parametrize("keyword", ["SpecificCharacterSet", "StudyInstanceUID"])
-def test_what_has_a_place_of_its_own_is_refused(keyword: str, configure: Configure) -> None:
+def test_an_attribute_that_can_not_be_a_template_is_refused(keyword: str, configure: Configure) -> None:
     assert "can't be a template" in error_of(configure, keyword, "x")
 
 
 @pytest.mark.parametrize(
     "keyword", ["ScheduledProtocolCodeSequence", "ScheduledProcedureStepSequence", "EncapsulatedDocument"]
 )
-def test_what_is_no_text_is_refused(keyword: str, configure: Configure) -> None:
-    assert "no text" in error_of(configure, keyword, "x")
+def test_a_value_that_is_not_text_is_refused(keyword: str, configure: Configure) -> None:
+    assert "its value is not text or a number" in error_of(configure, keyword, "x")
 
 
-def test_an_undefined_name_is_refused_and_the_names_there_are_told(configure: Configure) -> None:
+def test_an_undefined_name_is_refused_with_the_names_that_exist(configure: Configure) -> None:
     said = error_of(configure, "PatientComments", "{% if False %}{{ subjet }}{% endif %}")
     assert "subjet" in said
     assert "project_title, scanner, session" in said
@@ -124,8 +124,6 @@ def test_no_attribute_can_stop_the_other_bookings(
     assert pipeline.run(config, DAY, now=NOW).changed is False
 
 
-def test_a_template_is_told_the_whole_truth_by_the_command(
-    configure: Configure, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_names_a_faulty_template(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sync", "-c", str(configure({"attributes.PatientComments": "{{ subjet }}"}))]) == 2
     assert "attributes.PatientComments uses subjet" in capsys.readouterr().err

@@ -28,7 +28,7 @@ COLUMNS = (
 OPTIONAL = tuple("subject session start end end_date end_time minutes birth_date sex weight size".split())  # noqa: SIM905
 #: An end that is further from the start is a mistake: no session lasts a day, and its entry would stay as long.
 LONGEST = timedelta(hours=24)
-#: What stands where the subject should, and is none.
+#: What people write in place of a subject.
 _PLACEHOLDERS = {"cancellation", "0"}
 _DECIMALS = (float, Decimal)
 _MOMENT = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8})(?P<clock>[Tt ].+)?", re.ASCII)
@@ -77,7 +77,7 @@ def printable(text: str) -> str:
 
 
 def counts(row: Row, reading: Reading) -> bool:
-    """Tell whether the row is a session that will take place: not cancelled, not a placeholder."""
+    """Return whether the row is a session that will take place: not cancelled, not a placeholder."""
     if "status" in row and text(row, "status").casefold() not in reading.statuses:
         return False
     if row.get("subject") is not None and text(row, "subject").lower() in _PLACEHOLDERS:
@@ -174,7 +174,7 @@ def read_end(row: Row, start: datetime, reading: Reading, warnings: list[str]) -
     """Return when a booking that begins at `start` ends, naive, in the site's time zone; None if it isn't known.
 
     The first of these that is given counts: `end`, `end_time` (of `end_date`, or the first one after the start),
-    `minutes`. One that can't be right is not used, with a warning: the subject is scanned all the same.
+    `minutes`. One that can't be right is not used, with a warning: the subject is scanned anyway.
     """
     for column, read in (("end", _end), ("end_time", _end_time), ("minutes", _end_minutes)):
         value = row.get(column)
@@ -224,7 +224,7 @@ def _end_minutes(row: Row, start: datetime, reading: Reading) -> datetime:  # no
 def _read_who(row: Row, start: datetime, reading: Reading) -> tuple[str, int]:
     """Return subject and session; where the source gives them twice they must be the same."""
     both = _identifier(row, "subject_session")
-    if row.get("subject") is None and row.get("session") is None:  # mostly
+    if row.get("subject") is None and row.get("session") is None:  # the usual case
         return identity.read_subject_session(both, start, reading.characters)
     subject, session = _identifier(row, "subject"), _identifier(row, "session")
     whole = identity.read_subject_session(both, start, reading.characters) if both or not subject else None
@@ -241,7 +241,7 @@ def _read_who(row: Row, start: datetime, reading: Reading) -> tuple[str, int]:
 
 
 def _identifier(row: Row, column: str) -> str:
-    """Return the text of a column that tells one thing from another.
+    """Return the text of a column that identifies something.
 
     Raises:
         Rejected: it is a number that may have lost digits on its way.
@@ -298,5 +298,5 @@ def _clock(row: Row, column: str) -> time | None:
 
 
 def _is_24(row: Row) -> bool:
-    """Tell whether end_time is the end of a day, as people write it."""
+    """Return whether end_time is the end of a day, as people write it."""
     return row["end_time"] == timedelta(days=1) or re.fullmatch("24:00(?::00)?", text(row, "end_time")) is not None

@@ -1,7 +1,7 @@
 """Who a booking is for: how project, subject and session are read, and which characters an identifier may have.
 
 The only place that decides it; docs/identity.md shows what is read as what. Two different texts never become one
-identity, except by the rules that stand there: blanks and dashes, zeros in front, the `x` of an extra subject.
+identity, except by the rules of that page: blanks and dashes, zeros in front, the `x` of an extra subject.
 """
 
 import re
@@ -68,7 +68,7 @@ def check_characters(characters: str) -> None:
 
 @lru_cache(maxsize=4096)
 def allows(characters: str, character: str) -> bool:
-    """Tell whether a site with this rule takes the character in an identifier."""
+    """Return whether a site with this rule takes the character in an identifier."""
     return (
         character.isprintable()  # of all blanks it is only true for U+0020
         and character not in _NEVER
@@ -152,7 +152,7 @@ def _reject_spreadsheet(column: str, typed: str, plain: str) -> None:
 
 
 def _has_month(plain: str) -> bool:
-    """Tell whether it is a month's name and numbers, such as `07. Jan`, `Jan-32` and `1 de julio de 2026`."""
+    """Return whether it is a month's name and numbers, such as `07. Jan`, `Jan-32` and `1 de julio de 2026`."""
     words = re.split("[-./, ]+", plain.strip(". "))
     if len(words) < 2:
         return False

@@ -29,7 +29,7 @@ CANCELLING = {
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """The day of a run; its window, both days included; the days that are looked at besides; and the time at the site.
+    """The day of a run; its window, both days included; the days around it to look at; and the time at the site.
 
     `now` is naive, and None for a run of another day than today: then no booking of before is still going on.
     """
@@ -52,7 +52,7 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class SelectedRow:
-    """A row, the scanner that it is for, and whether the scanner is to be shown it."""
+    """A row, the scanner that it is for, and whether the scanner is shown it."""
 
     row: Row
     scanner: Scanner
@@ -65,7 +65,7 @@ class Selection:
     """What became of the rows.
 
     `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count,
-    `withdrawn` those of them that somebody cancelled in so many words; `labs` and `statuses` say how many rows of these
+    `withdrawn` those of them that somebody cancelled explicitly; `labs` and `statuses` say how many rows of these
     days have a lab without a scanner, and a status that doesn't count. `warnings` are the source's, in sentences.
     """
 

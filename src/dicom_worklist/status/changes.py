@@ -11,14 +11,14 @@ from dicom_worklist.status.findings import Emptied, Findings
 from dicom_worklist.status.memory import Memory
 from dicom_worklist.status.records import BookingRecord, Version
 
-#: So many bookings don't go from a scanner's day at once unless something is wrong.
+#: So many bookings don't disappear from a scanner's day at once unless something is wrong.
 MANY = 3
 #: For so long it is reported that a scanner's bookings went, unless it has some again.
 ONE_WEEK = timedelta(days=7)
 
 
 def ended(known: Memory, there: Collection[str], cancelled: Collection[str]) -> dict[str, str]:
-    """Return the bookings of these days that are not `there` any more: booking id → "cancelled" or "gone"."""
+    """Return the bookings of these days that are no longer `there`: booking id → "cancelled" or "gone"."""
     return {
         booking_id: "cancelled" if booking_id in cancelled else "gone"
         for booking_id, booked in known.past.current.items()
@@ -44,13 +44,13 @@ def emptied(
 ) -> Iterator[Emptied]:
     """Return the scanners whose bookings of a day, in what the `last` run found, all went at once.
 
-    Each is returned until its scanner has bookings again. `withdrawn` are the ids of those that somebody cancelled in
-    so many words.
+    Each is returned until its scanner has bookings again. `withdrawn` are the ids of those that somebody
+    cancelled explicitly.
     """
     days, scanners = known.days, known.config.scanners
     present = Counter((booked.ae_title, booked.day) for booked in bookings)
     titles = {scanner.ae_title for scanner in scanners}
-    # moved to another scanner or day, or cancelled in so many words: that is meant
+    # moved to another scanner or day, or cancelled explicitly: that is intended
     there = {booked.booking_id for booked in bookings} | {*withdrawn}
     then = Counter(
         (booked.ae_title, booked.day)

@@ -30,7 +30,7 @@ DESCRIPTIONS = {"StudyDescription", "RequestedProcedureDescription"}
 
 
 def original_of(patient_id: str) -> str:
-    """Return Orthanc's id of the study that an interim copy with this PatientID is of; empty, if it is none."""
+    """Return Orthanc's id of the study that an interim copy with this PatientID is of; empty for any other."""
     rest = patient_id.removeprefix(INTERIM)
     return rest if rest != patient_id and ORTHANC_ID.fullmatch(rest) else ""
 
@@ -108,7 +108,7 @@ def _value(image: Dataset, keyword: str) -> str:
 
 
 def _same(one: Dataset, other: Dataset, tag: BaseTag) -> bool:
-    """Tell whether an element is the same in both: as it was read, or, if it was written in another way, its value."""
+    """Return whether an element is the same in both: as it was read, or, if it was written otherwise, its value."""
     if tag not in one or tag not in other:
         return False
     first, second = one.get_item(tag), other.get_item(tag)

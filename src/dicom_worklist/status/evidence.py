@@ -1,6 +1,6 @@
 """What speaks for a study being that of a booking: pure logic.
 
-Times are naive, in the site's time zone, where nothing else is said.
+Times are naive, in the site's time zone, unless stated otherwise.
 """
 
 from collections import defaultdict
@@ -95,7 +95,7 @@ class Index:
         return booked in self.ends and booked.start - EARLY <= study.start < self.ends[booked]
 
     def strongest(self, study: Study) -> Sequence[BookingRecord]:
-        """Return the bookings for which the evidence is strongest; none, if none is strong enough."""
+        """Return the bookings for which the evidence is strongest, if it is strong enough."""
         by_accession = self.find("accession_number", study.accession_number)
         # all that people can see: also a study that was repaired, which keeps its UID
         if found := [one for one in by_accession if says_all_of(study, one)]:

@@ -22,10 +22,11 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What runs found. The times are in UTC.
 
     `bookings` are those of yesterday, today and tomorrow at the last good run, which ended at `good`; `past` is what
-    they were before, and those that are no more; `studies` are those that the PACS had when it last answered, at
+    they were before, and those that have ended; `studies` are those that the PACS had when it last answered, at
     `asked`. `labs` without a scanner and `statuses` that don't count have each the number of their rows in these days;
-    `leftovers` are files that scanners are shown and no run wrote; `doubles` are warnings of bookings that contradict
-    each other. `began` and `seconds` are of the last run, good or not, and so are `failure` (why it did not publish),
+    `leftovers` are files that scanners are shown and that no run wrote; `doubles` are warnings of bookings that
+    contradict each other. `began` and `seconds` are of the last run, good or not, and so are `failure` (why it did
+    not publish),
     `pacs_failure`, and `failures` of what else it could not do.
     `said` are the rejections and warnings of the last good run.
     """

@@ -20,8 +20,8 @@ def finished(
     """Return the bookings of the last good run that are finished at `now` (UTC), by their ids.
 
     Their time is over; their images were made in it, by the right scanner, of the right subject, and since the
-    booking is as it is; none has come for the grace time `status.leave_after`. `studies` are those of the PACS; None if
-    it can't say: then what was finished stays finished.
+    booking is as it is; no image has come for `status.leave_after`. `studies` are those of the PACS; None
+    if it can't say: then what was finished stays finished.
     """
     if config.status is None or config.status.leave_after is None:
         return {}

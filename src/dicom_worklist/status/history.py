@@ -1,7 +1,7 @@
 """What was: each version of each booking, and each study that a run saw, in an SQLite file beside the state.
 
-A run reads from it what it has to know of its own bookings, and adds to it, in one transaction each. A run that can't
-use it publishes all the same.
+A run reads from it what it has to know about its own bookings, and adds to it, in one transaction each. A run that
+can't use it publishes anyway.
 """
 
 import json
@@ -49,7 +49,7 @@ ONE_WEEK = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is known of bookings and studies from before.
+    """What is known from before about bookings and studies.
 
     `current` are bookings as the last run saw them, with `since`; `versions` what they were before that, the oldest
     first; `studies` those with the StudyInstanceUID of one of them, by it.
@@ -69,12 +69,12 @@ def failure(path: Path, what: str, error: Exception) -> str:
     """Return, in sentences, that the history could not be `read` or `written`, why, and what to do."""
     remedy = "Move it away and keep it: the next run begins a new one. Until then an id that is used again isn't seen"
     if isinstance(error, PermissionError) or "readonly" in str(error):
-        remedy = "It belongs to another user: site.yml puts that right"
-    return f"the history {path} can't be {what}: {error}; the worklist does without. {remedy}"
+        remedy = "It belongs to another user: site.yml corrects that"
+    return f"the history {path} can't be {what}: {error}; the worklist is published without it. {remedy}"
 
 
 def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, last_day: date = date.min) -> Past:
-    """Return what is known of these bookings, and of all that were on one of these days, both included.
+    """Return what is known about these bookings, and about all that were on one of these days, both included.
 
     Raises:
         OSError, sqlite3.Error: the history can't be read.

@@ -150,7 +150,7 @@ def _unnamed(booked: BookingRecord) -> bool:
 
 
 def _past(last: Findings, days: Days) -> Past:
-    """Return what the state alone knows of before, from the first of the days on."""
+    """Return what the state alone has from before, from the first of the days on."""
     current = {booked.booking_id: booked for booked in last.bookings if booked.day >= days.near[0]}
     versions: defaultdict[str, list[Version]] = defaultdict(list)
     for version in last.past:
@@ -163,7 +163,7 @@ def _past(last: Findings, days: Days) -> Past:
 
 
 def _together(state: Past, history: Past) -> Past:
-    """Return what both say: either may have been lost, and begun anew since."""
+    """Return what both say: either may have been lost, and begun again since."""
     current = {booking_id: one for booking_id, one in state.current.items() if booking_id not in history.versions}
     versions = {
         booking_id: sorted(

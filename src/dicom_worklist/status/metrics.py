@@ -43,7 +43,11 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
     tell("odd_studies", odd, "Studies of yesterday and today that don't fit their booking, or may be of one.")
     tell("unscheduled_studies", len(unscheduled), "Studies of yesterday and today that are of no booking.")
 
-    tell("emptied_scanners", len(found.emptied), "Scanners whose bookings of a day all went from the calendar at once.")
+    tell(
+        "emptied_scanners",
+        len(found.emptied),
+        "Scanners whose bookings of a day all disappeared from the calendar at once.",
+    )
     tell("unknown_lab_bookings", sum(found.labs.values()), "Bookings of labs that no scanner has, around today.")
     tell("uncounted_bookings", sum(found.statuses.values()), "Rows whose status doesn't count, around today.")
     tell("foreign_entries", len(found.leftovers), "Files that the consoles are shown and that the sync did not write.")

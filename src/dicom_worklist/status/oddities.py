@@ -1,6 +1,6 @@
 """What can be odd about a booking and its studies: each kind with what happened, and what to do and whom to ask.
 
-No sentence tells anybody to cancel, to delete or to rename: a program can't know who lay in the scanner.
+No sentence asks anybody to cancel, to delete or to rename: a program can't know who lay in the scanner.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def person(name: str) -> str:
 
 def who(booked: BookingRecord) -> str:
     """Return whom to ask about a booking."""
-    return person(booked.booked_by) or "whoever booked it"
+    return person(booked.booked_by) or "the person who booked it"
 
 
 def scanned_on(study: Study, booked: BookingRecord) -> str:
@@ -94,13 +94,13 @@ def missing(booked: BookingRecord) -> str:
 
 def patient_id(study: Study, booked: BookingRecord) -> Oddity:
     """Return that the PatientID is not the booked one, and belongs to no other booking."""
-    text = f'The PatientID was edited: "{study.patient_id}"; booked is "{booked.patient_id}".'
+    text = f'The PatientID was edited: "{study.patient_id}"; the booking says "{booked.patient_id}".'
     return Oddity(Kind.PATIENT_ID, text, _repair(study, booked))
 
 
 def patient_name(study: Study, booked: BookingRecord) -> Oddity:
     """Return that the PatientID is right, and the PatientName is not."""
-    text = f'The PatientName is "{study.patient_name}"; booked is "{booked.patient_name}".'
+    text = f'The PatientName is "{study.patient_name}"; the booking says "{booked.patient_name}".'
     return Oddity(Kind.PATIENT_NAME, text, _repair(study, booked))
 
 
@@ -115,7 +115,7 @@ def other_subject(study: Study, booked: BookingRecord, others: Sequence[BookingR
     """Return that the study was made with this booking's entry, and has another booking's subject."""
     text = (
         f'The study was made with this booking\'s entry, and its PatientID "{study.patient_id}" is that of '
-        f'{named(others)}; booked is "{booked.patient_id}".'
+        f'{named(others)}; the booking says "{booked.patient_id}".'
     )
     return Oddity(Kind.OTHER_SUBJECT, text, _subject(study, booked))
 
@@ -160,8 +160,8 @@ def changed(study: Study, booked: BookingRecord, before: BookingRecord, until: d
     if booked.day != before.day:
         text = f"It was scanned on {before.day}; the booking was moved to {booked.day} at {at(until, study.start)}."
         remedy = (
-            f"Ask {who(booked)}. If it is to be scanned again, make a new booking: with this entry the new images "
-            "go into the old study."
+            f"Ask {who(booked)}. If the subject must be scanned again, make a new booking: with this entry the new "
+            "images go into the old study."
         )
         return Oddity(Kind.MOVED, text, remedy)
     text = f"The booking was changed at {at(until, study.start)}, after its scan: {difference(booked, before)}."
@@ -193,7 +193,7 @@ def difference(booked: BookingRecord, before: BookingRecord) -> str:
     """Return what a booking was before, and what it is."""
     if booked.reason:
         return f'it was "{before.patient_name}", and is rejected now'
-    # a PatientName mostly has the PatientID in it
+    # a PatientName usually has the PatientID in it
     name = "patient_id" if booked.patient_name == before.patient_name else "patient_name"
     pairs = [
         (f'"{getattr(before, name)}"', f'"{getattr(booked, name)}"'),
@@ -219,17 +219,17 @@ def cancelled(study: Study, booked: BookingRecord, until: datetime, *, gone: boo
 
 def scanner(study: Study, booked: BookingRecord) -> Oddity:
     """Return that it was scanned on another scanner."""
-    text = f"It was scanned on {', '.join(study.ae_titles)}; booked is {booked.ae_title}."
+    text = f"It was scanned on {', '.join(study.ae_titles)}; the booking says {booked.ae_title}."
     return Oddity(Kind.SCANNER, text, _other_scanner(booked))
 
 
 def _other_scanner(booked: BookingRecord) -> str:
-    return f"If it was meant so, tell {who(booked)}: the protocols may differ."
+    return f"If that was intended, inform {who(booked)}: the protocols may differ."
 
 
 def day(study: Study, booked: BookingRecord) -> Oddity:
     """Return that it was scanned on another day, or that the console's clock was wrong."""
-    text = f"It was scanned on {study.start:%Y-%m-%d}; booked is {booked.day}."
+    text = f"It was scanned on {study.start:%Y-%m-%d}; the booking says {booked.day}."
     remedy = f"Ask who was at {scanned_on(study, booked)} whether this is so, or the console's clock is wrong."
     return Oddity(Kind.DAY, text, remedy)
 
@@ -237,14 +237,14 @@ def day(study: Study, booked: BookingRecord) -> Oddity:
 def clock(study: Study, booked: BookingRecord) -> Oddity:
     """Return that the date of the study can't be right."""
     says = f"says that it is of {study.start:%Y-%m-%d}" if study.start else "has no StudyDate"
-    text = f"The study has the booking's own entry, and {says}; booked is {when(booked)}."
+    text = f"The study has the booking's own entry, and {says}; the booking says {when(booked)}."
     remedy = f"Look at the date and the time on the console of {scanned_on(study, booked)}. The images are here."
     return Oddity(Kind.CLOCK, text, remedy)
 
 
 def time(study: Study, booked: BookingRecord) -> Oddity:
     """Return that it was scanned long before or after its time."""
-    text = f"It was scanned at {study.start:%H:%M}; booked is {booked.start:%H:%M}: was another entry taken?"
+    text = f"It was scanned at {study.start:%H:%M}; the booking says {booked.start:%H:%M}: was another entry taken?"
     remedy = (
         f"Ask who was at {scanned_on(study, booked)} which subject it was; or is the console's clock wrong? "
         f"{who(booked)} booked it."
@@ -255,7 +255,7 @@ def time(study: Study, booked: BookingRecord) -> Oddity:
 def studies(count: int, booked: BookingRecord) -> Oddity:
     """Return that there are several studies."""
     text = f"There are {count} studies for this booking."
-    remedy = f"Mostly the scan was begun twice. Tell {who(booked)}, so that no image is missed."
+    remedy = f"Usually the scan was started twice. Inform {who(booked)}, so that no image is missed."
     return Oddity(Kind.STUDIES, text, remedy)
 
 
@@ -267,7 +267,7 @@ def slots(first: BookingRecord) -> Oddity:
 
 def ambiguous(bookings: Sequence[BookingRecord]) -> Oddity:
     """Return that a study fits several bookings."""
-    text = f"It could be any of {named(bookings)}: nobody but you can tell which."
+    text = f"It could be any of {named(bookings)}: only you can know which."
     return Oddity(Kind.AMBIGUOUS, text, _give(bookings))
 
 
@@ -275,7 +275,7 @@ def accession(bookings: Sequence[BookingRecord]) -> Oddity:
     """Return that a study of no booking has the AccessionNumber of one, and nothing else of it."""
     text = f"It has only the AccessionNumber of {named(bookings)}."
     remedy = (
-        "Mostly this is a phantom, and nothing has to be done. If it was a subject, ask who was at the scanner. Don't "
+        "Usually this is a phantom, and there is nothing to do. If it was a subject, ask who was at the scanner. Don't "
         "repair it before you know."
     )
     return Oddity(Kind.ACCESSION, text, remedy, Weight.NOTE)

@@ -54,7 +54,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day, scanner by scanner, and the studies of no booking."""
+    """A day, scanner by scanner, and the studies without a booking."""
 
     day: date
     lanes: Sequence[Lane]
@@ -76,8 +76,8 @@ class Day:
 class Overview:
     """All that people are shown. The times are aware, in the site's time zone.
 
-    `good` is the end of the last run that published, `frozen` for how long the list has been as it is (None: it
-    isn't frozen), `asked` when the PACS last answered; `pacs` tells whether there is one to ask. Without a good run for
+    `good` is the end of the last run that published, `frozen` for how long the list has not been updated (None: it
+    is up to date), `asked` when the PACS last answered; `pacs` is whether there is one to ask. Without a good run for
     `frozen_after` it is critical.
     """
 
@@ -177,7 +177,11 @@ def _day(config: Config, day: date, reconciled: Reconciled) -> Day:
 def _frozen(found: Findings, good: datetime | None, frozen: timedelta | None, limit: timedelta) -> Iterable[Problem]:
     if frozen is None:
         return
-    since = f"The list is frozen since {good:%Y-%m-%d %H:%M}, for {spell(frozen)}" if good else "There is no list yet"
+    since = (
+        f"The list has not been updated since {good:%Y-%m-%d %H:%M}, for {spell(frozen)}"
+        if good
+        else "There is no list yet"
+    )
     why = found.failure or (
         "no run has been recorded since; see the log: does cron run, and is there room for the file status.state?"
     )
@@ -198,7 +202,7 @@ def _shown(today: Day, frozen: timedelta | None) -> Iterable[Problem]:
     if frozen is not None and waiting and not any(line.booked.on_console for line in waiting):
         remedy = (
             "Until the calendar can be read again, type PatientID and PatientName on the console exactly as they stand "
-            "below, and ask whoever booked whether the booking still holds."
+            "below, and ask the person who booked whether the booking still holds."
         )
         text = f"None of today's {len(waiting)} bookings that wait is on a console."
         yield Problem(Level.CRITICAL, text, remedy=remedy)
@@ -226,7 +230,7 @@ def _odd(days: Sequence[Day]) -> Iterable[Problem]:
                 yield Problem(Level.WARNING, text, line.booked.booking_id, oddity.remedy, oddity.kind)
     for one in [*today.unscheduled, *yesterday.unscheduled]:
         for oddity in (oddity for oddity in one.oddities if oddity.level is Weight.WARNING):
-            text = f'The study of PatientID "{one.study.patient_id}" is of no booking. {oddity.text}'
+            text = f'The study of PatientID "{one.study.patient_id}" belongs to no booking. {oddity.text}'
             yield Problem(Level.WARNING, text, remedy=oddity.remedy, kind=oddity.kind)
 
 
@@ -262,7 +266,7 @@ def _calendar(found: Findings) -> Iterable[Problem]:
     for double in found.doubles:
         yield Problem(Level.WARNING, f"{double[0].upper()}{double[1:]}.", remedy="Ask who booked them.", kind="double")
     if found.leftovers:
-        text = f"The consoles are shown files that the sync did not write: {_some(found.leftovers)}."
+        text = f"The consoles show files that the sync did not write: {_some(found.leftovers)}."
         remedy = "Look at them with `dicom-worklist check`, and remove them by hand if nobody needs them."
         yield Problem(Level.WARNING, text, remedy=remedy, kind="leftovers")
 

@@ -43,7 +43,7 @@ def studies(
 ) -> tuple[Study, ...]:
     """Return the studies whose StudyDate is one of these days, both included, and those of these bookings.
 
-    A console whose clock is wrong dates its studies elsewhere. So the bookings of which none was found are asked for by
+    A console whose clock is wrong dates its studies elsewhere. So the bookings without a study are asked for by
     StudyInstanceUID, and then by AccessionNumber, which counts only with the PatientID: others number studies, too.
     Series are asked for, because only they know the AE title that stored them, and whether they grow. `zone` is the
     site's.
@@ -90,7 +90,7 @@ def _find(pacs: Pacs, zone: tzinfo, keyword: str, value: str) -> dict[str, Study
     try:
         return {study.orthanc_id: study for study in gathered(answer, zone)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        what = f"answers something else than studies ({error!r}); is it Orthanc 1.12.5 or newer?"
+        what = f"answers with something other than studies ({error!r}); is it Orthanc 1.12.5 or newer?"
         raise _failure(pacs, what) from error
 
 
@@ -226,7 +226,7 @@ def _read(answer: Any, deadline: float, largest: int | None) -> bytes:
         if time.monotonic() > deadline:
             raise TimeoutError("the answer took longer than pacs.timeout")
         if largest and len(parts) > largest:
-            raise ValueError("the answer is too large for one of studies")
+            raise ValueError("the answer is too large for a list of studies")
     if answer.length:  # what was promised and did not come
         raise IncompleteRead(b"".join(parts), answer.length)
     return b"".join(parts)

@@ -105,7 +105,7 @@ def write(folder: Path, overview: Overview) -> None:
 
 
 def time_line(day: Day, now: datetime) -> TimeLine | None:
-    """Return where each booking stands on the time line of its day; None, if none has a time."""
+    """Return the place of each booking on the time line of its day; None if no booking has a time."""
     spans = {id(line): _span(line, day.day) for line in day.lines if line.booked.start}
     if not spans:
         return None

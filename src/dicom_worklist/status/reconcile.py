@@ -3,7 +3,7 @@
 The evidence for a study, the strongest first: its StudyInstanceUID; its AccessionNumber, with the PatientID or with the
 scanner and the time; its PatientID, then its PatientName, each with the scanner and the time; its
 ScheduledProcedureStepID with them. Bookings as they are count before bookings as they were. What fits more than one
-booking is reported, not guessed. Times are naive, in the site's time zone, where nothing else is said.
+booking is reported, not guessed. Times are naive, in the site's time zone, unless stated otherwise.
 """
 
 from collections import defaultdict
@@ -70,7 +70,7 @@ def reconcile(
 ) -> Reconciled:
     """Match each study to a booking, and say how far each booking has come.
 
-    `past` are the bookings as they were, those that are no more included. Without `studies` (None: there is no PACS to
+    `past` are the bookings as they were, those that have ended included. Without `studies` (None: there is no PACS to
     ask) nothing is missing.
     """
     ordered = sorted(bookings, key=place)
@@ -190,7 +190,7 @@ def _taken(study: Study, owner: BookingRecord, slot: BookingRecord, case: _Case)
         # it has no images of its own, or they were made in the other's time: the entries were exchanged
         and all(case.now.fits(own, owner) for own in case.owned.get(slot, ()))
         and not any(case.now.fits(own, slot) for one in session for own in case.owned.get(one, ()))
-        # an entry from before the booking was moved is no swap
+        # an entry from before the booking was moved is not a swap
         and not any(case.then.fits(study, version.booked) for version in case.versions.get(owner.booking_id, ()))
     )
 
@@ -310,7 +310,7 @@ def _time(study: Study, booked: BookingRecord, case: _Case) -> Iterable[Oddity]:
     if study.start is None:
         yield oddities.clock(study, booked)
     elif (apart := abs(study.start.date() - booked.start.date())) >= ONE_DAY:
-        # it came when it was booked, whatever its date says; what is out by a day may have been scanned on that day
+        # it came when it was booked, even if its date is another; one that is a day off may be scanned on that day
         in_time = came is not None and abs(came - booked.start.date()) <= ONE_DAY
         yield (oddities.clock if in_time and apart > ONE_DAY else oddities.day)(study, booked)
     elif study.timed and study.start < booked.start - TOO_EARLY:

@@ -1,4 +1,4 @@
-"""What a run leaves behind besides the worklist: state, history, metrics and page.
+"""What a run writes in addition to the worklist: state, history, metrics and page.
 
 A failure here is reported but never stops publishing.
 """
@@ -29,7 +29,7 @@ from dicom_worklist.status.records import BookingRecord, Study
 class Outcome:
     """What a run saw: the bookings of yesterday, today and tomorrow, and what else the calendar has.
 
-    `cancelled` are the ids of rows that don't count, `withdrawn` those that somebody cancelled in so many words;
+    `cancelled` are the ids of rows that don't count, `withdrawn` those that somebody cancelled explicitly;
     `labs` without a scanner and `statuses` that don't count have each the number of their rows; `leftovers` are files
     that scanners are shown and no run wrote; `doubles` are warnings of bookings that contradict each other; `remarks`
     are the run's rejections and warnings. `failure` is why it did not publish; then nothing else is known.
@@ -107,7 +107,7 @@ def _write(run: _Run, failures: list[str]) -> None:
             write(msgspec.structs.replace(found, failures=tuple(failures)))
         except Exception as error:  # noqa: BLE001 - the worklist is published; every failure is reported
             why = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
-            failures.append(f"{what} can't be written: {why}; site.yml puts its owner and mode right")
+            failures.append(f"{what} can't be written: {why}; site.yml corrects its owner and mode")
 
     before = len(failures)
     attempt(f"status.state {run.status.state}", lambda found: findings.save(run.status.state, found))

@@ -1,4 +1,4 @@
-"""What runs remember: bookings as their entries said them, and the studies of the PACS. Plain data."""
+"""What runs remember: bookings as their entries show them, and the studies of the PACS. Plain data."""
 
 from datetime import date, datetime
 

@@ -59,7 +59,7 @@ class Change:
 class Plan:
     """What a repair will change. `study` is Orthanc's id; `interim` that of the copy which a killed run left, or empty.
 
-    `original` is what `study` is an interim copy of, or itself; `stable` tells that no image has come for Orthanc's
+    `original` is what `study` is an interim copy of, or itself; `stable` says that no image has come for Orthanc's
     StableAge; `stale` that Orthanc shows another identity for it than its images have: that of one which is gone.
     """
 
@@ -101,7 +101,7 @@ def identity_of(config: Config, booking_id: str) -> BookingRecord:
     """Return what the last run found of a booking, or else what the history has of it.
 
     Raises:
-        ConfigError: nothing is known of it, or it has no entry.
+        ConfigError: it is not known, or has no entry.
     """
     if config.status is None:
         raise ConfigError("there is no section status: runs write down what they find only where status.state says")
@@ -162,7 +162,7 @@ def login(config: Config, user: str, password_file: str) -> Pacs:
     return msgspec.structs.replace(config.pacs, user=user, password_file=password_file, timeout=TIMEOUT)
 
 
-# --- what there is, and what is to be done ---
+# --- what there is, and what a repair would do ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class _Study:
 
 
 def plan(pacs: Pacs, name: str, booked: BookingRecord) -> Plan:
-    """Find the study that has this name, Orthanc's id or its StudyInstanceUID, and what is to be changed in it.
+    """Find the study that has this name, Orthanc's id or its StudyInstanceUID, and what would change in it.
 
     Raises:
         ConfigError: no study has this name, or several do.
@@ -310,8 +310,8 @@ def repair(run: Run, name: str, booked: BookingRecord) -> str:
         if todo.changes:
             if not todo.stable:
                 raise PacsError(
-                    f"study {study} still gets images: wait until none has come for Orthanc's StableAge (45 seconds), "
-                    "and run this again"
+                    f"study {study} is still receiving images: wait until no image has come for Orthanc's StableAge "
+                    "(45 seconds), and run this again"
                 )
             in_place = todo.patient_id == booked.patient_id
             held = values | {"PatientID": f"{INTERIM}{study}"} if in_place else values
@@ -359,7 +359,7 @@ def _move(run: Run, todo: Plan, source: str, values: Mapping[str, str]) -> str:
     """
     pacs, copies, wrong = run.pacs, dict[str, str](), list[str]()
     target = _orthanc_id(values["PatientID"], todo.study_instance_uid)
-    there = _images(pacs, target)  # they stay as they are, whatever Orthanc's OverwriteInstances says
+    there = _images(pacs, target)  # they stay as they are, even if Orthanc's OverwriteInstances is true
     images = _images(pacs, source)
     for image in run.track([*images], "Copying and comparing"):
         copies[image] = copy = _orthanc_id(values["PatientID"], todo.study_instance_uid, *images[image])

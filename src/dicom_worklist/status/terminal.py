@@ -89,10 +89,11 @@ def show_repair(plan: "Plan", booked: BookingRecord, *, applied: bool) -> None:
     if plan.interim:
         console.print(f"An earlier repair was not completed: its copy, study {plan.interim}, will be moved, too.")
     console.print(
-        "All else stays, such as UIDs, dates, pixels and private attributes. Each image keeps a note of what it said."
+        "Everything else stays, such as UIDs, dates, pixels and private attributes. Each image keeps a note of its "
+        "former values."
     )
     if not plan.stable:
-        console.print("Images may still be coming: it can't be repaired before none has come for 45 seconds.")
+        console.print("Images may still be coming: wait until no image has come for 45 seconds.")
     if not applied:
         console.print("Nothing was changed. To do it, add --apply.")
 
@@ -101,7 +102,7 @@ def summary(overview: Overview) -> str:
     """Return in one line how things are."""
     good = f"last good run {overview.good:%Y-%m-%d %H:%M:%S}" if overview.good else "no good run yet"
     if overview.frozen is not None:
-        good += f", frozen for {spell(overview.frozen)}"
+        good += f", not updated for {spell(overview.frozen)}"
     pacs = "no PACS is asked"
     if overview.pacs:
         pacs = (
@@ -121,7 +122,7 @@ def plugin(overview: Overview) -> Iterator[str]:
 def counted(day: Day) -> str:
     """Return how many bookings of a day are in which state."""
     states = [f"{count} {state}" for state, count in day.counts.items() if count]
-    states += [f"{len(day.unscheduled)} studies of no booking"] if day.unscheduled else []
+    states += [f"{len(day.unscheduled)} studies without a booking"] if day.unscheduled else []
     return ", ".join(states) or "nothing booked"
 
 
@@ -189,7 +190,7 @@ def _text(value: object) -> Text:
 
 
 def _start(entry: Mapping[str, object]) -> str:
-    """Return a DICOM date and time as people write them, or as they stand there."""
+    """Return a DICOM date and time as people write them, or unchanged if it isn't one."""
     text = f"{entry.get('ScheduledProcedureStepStartDate')} {entry.get('ScheduledProcedureStepStartTime')}"
     try:
         return datetime.strptime(text, "%Y%m%d %H%M%S").isoformat(" ", "minutes")  # noqa: DTZ007 - the site's own

@@ -68,7 +68,7 @@ REQUIRED = {
     "PatientName",
     "PatientID",
 }
-#: Text that tells one thing from another: it is taken as it is or not at all. Other text is made to fit.
+#: Text that identifies something: it is taken as it is or not at all. Other text is made to fit.
 IDENTIFIERS = {
     "PatientName",
     "PatientID",

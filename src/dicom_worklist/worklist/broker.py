@@ -37,7 +37,7 @@ def find(broker: Broker, scanner: Scanner) -> list[Dataset]:
         if (status := association.send_c_echo()).get("Status") != SUCCESS:
             raise _failure(broker, scanner, f"answers C-ECHO with {_said(status)}")
         return list(_entries(broker, scanner, association.send_c_find(query, ModalityWorklistInformationFind)))
-    except RuntimeError as error:  # pynetdicom's, when there is no association any more
+    except RuntimeError as error:  # pynetdicom's, when the association has ended
         raise _failure(broker, scanner, "ended the association: see the broker's log") from error
     finally:
         association.release()
@@ -65,7 +65,7 @@ def _associate(broker: Broker, scanner: Scanner) -> Association:
 
 
 def keep_answers(association: Association) -> None:
-    """See that an answer reaches whoever waits for it.
+    """See that an answer reaches the caller that waits for it.
 
     pynetdicom's reactor looks for requests of the peer, without waiting. On a busy machine it looks so late that it
     takes an answer, and drops it; here the peer has no requests.
@@ -87,7 +87,7 @@ def _rejection(answer: A_ASSOCIATE_RJ) -> str:
     if answer.source == BUSY:
         return (
             f"has no place for one more association ({answer.reason_str}): ask again in some seconds; "
-            "if it says so often, give wlmscpfs_max_associations a higher number and run site.yml"
+            "if that happens often, give wlmscpfs_max_associations a higher number and run site.yml"
         )
     return "refuses the association: it serves no such worklist, or not this host"
 

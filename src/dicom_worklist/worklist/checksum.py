@@ -21,7 +21,7 @@ def with_checksum(file: bytes, entry: Entry) -> bytes:
 
 
 def holds(file: bytes, entry: Entry) -> bool:
-    """Tell whether these are the bytes that `with_checksum` returned for this entry."""
+    """Return whether these are the bytes that `with_checksum` returned for this entry."""
     return file.startswith(_digest(entry)) and file == with_checksum(file, entry)
 
 

@@ -72,7 +72,7 @@ def decode(content: bytes) -> Dataset:
             dataset.decode()
         items = len(dataset.ScheduledProcedureStepSequence)
     except Exception as error:
-        raise ValueError(f"it is no worklist entry: {error}") from error
+        raise ValueError(f"it is not a worklist entry: {error}") from error
     if items != 1:
         raise ValueError(f"it has {items} items in ScheduledProcedureStepSequence, not one")
     return dataset
@@ -150,5 +150,5 @@ def _value(keyword: str, text: str) -> str | int | float | bytes:
             return number
         validate_value(vr, text, pydicom_config.RAISE)
     except (OverflowError, ValueError) as error:
-        raise Rejected(f"{keyword}: {text!r} is no {vr}: {error}") from error
+        raise Rejected(f"{keyword}: {text!r} is not a valid {vr}: {error}") from error
     return text

@@ -90,7 +90,7 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
     title = booking.project_title
     if not _fitted(title, "LO", scanner.charset):
         title = booking.project_id
-        warnings.append(f"RequestedProcedureDescription: project {title!r} has no title, so its id stands there")
+        warnings.append(f"RequestedProcedureDescription: project {title!r} has no title, so its id is used")
     who = _person_name(booking, warnings)
     procedure = f"ses-mri{booking.session:02}"
     return {
@@ -114,7 +114,7 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
 
 
 def _person_name(booking: Booking, warnings: list[str]) -> str:
-    """Return Last^First of whoever booked; what people type can't make further components."""
+    """Return Last^First of the person who booked; what people type can't make further components."""
     typed = [booking.user_last_name, booking.user_first_name]
     parts = [FORBIDDEN_IN_NAME.sub(" ", part).strip() for part in typed]
     if parts != typed:

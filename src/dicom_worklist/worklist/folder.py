@@ -135,7 +135,7 @@ class EntryFiles(Mapping[str, bytes | None]):
         return _content(self._folder / name) if name in self._names else self._names[name]
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether there is such a file; it isn't read."""
+        """Return whether there is such a file; it isn't read."""
         return name in self._names
 
     def __iter__(self) -> Iterator[str]:
@@ -148,7 +148,7 @@ class EntryFiles(Mapping[str, bytes | None]):
 
 
 def others(root: Path, folders: Iterable[Path]) -> list[str]:
-    """Return what the broker shows and `file_name` didn't name, and what is in worklists that no scanner has any more.
+    """Return what the broker shows and `file_name` didn't name, and what is in worklists that no scanner has now.
 
     Each is a path below `root`, the folder of all worklists.
     """
@@ -221,7 +221,7 @@ def apply(pending: Mapping[Path, Changes], lock_timeout: float, track: Progress)
 
 
 def read(folder: Path, *, lock_timeout: float) -> dict[str, bytes]:
-    """Return name → content of every file that the broker reads, others' too, as one query sees them.
+    """Return name → content of every file that the broker reads, foreign ones too, as one query sees them.
 
     Raises:
         FolderError: the folder can't be read or locked.
@@ -366,7 +366,7 @@ def _locked(folder: Path, kind: int, timeout: float) -> Iterator[None]:
             # queries that overlap without end never leave the file; our broker's new ones wait while its flock is held
             if kind == fcntl.LOCK_EX and (waited := time.monotonic() - began) > LOCK_INTERVAL:
                 closed = waited % (LOCK_CLOSED + LOCK_OPEN) < LOCK_CLOSED
-                with suppress(BlockingIOError):  # whoever holds it, the lock that matters may be free
+                with suppress(BlockingIOError):  # another may hold it; the lock that matters may be free
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if closed else fcntl.LOCK_UN)
             # lockf, because flock doesn't interlock with the broker's fcntl lock
             fcntl.lockf(handle, kind | fcntl.LOCK_NB)

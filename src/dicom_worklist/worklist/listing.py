@@ -22,7 +22,7 @@ def entries(folders: Sequence[Path], lock_timeout: float) -> tuple[list[dict[str
             try:
                 attributes = dataset.attributes_of(dataset.decode(content))
             except ValueError as error:
-                unreadable.append(f"{path / name} is shown to nobody: {error}")
+                unreadable.append(f"{path / name} is shown to no scanner: {error}")
                 continue
             booking_id, ae_title = folder.parse_file_name(name) or (None, None)
             place: dict[str, object] = {"booking_id": booking_id, "ae_title": ae_title, "worklist": path.name}

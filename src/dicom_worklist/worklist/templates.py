@@ -41,7 +41,7 @@ def check(attributes: Mapping[str, str], scanners: Iterable[object]) -> None:
     """Check that each keyword can be set and each template rendered.
 
     Raises:
-        ConfigError: the keyword is none of DICOM's or holds a sequence; the template has a fault or
+        ConfigError: DICOM has no such keyword, or it holds a sequence; the template has a fault or
             uses a name that doesn't exist.
     """
     if not attributes:
@@ -56,11 +56,11 @@ def check(attributes: Mapping[str, str], scanners: Iterable[object]) -> None:
         if not isinstance(source, str):
             raise ConfigError(f"{place} is {source!r}: write a template, in quotes")
         if tag is None:
-            raise ConfigError(f"{place} is no DICOM keyword: write it as PS3.6 does, such as PatientComments")
+            raise ConfigError(f"{place} is not a DICOM keyword: write it as PS3.6 does, such as PatientComments")
         if reason := FIXED.get(keyword):
             raise ConfigError(f"{place} can't be a template: {reason}")
         if vr_of(keyword) not in TEXT_VRS | NUMBER_VRS or tag >> 16 in {0x0000, 0x0002}:
-            raise ConfigError(f"{place} can't be a template: its value is no text or number")
+            raise ConfigError(f"{place} can't be a template: its value is not text or a number")
         try:
             unknown = meta.find_undeclared_variables(_environment().parse(source)) - known.keys()
             if unknown:

@@ -1,4 +1,4 @@
-"""Studies of no booking."""
+"""Studies without a booking."""
 
 from support.month.plot import Plot, story
 from support.month.truth import Slot, Story

@@ -38,7 +38,7 @@ def source_class(kind: str) -> type[Any]:
 
 
 class Rows(list[Row]):
-    """Rows, and in sentences what people should know of how they were read."""
+    """Rows, and in sentences what people should know about how they were read."""
 
     warnings: tuple[str, ...] = ()
 

@@ -30,7 +30,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """`path` names the file; columns that no booking has are ignored.
 
     `encoding` is a Python codec such as windows-1252, for a file without a byte order mark. Without it the file is
-    UTF-8, and a bad byte is a fault of its own row; only if most of the rows that aren't ASCII are no UTF-8 is it read
+    UTF-8, and a bad byte is a fault of its own row; only if most of the rows that aren't ASCII are not UTF-8 is it read
     as Windows-1252, with a warning, and without that guess in the IDENTIFIERS. The delimiter is the one of a first
     line `sep=…`, or the comma, semicolon or tab under which the header row has the most columns of a booking.
     """
@@ -50,7 +50,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return f"the booking file {self.path}"
 
     def rows(self, first_day: date, last_day: date) -> list[Row]:  # noqa: ARG002 - the whole file is read
-        """Read the whole file; whoever asks picks the days. A file that isn't whole is not read in part.
+        """Read the whole file; the caller picks the days. A file that isn't whole is not read in part.
 
         A row may be shorter than the header row where only columns are missing that no booking needs.
         """

@@ -99,7 +99,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise SourceError(f"{self} can't be read: {self._why(error, connected=connected)}") from error
         except Exception as error:  # PyMySQL believes what a server says: nonsense can become any error
             raise SourceError(
-                f"{self} can't be read: what answers makes no sense as MySQL ({error!r}). "
+                f"{self} can't be read: what answers there doesn't speak MySQL ({error!r}). "
                 "Check source.host, source.port, and the server"
             ) from error
 
@@ -141,7 +141,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         cursor.execute("EXECUTE bookings" + (" USING " + ", ".join(f"@{name}" for name in names) if names else ""))
 
     def _check_zones(self, cursor: "pymysql.cursors.Cursor") -> None:
-        """Tell a calendar without a start from one whose starts the server can't convert.
+        """Distinguish a calendar without a start from one whose starts the server can't convert.
 
         Raises:
             SourceError: the server doesn't know a time zone of the query, so CONVERT_TZ makes NULL of every time.

@@ -11,7 +11,7 @@ from dicom_worklist.bookings.booking import Row
 from dicom_worklist.bookings.sources import _dccn, as_rows, bind
 from dicom_worklist.errors import SourceError
 
-#: How long another program's lock on the file is waited for, in seconds.
+#: How long to wait for another program's lock on the file, in seconds.
 PATIENCE = 10
 
 

@@ -1,0 +1,236 @@
+#!/usr/bin/python
+"""The Ansible module `booking_database`: whether a MySQL server answers, and with which certificate."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: booking_database
+short_description: Ask the booking database before anything is installed that could read it
+version_added: "0.1.0"
+description:
+  - Connects from the host that it runs on to a MySQL or MariaDB server, reads its greeting, and, with TLS, checks its
+    certificate. It doesn't log in, since that takes a package that comes later.
+  - It changes nothing. The server counts it as an attempt that wasn't finished, until the next login from this host.
+options:
+  host:
+    description: The server's name or address.
+    type: str
+    required: true
+  port:
+    description: Its port.
+    type: int
+    default: 3306
+  tls:
+    description: Whether TLS is asked for.
+    type: bool
+    default: false
+  ca:
+    description: The certificates, as PEM text, that the server's is checked with.
+    type: str
+    default: ''
+  ca_file:
+    description: The file, on this host, of those certificates, where I(ca) is empty.
+    type: path
+  verify_hostname:
+    description: Whether the certificate has to be I(host)'s.
+    type: bool
+    default: true
+  timeout:
+    description: How long, in seconds, the server may take for an answer.
+    type: int
+    default: 10
+  from_host:
+    description: What this host is called, for the messages.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: It only asks.
+  diff_mode:
+    support: none
+    description: There is nothing to show.
+author:
+  - The authors of this repository
+"""
+
+EXAMPLES = r"""
+- name: Ask the booking database
+  booking_database:
+    host: calendar.example.org
+    tls: true
+    ca: "{{ lookup('ansible.builtin.file', 'ca.crt') }}"
+    from_host: "{{ inventory_hostname }}"
+"""
+
+RETURN = r"""
+version:
+  description: The server's version, as it says.
+  returned: success
+  type: str
+  sample: 11.8.6-MariaDB
+certificate:
+  description: >-
+    The subject of the server's certificate; empty without TLS, and, with a warning, where the host doesn't have the
+    authorities yet that it is checked with.
+  returned: success
+  type: str
+  sample: commonName=calendar.example.org
+"""
+
+import socket  # noqa: E402 - Ansible wants the documentation first
+import ssl  # noqa: E402
+import struct  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+#: OpenSSL's codes for a certificate of another name, and of another address.
+NOT_THIS_HOST = {62, 64}
+#: Capabilities of MySQL's protocol: 4.1, TLS, the secure authentication.
+PROTOCOL_41, TLS, SECURE = 0x200, 0x800, 0x8000
+#: The first packet of a server that refuses; of one that greets, which has the version of the protocol.
+REFUSAL, GREETING = 0xFF, 10
+
+
+#: The authorities that Debian trusts; a new host gets them with the package ca-certificates, in the deployment.
+DEBIAN = "/etc/ssl/certs/ca-certificates.crt"
+
+
+class NoDatabaseError(Exception):
+    """Why the database can't be used; the text says what to do."""
+
+
+def trust(ca: str, ca_file: str | None, *, verify_hostname: bool) -> ssl.SSLContext:
+    """Return what the server's certificate is checked with.
+
+    Raises:
+        NoDatabaseError: there are no certificates.
+    """
+    if not ca and not Path(ca_file or "").is_file():
+        raise NoDatabaseError(
+            f"the file {ca_file}, worklist_sync_source.tls.ca, doesn't exist on this host. Give its text as "
+            "worklist_sync_source_ca, which is installed here, or the path of a file that is here"
+        )
+    try:
+        context = ssl.create_default_context(cadata=ca or Path(ca_file or "").read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        name = "worklist_sync_source_ca" if ca else f"{ca_file}, worklist_sync_source.tls.ca,"
+        raise NoDatabaseError(f"{name} is not PEM text of certificates ({error})") from error
+    context.check_hostname = verify_hostname
+    return context
+
+
+def packet(connection: socket.socket) -> bytes:
+    """Return the content of a packet: three bytes of length, one of its number, the content."""
+    with connection.makefile("rb") as stream:
+        head = stream.read(4)
+        content = stream.read(int.from_bytes(head[:3], "little")) if len(head) == 4 else b""
+    if not content:
+        raise NoDatabaseError("what answers is not MySQL. Check worklist_sync_source.host and .port")
+    return content
+
+
+def version(greeting: bytes) -> str:
+    """Return the version in a server's greeting.
+
+    Raises:
+        NoDatabaseError: it refuses, or is not a MySQL server.
+    """
+    if greeting[0] == REFUSAL:
+        raise NoDatabaseError(
+            f"it refuses this host: {greeting[3:].decode(errors='replace')}. Let the server's administrator allow it"
+        )
+    if greeting[0] != GREETING or len(greeting.partition(b"\0")[2]) < 15:
+        raise NoDatabaseError("what answers is not MySQL. Check worklist_sync_source.host and .port")
+    return greeting[1:].partition(b"\0")[0].decode(errors="replace")
+
+
+def encrypted(connection: socket.socket, greeting: bytes, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    """Ask the server for TLS, and return the connection that has it.
+
+    Raises:
+        NoDatabaseError: the server has no TLS.
+        SSLError: its certificate is not accepted.
+    """
+    # after the version: the thread's number (4 bytes), a part of the salt (8), a zero, the capabilities' lower half
+    [capabilities] = struct.unpack_from("<H", greeting.partition(b"\0")[2], 13)
+    if not capabilities & TLS:
+        raise NoDatabaseError("it has no TLS. Let the server's administrator switch it on")
+    # an SSLRequest: the capabilities, the largest packet, the character set (utf8mb4), zeros
+    request = struct.pack("<IIB23x", PROTOCOL_41 | TLS | SECURE, 1 << 24, 45)
+    connection.sendall(struct.pack("<I", len(request) | 1 << 24) + request)
+    return context.wrap_socket(connection, server_hostname=host)
+
+
+def named(subject: Any) -> str:
+    """Return a certificate's subject as text."""
+    return ", ".join(f"{name}={value}" for ((name, value),) in subject)
+
+
+def certificate_remedy(error: ssl.SSLError, host: str, ca: str) -> str:
+    """Return what to do about a certificate that is not accepted."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return f"its TLS is not understood ({error.reason or error}). Check the server's TLS settings"
+    if error.verify_code in NOT_THIS_HOST:
+        return (
+            f"its certificate, which {ca} signed, is for another name than {host} ({error.verify_message}). Put a name "
+            "that it is for into worklist_sync_source.host"
+        )
+    return (
+        f"its certificate is not accepted with {ca} ({error.verify_message}). Put the CA that signed it into "
+        "worklist_sync_source_ca, as PEM text; renew one that has expired"
+    )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 3306},
+            "tls": {"type": "bool", "default": False},
+            "ca": {"type": "str", "default": ""},
+            "ca_file": {"type": "path"},
+            "verify_hostname": {"type": "bool", "default": True},
+            "timeout": {"type": "int", "default": 10},
+            "from_host": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    asked = module.params
+    place = f"the booking database on {asked['host']}:{asked['port']} can't be used from {asked['from_host']}"
+    ca, subject = "worklist_sync_source_ca" if asked["ca"] else str(asked["ca_file"]), ""
+    try:
+        context = None
+        if asked["tls"] and not asked["ca"] and asked["ca_file"] == DEBIAN and not Path(DEBIAN).exists():
+            module.warn(
+                f"The certificate of {asked['host']} is not checked before the deployment: {DEBIAN} comes to "
+                f"{asked['from_host']} with it, in the package ca-certificates"
+            )
+        elif asked["tls"]:
+            context = trust(asked["ca"], asked["ca_file"], verify_hostname=asked["verify_hostname"])
+        if context and asked["ca"]:
+            ca += f" ({'; '.join(named(authority['subject']) for authority in context.get_ca_certs())})"
+        with socket.create_connection((asked["host"], asked["port"]), asked["timeout"]) as connection:
+            greeting = packet(connection)
+            said = version(greeting)
+            if context:
+                with encrypted(connection, greeting, context, asked["host"]) as secure:
+                    subject = named((secure.getpeercert() or {}).get("subject", ()))
+    except NoDatabaseError as error:
+        module.fail_json(msg=f"{place}: {error}.")
+    except ssl.SSLError as error:
+        module.fail_json(msg=f"{place}: {certificate_remedy(error, asked['host'], ca)}.")
+    except OSError as error:  # a name that nobody knows and a timeout are, too
+        module.fail_json(
+            msg=f"{place}: {error}. Check that the server runs and is reached from {asked['from_host']}, and "
+            "worklist_sync_source.host and .port."
+        )
+    module.exit_json(changed=False, version=said, certificate=subject)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What a run makes of the PACS's answers: it asks once, and a failure is reported and never stops publishing."""
+
+import re
+import socket
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from support.local_site import RecordedSite
+
+
+@pytest.fixture
+def site(recorded_site: RecordedSite) -> RecordedSite:
+    return recorded_site
+
+
+class _Answer(BaseHTTPRequestHandler):
+    """Gives every request the server's one answer."""
+
+    def do_POST(self) -> None:
+        status, headers, body = self.server.answer  # type: ignore[attr-defined]
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def stranger() -> Any:
+    """A web server that is not Orthanc."""
+    server: Any = HTTPServer(("127.0.0.1", 0), _Answer)
+    server.asked = []
+    thread = Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((401, {}, b""), "answers 401 .* compare 'reader' and the password in .*/password with Orthanc's"),
+        ((500, {}, b""), "answers 500"),
+        ((302, {"Location": "http://192.0.2.1/"}, b""), "answers 302"),
+        ((200, {}, b"<html>"), "can't be asked"),
+        ((200, {}, b"{}x"), "can't be asked"),
+        ((200, {}, b'{"HttpError": "no"}'), "answers with something other than studies"),
+        ((200, {}, b'[{"ID": "1"}]'), "answers with something other than studies"),
+        ((200, {"Content-Length": "10"}, b"[]"), "can't be asked"),
+        ((200, {}, b"[" * 200_000), "can't be asked"),
+    ],
+)
+def test_a_server_that_is_not_orthanc_is_reported_and_the_list_published(
+    answer: tuple[int, dict[str, str], bytes], said: str, stranger: Any, site: RecordedSite
+) -> None:
+    site.book("1")
+    stranger.answer = answer
+    report = site.run(site.pacs(stranger.server_port))
+    assert [entry["booking_id"] for entry in report.published] == ["1"]
+    (warning,) = report.warnings
+    where = f"what arrived is not known: Orthanc at http://127.0.0.1:{stranger.server_port} "
+    assert re.match(re.escape(where) + said, warning)
+    assert stranger.asked == ["/tools/find"]
+    assert "secret" not in warning
+    assert site.found.pacs_failure in warning
+
+
+def test_the_pacs_is_asked_once_a_run_whatever_is_booked(stranger: Any, site: RecordedSite) -> None:
+    for booking_id in range(20):
+        site.book(booking_id, subj_ses=f"{booking_id}-1", time=f"{booking_id:02}:00:00")
+    stranger.answer = (200, {}, b"[]")
+    assert site.run({**site.pacs(stranger.server_port), "status.leave_after": 10}).warnings == []
+    assert stranger.asked == ["/tools/find"]
+
+
+def test_a_pacs_that_is_not_there_or_silent_delays_nothing_for_longer_than_its_timeout(site: RecordedSite) -> None:
+    site.book("1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began, port = time.monotonic(), silent.getsockname()[1]
+        report = site.run(site.pacs(port, timeout=0.3))
+        assert time.monotonic() - began < 5
+    assert "timed out" in report.warnings[0]
+    assert [entry["booking_id"] for entry in report.published] == ["1"]
+    report = site.run(site.pacs(port))
+    assert "Connection refused" in report.warnings[0]
+    assert [entry["booking_id"] for entry in report.unchanged] == ["1"]
+
+
+def test_a_password_that_can_not_be_read_is_named(site: RecordedSite) -> None:
+    site.book("1")
+    report = site.run(site.pacs(1, password_file=str(site.root / "nowhere")))
+    assert "pacs.password_file" in report.warnings[0]
+    assert [entry["booking_id"] for entry in report.published] == ["1"]

@@ -1,0 +1,82 @@
+"""`dicom-worklist status`: the table, the JSON, and the answer to Nagios."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.local import (
+    CONTROL,
+    DAY,
+    NOW,
+    SKYRA,
+    Calendar,
+    Configure,
+)
+
+#: The run's clock.
+AT = ("--now", NOW.isoformat())
+
+
+@pytest.fixture
+def watched(configure: Configure, tmp_path: Path) -> Path:
+    return configure({"status.state": str(tmp_path / "status.json")})
+
+
+def test_status_shows_today_as_a_table(calendar: Calendar, watched: Path, run: Any) -> None:
+    today = DAY.isoformat()
+    calendar.book(1, day=today)
+    calendar.book(2, "7-x", day=today, lab=SKYRA)
+    run("sync", "-c", watched, *AT)
+    done = run("status", "-c", watched, *AT)
+    assert (done.status, done.err) == (0, "")
+    assert re.search(r"PRISMA .*09:00 .*over .*shown .*3010000.01_sub-007_ses-01 .* 1 ", done.out)
+    assert re.search(r"SKYRA .*rejected .*not shown .*subject_session '7-x'", done.out)
+    assert "CRITICAL" in done.out
+
+
+def test_status_json_is_one_object(calendar: Calendar, watched: Path, run: Any) -> None:
+    calendar.book(1, day=DAY.isoformat())
+    run("sync", "-c", watched, *AT)
+    told = run("status", "-c", watched, *AT, "--json").json
+    assert (told["level"], told["site"], told["frozen"], told["pacs"]) == ("OK", "DCCN", None, False)
+    assert [lane["ae_title"] for lane in told["today"]["lanes"]] == ["PRISMA", "PRISMAFIT", "SKYRA"]
+    (line,) = told["today"]["lanes"][0]["lines"]
+    assert (line["state"], line["booked"]["booking_id"], line["booked"]["on_console"]) == ("over", "1", True)
+
+
+def test_status_for_nagios_is_a_line_and_an_exit_status(
+    calendar: Calendar, watched: Path, run: Any, tmp_path: Path
+) -> None:
+    done = run("status", "-c", watched, *AT, "--exit-code")
+    assert (done.status, done.out.split(" - ")[0]) == (2, "WORKLIST CRITICAL"), "there was no run"
+    run("sync", "-c", watched, *AT)
+    done = run("status", "-c", watched, *AT, "--exit-code")
+    assert (done.status, done.out.split(" - ")[0]) == (0, "WORKLIST OK")
+    calendar.path.unlink()
+    assert run("sync", "-c", watched, *AT).status == 4
+    done = run("status", "-c", watched, *AT, "--exit-code")
+    assert (done.status, done.out.splitlines()[0]) == (1, done.out.strip())
+    assert "The list has not been updated since" in done.out
+    (tmp_path / "status.json").unlink()
+    (tmp_path / "status.json").mkdir()
+    done = run("status", "-c", watched, *AT, "--exit-code")
+    assert (done.status, done.out.split(" - ")[0]) == (3, "WORKLIST UNKNOWN")
+    assert run("status", "-c", watched, *AT).status == 5
+
+
+def test_status_without_the_section_status_is_2_and_unknown_to_nagios(configure: Configure, run: Any) -> None:
+    done = run("status", "-c", configure())
+    assert (done.status, "no section status" in done.err) == (2, True)
+    assert run("status", "-c", configure(), "--exit-code").status == 3
+
+
+def test_status_prints_no_control_code(calendar: Calendar, watched: Path, run: Any) -> None:
+    calendar.add_project("3010000.02", "a\x1b[31mtitle\x07\u202e")
+    calendar.book("2\x1b", "7-\x1b[0m", day=DAY.isoformat(), project="3010000.02")
+    run("sync", "-c", watched, *AT)
+    for options in ((), ("--exit-code",), ("--json",)):
+        done = run("status", "-c", watched, *AT, *options)
+        assert done.out
+        assert not CONTROL.search(done.out)
