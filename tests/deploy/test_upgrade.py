@@ -65,7 +65,7 @@ TRACES = {
 
 @dataclass
 class Lan:
-    """What every case has besides its machine, and the images that the machines before have built."""
+    """What every case has in addition to its machine, and the images that the machines before have built."""
 
     net: machines.Net
     database: live.BookingDatabase
@@ -140,7 +140,7 @@ def inventory_of_one_host(release: Path, folder: Path) -> Path:
 def stranger_tries() -> Iterator[list[tuple[int, str]]]:
     """Try each port of the site ten times a second, from this machine, which the site doesn't know.
 
-    Yields the list of the answers. Who is kept out gets none, a refusal neither.
+    Yields the list of the answers. The firewall lets none through, not even that a port is closed.
     """
     answers: list[tuple[int, str]] = []
     stop = Event()
