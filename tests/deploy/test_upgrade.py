@@ -84,18 +84,29 @@ class Lan:
         return Site(self.net, self.database, host, host, self.clients)
 
     def give_images(self, host: machines.Host, release: str) -> None:
-        """Load the images of a release, if a machine before has built them: their names say what they are made of."""
-        if (archive := self.net.folder / f"{release}.tar").exists():
-            with archive.open("rb") as images:
-                line = ["docker", "exec", "--interactive", host.container.name, "docker", "load"]
-                subprocess.run(line, stdin=images, check=True)
+        """Load the images of a release that machines before have built: their names say what they are made of."""
+        there = built_images(host)
+        for archive in (self.net.folder / release).glob("*.tar"):
+            if archive.stem not in there:
+                with archive.open("rb") as image:
+                    line = ["docker", "exec", "--interactive", host.container.name, "docker", "load"]
+                    subprocess.run(line, stdin=image, check=True)
 
     def keep_images(self, host: machines.Host, release: str) -> None:
         """Keep the images that this machine has built."""
-        names = host.run("docker image ls --format '{{.Repository}}:{{.Tag}}' 'dicom-worklist/*'").split()
-        with (self.net.folder / f"{release}.tar").open("wb") as images:
-            line = ["docker", "exec", host.container.name, "docker", "save", *names]
-            subprocess.run(line, stdout=images, check=True)
+        folder = self.net.folder / release
+        folder.mkdir(exist_ok=True)
+        for tag, name in built_images(host).items():
+            if not (folder / f"{tag}.tar").exists():
+                with (folder / f"{tag}.tar").open("wb") as image:
+                    line = ["docker", "exec", host.container.name, "docker", "save", name]
+                    subprocess.run(line, stdout=image, check=True)
+
+
+def built_images(host: machines.Host) -> dict[str, str]:
+    """Return the images that were built on a machine, by their tags."""
+    names = host.run("docker image ls --format '{{.Repository}}:{{.Tag}}' 'dicom-worklist/*'").split()
+    return {name.split(":")[1]: name for name in names}
 
 
 @dataclass(frozen=True)
@@ -196,14 +207,15 @@ def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
     database = None
     try:
         database = calendar(net)
-        subprocess.run(["docker", "save", "--output", folder / "base.tar", *BASE_IMAGES], check=True)
+        (folder / "base").mkdir()
+        subprocess.run(["docker", "save", "--output", folder / "base/images.tar", *BASE_IMAGES], check=True)
         yield Lan(net, database, clients(net))
     finally:
         if database is not None:
             database.remove()
         net.remove_all()
-        for images in folder.glob("*.tar"):
-            images.unlink()
+        for archive in folder.glob("*/*.tar"):
+            archive.unlink()
 
 
 def fresh(lan: Lan, debian: int, folder: Path) -> set[str]:
