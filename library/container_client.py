@@ -126,7 +126,7 @@ from typing import Any  # noqa: E402
 
 from ansible_collections.community.docker.plugins.module_utils.common_api import AnsibleDockerClient  # noqa: E402
 
-SECONDS = "600"  # after which it ends by itself, if this module is killed
+SECONDS = "600"  # after which it ends, if this module is killed
 
 
 def ask(client: AnsibleDockerClient, container: str, one: dict[str, Any], env: dict[str, Any]) -> dict[str, Any]:

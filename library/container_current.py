@@ -27,7 +27,7 @@ options:
     default: []
   restart:
     description:
-      - Whether to restart it whatever the times are. Check mode has not written the files that a run would write.
+      - Whether to restart it in any case. Check mode has not written the files that a run would write.
     type: bool
     default: false
   stop_timeout:

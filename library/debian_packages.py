@@ -9,7 +9,7 @@ module: debian_packages
 short_description: Install Debian packages that are missing
 version_added: "0.2.0"
 description:
-  - Asks dpkg which packages are missing, and installs those with apt-get. If none is, nothing is asked of any mirror,
+  - Asks dpkg which packages are missing, and installs those with apt-get. Without a missing one no mirror is asked,
     so a host without one can have them installed beforehand.
   - Unlike C(ansible.builtin.apt) it needs no Python library on the host, also in check mode.
 options:

@@ -101,7 +101,7 @@ removed:
   returned: success
   type: list
   elements: str
-  sample: [dicom_orthanc, /etc/dicom-worklist-doors/orthanc.nft]
+  sample: [orthanc_firewall, /etc/dicom-worklist-firewall/orthanc.nft]
 """
 
 import contextlib  # noqa: E402 - Ansible wants the documentation first

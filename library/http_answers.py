@@ -11,7 +11,7 @@ version_added: "0.2.0"
 description:
   - Sends several HTTP requests at the same time, and returns what each was answered. C(ansible.builtin.uri) does so for
     one request, and takes as long for it.
-  - It reports the answers, whatever they are, and fails only if there is none.
+  - It reports every answer, and fails only if the server gives none.
 options:
   url:
     description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: password_file
-short_description: Keep a password in a file, and generate it if none is given
+short_description: Keep a password in a file, given or generated
 version_added: "0.2.0"
 description:
   - Writes the given password to a file. Without one, generates a password if the file is missing, and keeps one that is

@@ -12,7 +12,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from support import live
+from support import live, networks
 
 V = live.VARIABLES
 ENGINE = docker.from_env()
@@ -134,7 +134,7 @@ def test_from_inside_nobody_becomes_root(container: Container) -> None:
 @pytest.fixture
 def gateways(site: live.Site) -> Iterator[list[str]]:
     """Each bridge's address of the host, where every published port can be reached by a site that publishes on all."""
-    addresses = [live.ipv4(V[f"{role}_network"])["Gateway"] for role in PUBLISHED]
+    addresses = [networks.ipv4(V[f"{role}_network"])["Gateway"] for role in PUBLISHED]
     with ExitStack() as stack:
         for at in ((address, port) for address in addresses for ports in PUBLISHED.values() for port in ports):
             stack.enter_context(socket.create_server(at))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from support import live, machines
+from support import machines
 from support.dccn import ALLOWED, NAMES, PACS, SITE, WORKLIST, Site, calendar, clients, furnish
+from support.waiting import wait_until
 
 UNVERIFIED = ("--skip-tags", "verify")
 #: What follows the inventory, without the engine and without what the first run has proven already.
@@ -162,7 +163,7 @@ def test_everything_is_back_after_a(site: Site, event: str) -> None:
         assert f"3010000.01_sub-{number:03}" in site.seen("PRISMA")
         assert site.stored() == 3
 
-    live.wait_until(back, 150)
+    wait_until(back, 150)
     assert site.open_doors() == ALLOWED
 
 
@@ -197,10 +198,9 @@ def test_teardown_leaves_nothing_but_the_data(site: Site) -> None:
     assert all(path.startswith(data) for paths in left.values() for path in paths), left
     assert any("orthanc" in path for path in left[site.pacs.name])
     for host in (site.pacs, site.worklist):
-        assert (
-            host.run("docker ps -aq; docker volume ls -q; nft list tables | grep -E 'dicom|firewall'", check=False)
-            == ""
-        )
+        ours = "docker ps -aq; docker volume ls -q; nft list tables | grep -E 'dicom|firewall'"
+        remaining = host.run(ours, check=False)
+        assert remaining == ""
         assert host.run("docker network ls -q --filter type=custom") == ""
     # the images and the engine stay for the next test
     assert site.play("teardown.yml", "-e", "site_teardown_data=true").status == 0

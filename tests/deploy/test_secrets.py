@@ -27,6 +27,7 @@ from docker.models.containers import Container
 from docker.models.images import Image
 
 from support import live
+from support.booking_database import BookingDatabase
 
 V = live.VARIABLES
 ENGINE = docker.from_env()
@@ -184,7 +185,7 @@ def started() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def rotation(
-    deployment: live.Deployment, booking_database: live.BookingDatabase, tmp_path_factory: pytest.TempPathFactory
+    deployment: live.Deployment, booking_database: BookingDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rotation]:
     """New passwords in a vault, and a run: with everything that Ansible can tell, and with diffs."""
     folder = tmp_path_factory.mktemp("vault")

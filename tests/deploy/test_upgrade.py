@@ -24,7 +24,9 @@ import pytest
 import yaml
 
 from support import live, machines
+from support.booking_database import BookingDatabase
 from support.dccn import ALLOWED, NAMES, PACS, WORKLIST, Site, calendar, clients, furnish
+from support.waiting import wait_until
 
 #: The first test of a case waits for three deployments, and builds their images.
 pytestmark = pytest.mark.timeout(3600)
@@ -68,7 +70,7 @@ class Lan:
     """What every case has in addition to its machine, and the images that the machines before have built."""
 
     net: machines.Net
-    database: live.BookingDatabase
+    database: BookingDatabase
     clients: dict[str, machines.Client]
     #: today's deployment on a fresh machine, by Debian's number
     fresh: dict[int, set[str]] = field(default_factory=dict)
@@ -355,9 +357,9 @@ def test_a_stranger_would_have_been_answered_without_the_firewall(upgrade: Upgra
     """Else the test above would prove nothing."""
     upgrade.site.pacs.run("nft list tables | grep -o 'inet .*' | while read -r table; do nft delete table $table; done")
     with stranger_tries() as answers:
-        live.wait_until(upgrade.site.stored)
+        wait_until(upgrade.site.stored)
 
         def all_three() -> None:
             assert {port for port, _ in answers} == {4042, 8042, 1234}
 
-        live.wait_until(all_three)
+        wait_until(all_three)

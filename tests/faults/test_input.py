@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from dicom_worklist.bookings.booking import COLUMNS
-from support import live, twins
-from support.local import DAY, changed, command, settings, write_yaml
-from support.promises import CHARSETS, Promise, Row, printed, promise
+from support import clients, twins
+from support.calendar import DAY
+from support.command import command
+from support.configuration import changed, settings, write_yaml
+from support.expected_entries import CHARSETS, Promise, Row, printed, promise
 from support.tally import Tally
 
 ORDERLY = (b"3010000.01", b"Language and the brain", b"7-1", str(DAY).encode(), b"09:00:00", b"SKYRA", b"Ada")
@@ -184,8 +186,8 @@ def judge_answers(port: int, wanted: dict[str, Promise], tally: Tally) -> None:
     missing = dict(wanted)
     studies = set()
     for scanner in CHARSETS:
-        for entry in live.pynetdicom_find(port, ScheduledStationAETitle=scanner):
-            found = live.texts(entry)
+        for entry in clients.pynetdicom_find(port, ScheduledStationAETitle=scanner):
+            found = clients.texts(entry)
             studies.add(found["StudyInstanceUID"])
             promised = missing.pop(found["AccessionNumber"], None)
             tally.wrong += promised is None or not promised.texts.items() <= found.items()

@@ -70,7 +70,7 @@ def test_what_check_mode_would_write_is_a_reason_too(tmp_path: Path, container: 
 
 
 def test_a_container_that_is_not_healthy_is_told_with_its_words(tmp_path: Path, container: Container) -> None:
-    """The engine has not asked yet, so only the module's own question can tell."""
+    """The engine has not asked yet, so only the module's own question shows it."""
     assert container.exec_run(["touch", "/tmp/ill"]).exit_code == 0
     said = run_one(tmp_path, ask(container, timeout=1))["msg"]
     assert f"The container {container.name} is running" in said

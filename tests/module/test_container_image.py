@@ -91,6 +91,15 @@ def test_an_image_says_what_it_is_made_of(bench: Bench) -> None:
     assert labels["dicom-worklist.source"] == context["checksum"]
 
 
+def test_a_stage_that_is_labelled_so_is_removed(bench: Bench) -> None:
+    bench.dockerfile(
+        f"FROM {bench.base} AS made\nLABEL dicom-worklist.stage=orthanc test={bench.name}\nCOPY files/status /made\n"
+        f"FROM {bench.base}\nCOPY --from=made /made /made\n"
+    )
+    assert bench.ask()["changed"]
+    assert ENGINE.images.list(all=True, filters={"label": f"test={bench.name}"}) == []
+
+
 def test_check_mode_predicts_and_builds_nothing(bench: Bench) -> None:
     preview = bench.ask("--check", "--diff")
     assert (preview["changed"], preview["image"], bench.built()) == (True, "", set())

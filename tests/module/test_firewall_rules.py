@@ -22,7 +22,7 @@ table inet one_firewall {
 }
 """
 UNIT = "dicom-worklist-firewall.service"
-#: Notes what it is asked, and knows a unit as enabled and active once it was told so.
+#: Notes what it is asked, and knows a unit as enabled and active once it was enabled.
 SYSTEMCTL = """\
 #!/bin/sh
 echo "$*" >>{0}/asked
@@ -66,7 +66,7 @@ class Machine:
         return sorted(line.split()[-1] for line in self.run("/usr/sbin/nft", "list", "tables").splitlines())
 
     def asked(self) -> list[str]:
-        """Return what systemd was told, and forget it; questions don't count."""
+        """Return what systemd was asked to do, and forget it; questions don't count."""
         noted = self.path / "asked"
         lines = noted.read_text().splitlines() if noted.exists() else []
         noted.write_text("")
@@ -159,22 +159,22 @@ def test_without_rules_the_service_is_open_and_the_last_one_takes_the_unit(with_
 
 def old(machine: Machine, name: str) -> dict[str, object]:
     return {
-        "table": f"dicom_{name}", "file": str(machine.etc / f"doors/{name}.nft"), "unit": "doors.service",
-        "unit_files": [str(machine.etc / "doors/load"), str(machine.systemd / "doors.service")],
+        "table": f"dicom_{name}", "file": str(machine.etc / f"former/{name}.nft"), "unit": "former.service",
+        "unit_files": [str(machine.etc / "former/load"), str(machine.systemd / "former.service")],
     }  # fmt: skip
 
 
 def test_what_had_another_name_goes_when_the_new_is_in_force(with_systemd: Machine) -> None:
     """Of two services on one host the old unit stays until the second has its new rules."""
     machine = with_systemd
-    (machine.etc / "doors").mkdir()
-    (machine.etc / "doors/load").write_text("")
-    (machine.systemd / "doors.service").write_text("")
-    (machine.path / "enabled-doors.service").touch()
+    (machine.etc / "former").mkdir()
+    (machine.etc / "former/load").write_text("")
+    (machine.systemd / "former.service").write_text("")
+    (machine.path / "enabled-former.service").touch()
     for name in ("one", "two"):
         rules = RULES.replace("one_firewall", f"dicom_{name}").replace("PORT", "4042")
-        (machine.etc / f"doors/{name}.nft").write_text(rules)
-        machine.run("/usr/sbin/nft", "--file", str(machine.etc / f"doors/{name}.nft"))
+        (machine.etc / f"former/{name}.nft").write_text(rules)
+        machine.run("/usr/sbin/nft", "--file", str(machine.etc / f"former/{name}.nft"))
     assert machine.tables() == ["dicom_one", "dicom_two"]
     tasks = [machine.task(name=name, replaces=[old(machine, name)]) for name in ("one", "two")]
     [preview] = machine.ask(tasks[0], check=True)
@@ -182,12 +182,12 @@ def test_what_had_another_name_goes_when_the_new_is_in_force(with_systemd: Machi
     [first] = machine.ask(tasks[0])
     assert preview["diff"] == first["diff"]
     assert machine.tables() == ["dicom_two", "one_firewall"]
-    assert (machine.systemd / "doors.service").exists()
+    assert (machine.systemd / "former.service").exists()
     machine.ask(tasks[1])
     assert machine.tables() == ["one_firewall", "two_firewall"]
-    assert not (machine.etc / "doors").exists()
-    assert not (machine.systemd / "doors.service").exists()
-    assert "disable --now --quiet doors.service" in machine.asked()
+    assert not (machine.etc / "former").exists()
+    assert not (machine.systemd / "former.service").exists()
+    assert "disable --now --quiet former.service" in machine.asked()
     assert [result["changed"] for result in machine.ask(*tasks)] == [False, False]
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import yaml
 
 from support import live, machines
+from support.booking_database import BookingDatabase
+from support.images import synthetic_image
 
 INVENTORY = live.PROJECT / "inventories/dccn"
 SITE = yaml.safe_load((INVENTORY / "group_vars/all/main.yml").read_text())
@@ -27,7 +29,7 @@ SECRETS = ["-e", json.dumps({"vault_orthanc_admin_password": LOGIN, "vault_booki
 @dataclass
 class Site:
     net: machines.Net
-    database: live.BookingDatabase
+    database: BookingDatabase
     pacs: machines.Host
     worklist: machines.Host
     clients: dict[str, machines.Client] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class Site:
 
     def store(self, scanner: str, folder: Path, count: int = 3) -> None:
         for number in range(count):
-            image = live.synthetic_image(folder / f"{number}.dcm", number)
+            image = synthetic_image(folder / f"{number}.dcm", number)
             self.clients[scanner].put("/tmp/image.dcm", image.read_bytes())
             status, said = self.clients[scanner].run(
                 "storescu", "-aet", scanner, "-aec", "ORTHANC", PACS, "4042", "/tmp/image.dcm"
@@ -92,7 +94,7 @@ class Site:
 ALLOWED = {(scanner, port) for scanner in SCANNERS for port in (1234, 4042)} | {("administrator", 8042)}
 
 
-def calendar(net: machines.Net) -> live.BookingDatabase:
+def calendar(net: machines.Net) -> BookingDatabase:
     """A MariaDB on its own machine that lets the sync's user in by TLS only, with a booking for noon of each day."""
     folder = net.folder / "tls"
     folder.mkdir()
@@ -104,7 +106,7 @@ def calendar(net: machines.Net) -> live.BookingDatabase:
     )  # fmt: skip
     folder.chmod(0o755)  # the database's own user reads it
     certificate.chmod(0o644)
-    database = live.BookingDatabase(
+    database = BookingDatabase(
         "test-calendar", 13308, "--ssl-cert=/tls/calendar.pem", "--ssl-key=/tls/calendar.pem", files=folder
     )
     net.network.connect(database.container, ipv4_address=CALENDAR)

@@ -14,6 +14,7 @@ from docker.models.containers import Container
 from docker.models.networks import Network
 
 from support import live
+from support.waiting import wait_until
 
 #: Debian's releases by their number.
 RELEASES = {12: "bookworm", 13: "trixie"}
@@ -157,7 +158,7 @@ class Host:
             )
             self.run("systemctl is-active ssh")
 
-        live.wait_until(up, 60)
+        wait_until(up, 60)
 
     @property
     def distribution(self) -> str:
