@@ -48,7 +48,7 @@ hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and 
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/deploy
 
-faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a table of what came of it; about an hour and a half
+faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a table of the results; about an hour and a half
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/faults --long
 
@@ -67,6 +67,7 @@ lint: $(VENV)/test ## every check that runs nothing
 	$(BIN)/ansible-lint --offline
 	$(BIN)/python -m tools.docs --check
 	$(BIN)/python -m tools.requirements
+	$(BIN)/python -m tools.words
 
 docs: $(VENV)/test ## the generated parts of the pages, after a variable, the command or a metric changed
 	$(BIN)/python -m tools.docs
@@ -86,6 +87,7 @@ pins: $(VENV)/test
 	$(BIN)/uv pip compile $(LOCK) --extra controller -c requirements/host.txt -o requirements/controller.txt pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --extra test -c requirements/controller.txt -o requirements/test.txt pyproject.toml
 	$(BIN)/python -m tools.requirements
+	$(BIN)/python -m tools.words
 LOCK = --quiet $(PINS) --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 $(VENV)/bin/python:

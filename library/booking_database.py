@@ -90,9 +90,12 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 #: OpenSSL's codes for a certificate of another name, and of another address.
 NOT_THIS_HOST = {62, 64}
 #: Capabilities of MySQL's protocol: 4.1, TLS, the secure authentication.
-PROTOCOL_41, TLS, SECURE = 0x200, 0x800, 0x8000
+PROTOCOL_41 = 0x200
+TLS = 0x800
+SECURE = 0x8000
 #: The first packet of a server that refuses; of one that greets, which has the version of the protocol.
-REFUSAL, GREETING = 0xFF, 10
+REFUSAL = 0xFF
+GREETING = 10
 
 
 #: The authorities that Debian trusts; a new host gets them with the package ca-certificates, in the deployment.

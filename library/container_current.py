@@ -125,7 +125,7 @@ def wait(client: AnsibleDockerClient, name: str, timeout: int) -> None:
             time.sleep(1)
     client.fail(
         f"The container {name} is {state['Status']}, its health {state.get('Health', {}).get('Status', 'unknown')} "
-        f'after {timeout} seconds; its last check said "{said}". See "docker logs {name}".'
+        f'after {timeout} seconds; its last check answered "{said}". See "docker logs {name}".'
     )
 
 

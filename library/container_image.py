@@ -129,6 +129,10 @@ def find(client: Client, name: str) -> dict[str, Any] | None:
 def build(client: Client, name: str, archive: bytes, labels: dict[str, str]) -> dict[str, Any]:
     """Build an image with the engine's own builder (Debian's engine has no BuildKit), and return what it is."""
     parameters = {"t": name, "rm": True, "forcerm": True, "labels": json.dumps(labels)}
+    # apt in there asks the proxy that Docker's own client would (~/.docker/config.json); no image keeps it
+    parameters["buildargs"] = json.dumps(client._proxy_configs.get_environment())
+    if proxy := client._proxy_configs.get_environment():  # of ~/.docker/config.json, as Docker's own client does
+        parameters["buildargs"] = json.dumps(proxy)
     headers = {"Content-Type": "application/tar"}
     client._set_auth_headers(headers)
     response = client._post(
@@ -186,10 +190,9 @@ def labelled(client: Client, name: str, params: dict[str, Any], bases: list[dict
         archive.addfile(entry, io.BytesIO(dockerfile))
     build(client, name, packed.getvalue(), labels)
     client.delete_json("/images/{0}", unlabelled, params={"force": False, "noprune": False})
-    # the engine's own builder leaves the stages; a Dockerfile gives them this label
-    title = labels["org.opencontainers.image.title"]
-    filters = {"dangling": ["true"], "label": [f"dicom-worklist.stage={title}"]}
-    client.post_to_json("/images/prune", params={"filters": json.dumps(filters)})
+    # a Dockerfile labels a stage so: the engine's own builder leaves it, and a compiler is large
+    stages = {"dangling": ["true"], "label": [f"dicom-worklist.stage={labels['org.opencontainers.image.title']}"]}
+    client.post_to_json("/images/prune", params={"filters": json.dumps(stages)})
 
 
 def main() -> None:

@@ -140,18 +140,23 @@ def space(folder: str, unless: str | None) -> dict[str, Any]:
 class Engine(http.client.HTTPConnection):
     """A connection to Docker's engine, through its socket."""
 
+    def __init__(self, path: str) -> None:
+        """Take the socket's path."""
+        super().__init__("docker")
+        self.path = path
+
     def connect(self) -> None:
-        """Connect to the socket that stands in for the host's name."""
+        """Connect to the socket."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(10)
-        self.sock.connect(self.host)
+        self.sock.connect(self.path)
 
 
 def container(engine: str, name: str) -> dict[str, Any]:
     """Return what the engine says of a container; nothing if there is none, or no engine."""
     connection = Engine(engine)
     try:
-        connection.request("GET", f"/containers/{urllib.parse.quote(name, safe='')}/json", headers={"Host": "docker"})
+        connection.request("GET", f"/containers/{urllib.parse.quote(name, safe='')}/json")
         answer = connection.getresponse()
         said = answer.read()
     except (OSError, http.client.HTTPException):

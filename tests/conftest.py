@@ -9,7 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from support import live, timed_site, twins
-from support.local import NOW, Calendar, Configure, changed, settings, write_yaml
+from support.booking_database import BookingDatabase
+from support.calendar import NOW, Calendar
+from support.configuration import Configure, changed, settings, write_yaml
 
 hypothesis_settings.register_profile("here", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("here")
@@ -72,15 +74,15 @@ def field_site(calendar: Calendar, configure: Configure, folder: Path, tmp_path:
 
 
 @pytest.fixture(scope="session")
-def booking_database() -> Iterator[live.BookingDatabase]:
-    database = live.BookingDatabase()
+def booking_database() -> Iterator[BookingDatabase]:
+    database = BookingDatabase()
     database.clear()
     yield database
     database.remove()
 
 
 @pytest.fixture(scope="session")
-def deployment(booking_database: live.BookingDatabase) -> Iterator[live.Deployment]:
+def deployment(booking_database: BookingDatabase) -> Iterator[live.Deployment]:
     """The test site, deployed as an operator would: previewed, for real, and once more."""
     twins.remove_old()
     if live.traces():  # of a run that was killed

@@ -21,9 +21,11 @@ LIST = "tools/words.toml"
 #: What may stand between two words: blanks, a line's end, what begins a comment's line, what joins two strings.
 GAP = r"""(?:[\s#]|\s*["']\s*f?["'])+"""
 #: Texts of others, and what a program writes.
-SKIPPED = re.compile(r"LICENSE|requirements/.*\.txt|.*\.(?:png|css|csv)")
+SKIPPED = re.compile(r"LICENSE|requirements/.*\.txt|.*\.(?:png|css|csv|xz)")
 #: Stands for what isn't text for people.
 CODE = "\0"
+#: A string that is a name for the program, such as a parameter's.
+NAME = re.compile(r"[\"'][a-z_]+[\"']")
 FSTRING = re.compile(r"[rR]?[fF][rR]?[\"']")
 
 
@@ -99,6 +101,8 @@ def prose(path: str, text: str) -> str:
         kind = tokenize.tok_name[token.type]
         depth += {"FSTRING_START": 1, "FSTRING_END": -1}.get(kind, 0)
         if kind in {"COMMENT", "FSTRING_MIDDLE"} or (kind == "STRING" and not depth):
+            if NAME.fullmatch(token.string):
+                continue
             shown = _without_values(token.string) if FSTRING.match(token.string) else token.string
             first = token.start[1]
             for row, part in enumerate(shown.splitlines(keepends=True), token.start[0] - 1):

@@ -134,7 +134,7 @@ def made(entry: Dataset, now: datetime, zone: ZoneInfo) -> Iterator[list[Dataset
 
 
 def is_over(entry: Dataset, now: datetime, zone: ZoneInfo) -> bool:
-    """Tell whether the session of an entry has ended."""
+    """Return whether the session of an entry has ended."""
     return _start(entry.ScheduledProcedureStepSequence[0], now, zone) + SESSION <= now
 
 

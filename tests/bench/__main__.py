@@ -11,6 +11,7 @@ from rich.table import Table
 from bench import deploy, growth, history, queries, reconcile, stores, sync
 from bench.measure import Row
 from support import live
+from support.booking_database import BookingDatabase
 
 
 def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:
@@ -20,7 +21,7 @@ def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:
         yield from sync.rows(folder)
         yield from reconcile.rows()
         yield from history.rows(folder)
-    database = live.BookingDatabase()
+    database = BookingDatabase()
     stack.callback(database.remove)
     database.clear()
     stack.callback(live.play, "teardown.yml", "-e", "site_teardown_data=true")

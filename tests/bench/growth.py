@@ -19,8 +19,9 @@ from bench import stores
 from bench.measure import Row, pairs
 from dicom_worklist.settings import Pacs
 from dicom_worklist.status import pacs as asking
-from support import live, twins
+from support import live, networks, twins
 from support.grown_index import grow
+from support.images import synthetic_image
 
 #: How many images there are, in `make bench` and at the most.
 SIZES, MOST = (1_000, 50_000, 300_000), 1_000_000
@@ -59,7 +60,7 @@ def seed(folder: Path) -> tuple[Path, int]:
     for number in range(SIZES[0]):
         path = images[number % SERIES] / f"{number}.dcm"
         path.parent.mkdir(exist_ok=True)
-        dataset = dcmread(live.synthetic_image(path, number))
+        dataset = dcmread(synthetic_image(path, number))
         dataset.StudyInstanceUID, dataset.PatientName, dataset.PatientID = study, NAME, NAME[:18]
         dataset.StudyDate = dataset.SeriesDate = f"{DAY:%Y%m%d}"
         dataset.StudyTime, dataset.AccessionNumber = "101500", "41001"
@@ -68,7 +69,7 @@ def seed(folder: Path) -> tuple[Path, int]:
         dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [-100, -90.5, number * 2.5], [1, 0, 0, 0, 1, 0]
         dataset.save_as(path)
     with twins.pacs(folder / "seed") as pacs:
-        stores.seconds(images, live.address(pacs.container), 4042, {"TCP_NODELAY": "1"})
+        stores.seconds(images, networks.address(pacs.container), 4042, {"TCP_NODELAY": "1"})
         pacs.container.stop()
     index = folder / "index"
     shutil.copy(folder / "seed" / "index", index)
@@ -100,7 +101,7 @@ class Question:
 def questions(folder: Path) -> list[Question]:
     def store(pacs: twins.Pacs) -> float:
         images = stores.fresh(folder / "images", STORED, 1, 1)
-        return stores.seconds(images, live.address(pacs.container), 4042, {"TCP_NODELAY": "1"})
+        return stores.seconds(images, networks.address(pacs.container), 4042, {"TCP_NODELAY": "1"})
 
     def reconcile(pacs: twins.Pacs) -> float:
         password = Path(live.VARIABLES["orthanc_config_dir"]) / "admin.password"

@@ -17,7 +17,8 @@ from rich.progress import track
 
 from bench import sync
 from bench.measure import Row, measured
-from support import live, twins
+from support import live, networks, twins
+from support.waiting import wait_until
 
 #: What a query for PRISMA finds, however many entries there are.
 FOUND = 50
@@ -81,7 +82,7 @@ def _servers(stack: ExitStack, folder: Path, entries: int) -> list[Server]:
         config = sync.configuration(root, entries, FOUND, worklist)
         broker = stack.enter_context(twins.broker(root / "wlbroker", *sorted({worklist, "WLBROKER"}, reverse=True)))
         measured([live.BIN / "dicom-worklist", "sync", "--config", config, "--day", sync.DAY])
-        started.append(Server("ours", live.address(broker.container), 1234, worklist))
+        started.append(Server("ours", networks.address(broker.container), 1234, worklist))
     shared = folder / "WLBROKER/wlbroker"
     settings = {
         "RemoteAccessAllowed": True,
@@ -94,7 +95,7 @@ def _servers(stack: ExitStack, folder: Path, entries: int) -> list[Server]:
     }
     (folder / "stock.json").write_text(json.dumps(settings))
     for name, role, command, port, called in (
-        ("wlmscpfs as it comes", "wlmscpfs", ["wlmscpfs", "-dfp", "/worklist", "1234"], 1234, "WLBROKER"),
+        ("wlmscpfs with its default settings", "wlmscpfs", ["wlmscpfs", "-dfp", "/worklist", "1234"], 1234, "WLBROKER"),
         ("Orthanc's worklist plug-in", "orthanc", ["Orthanc", "/stock.json"], 4242, "ORTHANC"),
     ):
         container = engine.containers.run(
@@ -109,8 +110,8 @@ def _servers(stack: ExitStack, folder: Path, entries: int) -> list[Server]:
             },
         )
         stack.callback(partial(container.remove, force=True, v=True))
-        server = Server(name, live.address(container), port, called)
-        live.wait_until(partial(_answers, server))
+        server = Server(name, networks.address(container), port, called)
+        wait_until(partial(_answers, server))
         started.append(server)
     return started
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import docker
 
 from bench.measure import Row, pairs
-from support import live
+from support import live, networks
+from support.images import synthetic_image
+from support.waiting import wait_for_http
 
 #: What is stored: its name, the images in all, and their frames of 256 by 256 pixels (128 KiB).
 KINDS = (("MR slices of 128 KiB", 200, 1), ("enhanced MR images of 16 MiB", 10, 128))
@@ -40,11 +42,11 @@ def rows(stack: ExitStack, folder: Path) -> Iterator[Row]:
         },
     )
     stack.callback(stock.remove, force=True, v=True)
-    live.wait_for_http(f"http://{live.address(stock)}:8042/system")
+    wait_for_http(f"http://{networks.address(stock)}:8042/system")
 
     for what, images, frames in KINDS:
         for senders in SENDERS:
-            for setting, said in (({"TCP_NODELAY": "1"}, "TCP_NODELAY=1"), ({}, "as it comes")):
+            for setting, said in (({"TCP_NODELAY": "1"}, "TCP_NODELAY=1"), ({}, "default settings")):
 
                 def store(address: str, port: int) -> float:
                     series = fresh(folder / "images", images, senders, frames)  # noqa: B023 - called at once
@@ -52,9 +54,12 @@ def rows(stack: ExitStack, folder: Path) -> Iterator[Row]:
 
                 name = f"{images} {what}, {senders} storescu {said}"
                 ours, theirs, ratio = pairs(
-                    name, lambda: store(live.address(orthanc), 4042), lambda: store(live.address(stock), 4242), PAIRS
+                    name,
+                    lambda: store(networks.address(orthanc), 4042),
+                    lambda: store(networks.address(stock), 4242),
+                    PAIRS,
                 )
-                yield Row(name, "Orthanc as it comes", rate(images, ours), rate(images, theirs), ratio)
+                yield Row(name, "Orthanc with its default settings", rate(images, ours), rate(images, theirs), ratio)
 
 
 def rate(images: int, taken: float) -> str:
@@ -67,7 +72,7 @@ def fresh(folder: Path, images: int, senders: int, frames: int) -> list[Path]:
     series = [folder / str(sender) for sender in range(senders)]
     for number in range(images):
         (path := series[number % senders] / f"{number}.dcm").parent.mkdir(parents=True, exist_ok=True)
-        live.synthetic_image(path, number, 256, frames)
+        synthetic_image(path, number, 256, frames)
     os.sync()  # else writing these is measured, too
     return series
 

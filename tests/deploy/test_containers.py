@@ -1,4 +1,4 @@
-"""What a container of the site may do: as Docker tells it, and as one finds out who has broken into it."""
+"""What a container of the site may do: as Docker reports it, and as a burglar in it finds out."""
 
 import platform
 import pwd
@@ -12,7 +12,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from support import live
+from support import live, networks
 
 V = live.VARIABLES
 ENGINE = docker.from_env()
@@ -41,7 +41,7 @@ OTHER = {"orthanc": "wlmscpfs", "wlmscpfs": "orthanc"}
 
 
 def of(role: str) -> list[Container]:
-    """Return the containers in a role's network, whatever they are called."""
+    """Return the containers in a role's network, under any name."""
     return list(ENGINE.networks.get(V[f"{role}_network"]).containers)
 
 
@@ -134,7 +134,7 @@ def test_from_inside_nobody_becomes_root(container: Container) -> None:
 @pytest.fixture
 def gateways(site: live.Site) -> Iterator[list[str]]:
     """Each bridge's address of the host, where every published port can be reached by a site that publishes on all."""
-    addresses = [live.ipv4(V[f"{role}_network"])["Gateway"] for role in PUBLISHED]
+    addresses = [networks.ipv4(V[f"{role}_network"])["Gateway"] for role in PUBLISHED]
     with ExitStack() as stack:
         for at in ((address, port) for address in addresses for ports in PUBLISHED.values() for port in ports):
             stack.enter_context(socket.create_server(at))

@@ -5,24 +5,16 @@ addresses are those of the machines' network.
 """
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import yaml
 
-from support import live, machines
+from support import machines
+from support.dccn import ALLOWED, NAMES, PACS, SITE, WORKLIST, Site, calendar, clients, furnish
+from support.waiting import wait_until
 
-INVENTORY = live.PROJECT / "inventories/dccn"
-SITE = yaml.safe_load((INVENTORY / "group_vars/all/main.yml").read_text())
-SCANNERS = {scanner["ae_title"]: scanner["address"] for scanner in SITE["site_scanners"]}
-PACS, WORKLIST, CALENDAR = "198.51.100.2", "198.51.100.3", "198.51.100.4"
-ADMINISTRATOR, STRANGER = "198.51.100.65", "198.51.100.99"
-LOGIN = "the-password-of-orthanc"
-SECRETS = ["-e", json.dumps({"vault_orthanc_admin_password": LOGIN, "vault_booking_db_password": live.PASSWORD})]
 UNVERIFIED = ("--skip-tags", "verify")
 #: What follows the inventory, without the engine and without what the first run has proven already.
 SERVICES = ("--tags", "orthanc,wlmscpfs,worklist_sync", *UNVERIFIED)
@@ -34,121 +26,19 @@ OURS = (
 )
 
 
-@dataclass
-class Site:
-    net: machines.Net
-    database: live.BookingDatabase
-    pacs: machines.Host
-    worklist: machines.Host
-    clients: dict[str, machines.Client] = field(default_factory=dict)
-
-    def play(self, playbook: str, *options: str) -> live.Played:
-        return machines.play(self.net, [self.pacs, self.worklist], INVENTORY, playbook, *SECRETS, *options)
-
-    def sync(self) -> None:
-        self.worklist.run("runuser -u dicom-worklist -- dicom-worklist sync -c /etc/dicom-worklist/config.yml")
-
-    def seen(self, scanner: str) -> list[str]:
-        """Ask from the scanner's own machine; return the PatientIDs that its console shows."""
-        status, said = self.clients[scanner].run(
-            "findscu", "-v", "-W", "-aet", scanner, "-aec", "WLBROKER", "-k", "PatientID",
-            "-k", f"ScheduledProcedureStepSequence[0].ScheduledStationAETitle={scanner}", WORKLIST, "1234",
-        )  # fmt: skip
-        assert status == 0, said
-        assert "Final Find Response (Success)" in said, said
-        return sorted(line.split("[")[1].split("]")[0] for line in said.splitlines() if "(0010,0020) LO [" in line)
-
-    def trust(self) -> None:
-        """Let the administrator's browser trust the certificate that was generated on the PACS."""
-        certificate = self.pacs.run("cat /etc/orthanc-pacs/tls/generated.crt")
-        self.clients["administrator"].put("/tmp/pacs.crt", certificate.encode())
-
-    def stored(self) -> int:
-        """Return how many images the PACS has, as an administrator's browser is told."""
-        status, said = self.clients["administrator"].run(
-            "curl",
-            "-s",
-            "--max-time",
-            "10",
-            "--cacert",
-            "/tmp/pacs.crt",
-            "-u",
-            f"admin:{LOGIN}",
-            f"https://{PACS}:8042/statistics",
-        )
-        assert status == 0, said
-        return int(json.loads(said)["CountInstances"])
-
-    def store(self, scanner: str, folder: Path, count: int = 3) -> None:
-        for number in range(count):
-            image = live.synthetic_image(folder / f"{number}.dcm", number)
-            self.clients[scanner].put("/tmp/image.dcm", image.read_bytes())
-            status, said = self.clients[scanner].run(
-                "storescu", "-aet", scanner, "-aec", "ORTHANC", PACS, "4042", "/tmp/image.dcm"
-            )
-            assert status == 0, said
-
-    def open_doors(self) -> set[tuple[str, int]]:
-        """Return who can connect to which port, of those that matter."""
-        doors = [(who, *door) for who in self.clients for door in ((WORKLIST, 1234), (PACS, 4042), (PACS, 8042))]
-        with ThreadPoolExecutor(len(doors)) as pool:
-            tried = pool.map(lambda door: self.clients[door[0]].connects(*door[1:]), doors)
-        return {(who, port) for (who, _, port), connected in zip(doors, tried, strict=True) if connected}
-
-    def started(self) -> dict[str, str]:
-        """Return when each container was started."""
-        return {
-            name: host.run(f"docker inspect -f '{{{{.State.StartedAt}}}}' {name}").strip()
-            for host, name in ((self.pacs, "orthanc"), (self.worklist, "wlmscpfs"))
-        }
-
-
-ALLOWED = {(scanner, port) for scanner in SCANNERS for port in (1234, 4042)} | {("administrator", 8042)}
-
-
-def calendar(net: machines.Net) -> live.BookingDatabase:
-    """A MariaDB that lets the sync's user in by TLS only, on its own machine."""
-    folder = net.folder / "tls"
-    folder.mkdir()
-    certificate = folder / "calendar.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=calendar.dccn.example",
-         "-addext", "subjectAltName=DNS:calendar.dccn.example", "-keyout", certificate, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    folder.chmod(0o755)  # the database's own user reads it
-    certificate.chmod(0o644)
-    return live.BookingDatabase(
-        "test-calendar", 13308, "--ssl-cert=/tls/calendar.pem", "--ssl-key=/tls/calendar.pem", files=folder
-    )
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     net = machines.Net(tmp_path_factory.mktemp("hosts"))
-    names = {"calendar.dccn.example": CALENDAR}
     database = None
     try:
         with ThreadPoolExecutor() as pool:
             started = pool.submit(calendar, net)
             pacs = pool.submit(machines.Host, net, "pacs.dccn.example", 13, PACS)
-            worklist = pool.submit(machines.Host, net, "worklist.dccn.example", 12, WORKLIST, names)
+            worklist = pool.submit(machines.Host, net, "worklist.dccn.example", 12, WORKLIST, NAMES)
             database = started.result()
-            site = Site(net, database, pacs.result(), worklist.result())
-        net.network.connect(database.container, ipv4_address=CALENDAR)
+            site = Site(net, database, pacs.result(), worklist.result(), clients(net))
         for host in (site.pacs, site.worklist):
-            # packets between containers pass this machine's own rules: a site's firewall here closes its subnets
-            pools = {"default-address-pools": [{"base": "10.201.0.0/16", "size": 24}]}
-            host.put("/etc/docker/daemon.json", json.dumps(pools).encode())
-        site.worklist.put(
-            "/usr/local/share/ca-certificates/calendar.crt", (net.folder / "tls/calendar.pem").read_bytes()
-        )
-        site.worklist.run("update-ca-certificates")
-        for name, address in {**SCANNERS, "administrator": ADMINISTRATOR, "stranger": STRANGER}.items():
-            site.clients[name] = machines.Client(net, address)
-        database.clear()
-        database.do("ALTER USER dicomdf REQUIRE SSL")
-        database.book_daily(1, "7-1")
+            furnish(host)
         yield site
     finally:
         if database is not None:
@@ -266,14 +156,14 @@ def test_everything_is_back_after_a(site: Site, event: str) -> None:
     number = {"restart of Docker": 20, "reboot": 30}[event]
     site.database.book_daily(number, f"{number}-1")
     for host in (site.pacs, site.worklist):
-        # the machine's own rules are made anew, and Docker's and ours with them
+        # the machine's own rules are made again, and Docker's and ours with them
         host.run("systemctl restart nftables docker") if event == "restart of Docker" else host.reboot()
 
     def back() -> None:
         assert f"3010000.01_sub-{number:03}" in site.seen("PRISMA")
         assert site.stored() == 3
 
-    live.wait_until(back, 150)
+    wait_until(back, 150)
     assert site.open_doors() == ALLOWED
 
 
@@ -308,49 +198,12 @@ def test_teardown_leaves_nothing_but_the_data(site: Site) -> None:
     assert all(path.startswith(data) for paths in left.values() for path in paths), left
     assert any("orthanc" in path for path in left[site.pacs.name])
     for host in (site.pacs, site.worklist):
-        assert (
-            host.run("docker ps -aq; docker volume ls -q; nft list tables | grep -E 'dicom|firewall'", check=False)
-            == ""
-        )
+        ours = "docker ps -aq; docker volume ls -q; nft list tables | grep -E 'dicom|firewall'"
+        remaining = host.run(ours, check=False)
+        assert remaining == ""
         assert host.run("docker network ls -q --filter type=custom") == ""
     # the images and the engine stay for the next test
     assert site.play("teardown.yml", "-e", "site_teardown_data=true").status == 0
     for host in (site.pacs, site.worklist):
         assert host.run(OURS, check=False).split() in ([], ["/scratch/data_dicom"])  # others may share it
         assert host.run("getent passwd orthanc wlmscpfs dicom-worklist", check=False) == ""
-
-
-def test_the_newest_release_is_upgraded_and_nothing_is_lost(site: Site, tmp_path: Path) -> None:
-    """It holds images and entries, and is as its own playbook left it."""
-    newest = subprocess.run(
-        ["git", "describe", "--tags", "--abbrev=0"], cwd=live.PROJECT, text=True, capture_output=True, check=False
-    )
-    if newest.returncode:
-        pytest.skip("no release is tagged in this clone")
-    release = tmp_path / "release"
-    release.mkdir()
-    tree = subprocess.run(["git", "archive", newest.stdout.strip()], cwd=live.PROJECT, capture_output=True, check=True)
-    subprocess.run(["tar", "-x"], cwd=release, input=tree.stdout, check=True)
-
-    def play(*options: str) -> live.Played:
-        both = [site.pacs, site.worklist]
-        return machines.play(site.net, both, release / "inventories/dccn", "site.yml", *SECRETS, *options, cwd=release)
-
-    # what that release needs besides, and where these machines are
-    site.worklist.run("apt-get update -q && apt-get install -qy --no-install-recommends python3-packaging")
-    there = {"orthanc_dicom_address": PACS, "orthanc_http_address": "127.0.0.1", "wlmscpfs_address": WORKLIST}
-    deployed = play(*UNVERIFIED, "-e", json.dumps(there | {"site_scanners": SITE["site_scanners"]}))
-    assert deployed.status == 0, deployed.output
-    site.store("PRISMA", tmp_path, count=4)
-    studies = site.pacs.run("find /scratch/data_dicom/orthanc -type f -size -1M | sort")
-    entries = site.worklist.run("cd /scratch/data_dicom/wlbroker && find . -name '*.wl' | sort | xargs sha256sum")
-    assert entries
-    upgraded = site.play("site.yml")
-    assert upgraded.status == 0, upgraded.output
-    site.trust()
-    assert site.stored() == 4
-    assert set(studies.split()) <= set(site.pacs.run("find /scratch/data_dicom/orthanc -type f").split())
-    assert "3010000.01_sub-007" in site.seen("PRISMA")
-    again = site.play("site.yml", *UNVERIFIED)
-    assert (again.status, again.changed) == (0, 0), again.output
-    assert site.open_doors() == ALLOWED

@@ -27,6 +27,7 @@ from docker.models.containers import Container
 from docker.models.images import Image
 
 from support import live
+from support.booking_database import BookingDatabase
 
 V = live.VARIABLES
 ENGINE = docker.from_env()
@@ -49,9 +50,9 @@ def new_secret() -> str:
 
 
 def needles(secret: str) -> set[bytes]:
-    """Return how a password looks wherever it is.
+    """Return how a password looks in each place.
 
-    Its letters and digits are themselves in JSON, in YAML, in an address and for a shell, whatever becomes of the
+    Its letters and digits are themselves in JSON, in YAML, in an address and for a shell, even if it changes the
     rest; in base64, such as of user:password, there are three ways, by where they begin.
     """
     core = max(re.findall(r"[\w-]+", secret), key=len).encode()
@@ -62,7 +63,7 @@ def needles(secret: str) -> set[bytes]:
 
 
 class Processes:
-    """Every command line and environment of every process, while it runs; it ends by itself."""
+    """Every command line and environment of every process, while it runs; it ends on its own."""
 
     def __init__(self, seconds: float = 300) -> None:
         self.seen: set[bytes] = set()
@@ -106,7 +107,7 @@ def pieces(path: Path) -> Iterator[bytes]:
 
 
 def files(since: float, folders: Iterable[Path] = FOLDERS) -> Places:
-    """The files that were written since then, wherever they are."""
+    """The files that were written since then, in any folder."""
     for folder in folders:
         for where, _, names in os.walk(folder):
             for path in (os.path.join(where, name) for name in names):  # noqa: PTH118 - there are many
@@ -117,7 +118,7 @@ def files(since: float, folders: Iterable[Path] = FOLDERS) -> Places:
 
 
 def of_docker(containers: Iterable[Container]) -> Places:
-    """What Docker tells of containers, what they said, and all that is in their images."""
+    """What Docker reports of containers, their logs, and all that is in their images."""
     images = {}
     for container in containers:
         container.reload()
@@ -184,9 +185,9 @@ def started() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def rotation(
-    deployment: live.Deployment, booking_database: live.BookingDatabase, tmp_path_factory: pytest.TempPathFactory
+    deployment: live.Deployment, booking_database: BookingDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rotation]:
-    """New passwords in a vault, and a run: with everything that Ansible can tell, and with diffs."""
+    """New passwords in a vault, and a run: with everything that Ansible can print, and with diffs."""
     folder = tmp_path_factory.mktemp("vault")
     old, login, reader, booking = live.Site().login[1], new_secret(), new_secret(), new_secret()
     key, vault = folder / "vault.password", folder / "vault.yml"
@@ -209,7 +210,7 @@ def rotation(
         f"@{vault}",
     ]
     booking_database.clear()
-    live.Site().sync("2026-06-01")  # so that nothing but the passwords changes, whatever day the playbook takes it for
+    live.Site().sync("2026-06-01")  # so that nothing but the passwords changes, on any day
     since, before = time.time(), started()
     with Processes() as processes:
         preview = live.play("site.yml", *options, "--check", *live.UNVERIFIED)
@@ -256,7 +257,7 @@ def test_rotating_a_password_is_a_variable_and_a_run(rotation: Rotation, site: l
 
 def test_no_password_is_anywhere_but_where_it_is_read(rotation: Rotation, site: live.Site) -> None:
     told: list[tuple[str, Iterable[bytes]]] = [
-        ("what Ansible said", [rotation.preview.output.encode(), rotation.done.output.encode()]),
+        ("what Ansible printed", [rotation.preview.output.encode(), rotation.done.output.encode()]),
         ("a process", rotation.processes),
     ]
     if shutil.which("journalctl"):
@@ -350,11 +351,11 @@ def test_a_secret_that_ansible_tells_is_found(tmp_path: Path, secret: str, no_lo
     playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
     told = live.play(str(playbook), "-vvv", "--diff")
     assert told.changed == 1, told.output
-    assert bool(search([secret], iter([("what Ansible said", [told.output.encode()])]))) is not no_log
+    assert bool(search([secret], iter([("what Ansible printed", [told.output.encode()])]))) is not no_log
 
 
 def test_a_secret_in_a_file_is_found(site: live.Site, secret: str) -> None:
-    """Whoever can read it, where no password has to be."""
+    """Everyone who can read it, where no password may be."""
     since = time.time()
     planted = [folder / f"test-planted-{secrets.token_hex(4)}" for folder in FOLDERS]
     try:

@@ -11,7 +11,9 @@ import docker
 import requests
 from pydicom import dcmread
 
-from support import live
+from support import clients, live
+from support.booking_database import BookingDatabase
+from support.images import synthetic_image
 
 DAY = "2026-06-01"
 PROJECT = live.PROJECT
@@ -49,7 +51,7 @@ def test_secrets_are_files_that_only_their_readers_read(site: live.Site) -> None
         assert (pwd.getpwuid(status.st_uid).pw_name, stat.S_IMODE(status.st_mode)) == (owner, mode), path
 
 
-def test_entries_are_for_the_sync_and_the_broker_only(site: live.Site, booking_database: live.BookingDatabase) -> None:
+def test_entries_are_for_the_sync_and_the_broker_only(site: live.Site, booking_database: BookingDatabase) -> None:
     booking_database.clear()
     booking_database.book(1, "7-1", f"{DAY} 09:00:00")
     site.sync(DAY)
@@ -57,14 +59,14 @@ def test_entries_are_for_the_sync_and_the_broker_only(site: live.Site, booking_d
     status = entry.stat()
     assert stat.S_IMODE(status.st_mode) == 0o640
     assert grp.getgrgid(status.st_gid).gr_name == V["wlmscpfs_user"]
-    assert len(live.pynetdicom_find(site.wlmscpfs_port, ScheduledStationAETitle="PRISMA")) == 1
+    assert len(clients.pynetdicom_find(site.wlmscpfs_port, ScheduledStationAETitle="PRISMA")) == 1
 
 
 def test_a_listed_scanner_may_store_and_no_other(site: live.Site, tmp_path: Path) -> None:
-    image = live.synthetic_image(tmp_path / "image.dcm")
-    assert live.storescu("STRANGER", image) != 0
+    image = synthetic_image(tmp_path / "image.dcm")
+    assert clients.storescu("STRANGER", image) != 0
     assert site.orthanc("/instances").json() == []
-    assert live.storescu("PRISMA", image) == 0
+    assert clients.storescu("PRISMA", image) == 0
     (instance,) = site.orthanc("/instances").json()
     stored = dcmread(BytesIO(site.orthanc(f"/instances/{instance}/file").content))
     assert stored == dcmread(image)
@@ -93,7 +95,7 @@ def as_reader(site: live.Site, method: str, path: str, **options: Any) -> reques
 
 
 def test_the_second_login_may_find_studies_read_metrics_and_nothing_else(site: live.Site, tmp_path: Path) -> None:
-    assert live.storescu("PRISMA", live.synthetic_image(tmp_path / "image.dcm")) == 0
+    assert clients.storescu("PRISMA", synthetic_image(tmp_path / "image.dcm")) == 0
     (instance,) = site.orthanc("/instances").json()
     (study,) = site.orthanc("/studies").json()
     try:
@@ -156,12 +158,10 @@ def test_the_metrics_are_written_where_a_node_exporter_reads_them(site: live.Sit
     before = metrics.stat()
     site.run("sync", "-c", str(site.config))
     assert stat.S_IMODE(before.st_mode) == 0o644
-    assert metrics.stat().st_ino != before.st_ino  # it is written anew
+    assert metrics.stat().st_ino != before.st_ino  # it is written again
 
 
-def test_sync_yml_publishes_another_day_and_previews_it(
-    site: live.Site, booking_database: live.BookingDatabase
-) -> None:
+def test_sync_yml_publishes_another_day_and_previews_it(site: live.Site, booking_database: BookingDatabase) -> None:
     booking_database.clear()
     booking_database.book(2, "9-1", f"{DAY} 09:00:00")
     options = ["-e", f"worklist_sync_day={DAY}"]

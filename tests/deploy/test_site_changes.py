@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from support import live
+from support import clients, live, networks
+from support.booking_database import BookingDatabase
+from support.images import synthetic_image
+from support.waiting import wait_until
 
 DAY = "2026-06-01"
 V = live.VARIABLES
@@ -32,30 +35,30 @@ def changed_site(deployment: live.Deployment) -> live.Site:
 
 
 def test_one_more_item_is_one_more_scanner_everywhere(
-    changed_site: live.Site, booking_database: live.BookingDatabase, tmp_path: Path
+    changed_site: live.Site, booking_database: BookingDatabase, tmp_path: Path
 ) -> None:
     booking_database.clear()
     booking_database.book(3, "7-1", f"{DAY} 09:00:00", lab=4)
     changed_site.sync(DAY)
-    assert len(live.pynetdicom_find(changed_site.wlmscpfs_port, "WLMEG", ScheduledStationAETitle="MEGNETO")) == 1
-    assert live.storescu("MEGNETO", live.synthetic_image(tmp_path / "image.dcm")) == 0
+    assert len(clients.pynetdicom_find(changed_site.wlmscpfs_port, "WLMEG", ScheduledStationAETitle="MEGNETO")) == 1
+    assert clients.storescu("MEGNETO", synthetic_image(tmp_path / "image.dcm")) == 0
     (instance,) = changed_site.orthanc("/instances").json()
     changed_site.orthanc(f"/instances/{instance}", method="DELETE")
 
 
-def test_the_cron_job_follows_the_calendar(changed_site: live.Site, booking_database: live.BookingDatabase) -> None:
+def test_the_cron_job_follows_the_calendar(changed_site: live.Site, booking_database: BookingDatabase) -> None:
     """Once a minute, with the time of each line, in the site's own day, whichever that is."""
     booking_database.clear()
     booking_database.book_daily(4, "7-1")
 
     def shows(name: str) -> None:
-        found = live.pynetdicom_find(changed_site.wlmscpfs_port, ScheduledStationAETitle="PRISMA")
+        found = clients.pynetdicom_find(changed_site.wlmscpfs_port, ScheduledStationAETitle="PRISMA")
         assert [str(entry.PatientName) for entry in found] == [name], LOG.read_text()
         assert f"booking {found[0].AccessionNumber} on PRISMA" in LOG.read_text()
 
-    live.wait_until(lambda: shows("3010000.01_sub-007_ses-01"), 75)
+    wait_until(lambda: shows("3010000.01_sub-007_ses-01"), 75)
     booking_database.do("UPDATE calendar_items_new SET subj_ses = '7-2'")
-    live.wait_until(lambda: shows("3010000.01_sub-007_ses-02"), 75)
+    wait_until(lambda: shows("3010000.01_sub-007_ses-02"), 75)
     for line in LOG.read_text().splitlines():
         assert datetime.fromisoformat(line.split()[0]).tzinfo, line
     verified = live.play("verify.yml", "--tags", "worklist_sync", "-e", json.dumps(EVERY_MINUTE))
@@ -64,17 +67,17 @@ def test_the_cron_job_follows_the_calendar(changed_site: live.Site, booking_data
 
 def test_the_broker_answers_nobody_who_is_not_listed(changed_site: live.Site) -> None:
     """The host itself is answered, for verify.yml."""
-    live.pynetdicom_find(changed_site.wlmscpfs_port)  # asserts that it is answered
-    assert not live.neighbour_is_answered(V["wlmscpfs_network"])
+    clients.pynetdicom_find(changed_site.wlmscpfs_port)  # asserts that it is answered
+    assert not networks.neighbour_is_answered(V["wlmscpfs_network"])
 
 
 def test_a_scanner_that_is_taken_away_may_no_more_and_a_listed_address_is_answered(
     changed_site: live.Site, tmp_path: Path
 ) -> None:
-    addresses = live.hosts_of(live.ipv4(V["wlmscpfs_network"])["Subnet"])
+    addresses = networks.hosts_of(networks.ipv4(V["wlmscpfs_network"])["Subnet"])
     variables = {"wlmscpfs_allowed_addresses": [str(address) for address in addresses]}
     options = [*live.UNVERIFIED, "--tags", "orthanc,wlmscpfs", "-e", json.dumps(variables)]
     played = live.play("site.yml", *options)
     assert played.status == 0, played.output
-    assert live.storescu("MEGNETO", live.synthetic_image(tmp_path / "image.dcm")) != 0
-    assert live.neighbour_is_answered(V["wlmscpfs_network"])
+    assert clients.storescu("MEGNETO", synthetic_image(tmp_path / "image.dcm")) != 0
+    assert networks.neighbour_is_answered(V["wlmscpfs_network"])

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import docker
 
-from support import live
+from support import clients, live
+from support.images import synthetic_image
 
 V = live.VARIABLES
 
 
 def test_teardown_leaves_nothing_but_the_data(site: live.Site, tmp_path: Path) -> None:
     """Without the variable the data stay, with it they go."""
-    image = live.synthetic_image(tmp_path / "image.dcm")
-    assert live.storescu("PRISMA", image) == 0
+    image = synthetic_image(tmp_path / "image.dcm")
+    assert clients.storescu("PRISMA", image) == 0
     played = live.play("teardown.yml")
     assert played.status == 0, played.output
     engine = docker.from_env()

@@ -22,7 +22,8 @@ from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-from support import live
+from support import clients, live
+from support.images import synthetic_image
 
 V = live.VARIABLES
 DICOM, WEB, WORKLIST = V["orthanc_dicom_port"], V["orthanc_http_port"], V["wlmscpfs_tls_port"]
@@ -154,7 +155,7 @@ def test_nothing_older_than_tls_1_2_is_spoken(site: SecureSite, port: int) -> No
 
 
 def test_a_scanner_finds_its_entry_over_tls(site: SecureSite, tmp_path: Path) -> None:
-    entry = live.query(
+    entry = clients.query(
         PatientName="sub-007", PatientID="sub-007", StudyInstanceUID=generate_uid(), RequestedProcedureID="1",
         RequestedProcedureDescription="Language", ScheduledStationAETitle="PRISMA", Modality="MR",
         ScheduledProcedureStepStartDate="20260601", ScheduledProcedureStepStartTime="090000",
@@ -180,7 +181,7 @@ def orthanc(site: SecureSite, path: str) -> requests.Response:
 
 
 def test_an_image_goes_in_over_dicom_tls_and_out_over_https(site: SecureSite, tmp_path: Path) -> None:
-    image = live.synthetic_image(tmp_path / "image.dcm")
+    image = synthetic_image(tmp_path / "image.dcm")
     options = [*site.scanner.shown, *site.trusting(DICOM)]
     assert client("storescu", DICOM, options, str(image)).returncode == 0
     (instance,) = orthanc(site, "/instances").json()

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from dicom_worklist import config, pipeline
 from support import live, twins
-from support.local import DAY, NOW, PATIENTS, Calendar, settings, write_yaml
+from support.calendar import DAY, NOW, PATIENTS, Calendar
+from support.configuration import settings, write_yaml
 from support.tally import Tally
 
 

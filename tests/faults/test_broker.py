@@ -17,9 +17,10 @@ from pynetdicom.association import Association
 from dicom_worklist.errors import BrokerError
 from dicom_worklist.settings import Broker, Scanner
 from dicom_worklist.worklist.broker import find
-from support import live, twins, wire
-from support.local import PATIENTS
+from support import live, networks, twins, wire
+from support.calendar import PATIENTS
 from support.tally import Tally
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("five_entries")
 ECHO = ["echoscu", "-aet", "PRISMA", "-aec", "WLBROKER", "127.0.0.1", "{port}"]
@@ -32,7 +33,7 @@ REJECTION = bytes([3, 0, 0, 0, 0, 4, 0, 2, 3, 2])
 
 
 def connect(broker: twins.Broker) -> socket.socket:
-    return socket.create_connection((live.address(broker.container), 1234), timeout=10)
+    return socket.create_connection((networks.address(broker.container), 1234), timeout=10)
 
 
 def end(broker: twins.Broker, request: bytes) -> bytes:
@@ -132,7 +133,7 @@ def test_malformed_and_cut_off_messages(broker: twins.Broker, tally: Tally, ofte
     count = often(100, 10_000)
     messages = chance.sample(cuts, min(len(cuts), count // 4))
     messages += [broken(captures[number % 2], chance) for number in range(count - len(messages))]
-    host = live.address(broker.container)
+    host = networks.address(broker.container)
     began = broker.container.attrs["State"]["StartedAt"]
 
     def send(message: bytes) -> bool:
@@ -157,7 +158,7 @@ def test_malformed_and_cut_off_messages(broker: twins.Broker, tally: Tally, ofte
     state = broker.container.attrs["State"]
     tally.failed += state["StartedAt"] != began or state["OOMKilled"]
     tally.fault += f" ({len(answers):,} queries of a good client meanwhile)"
-    live.wait_until(lambda: only_one_is_left(broker), seconds=10)
+    wait_until(lambda: only_one_is_left(broker), seconds=10)
 
 
 @pytest.mark.parametrize("state", SILENT)
@@ -184,7 +185,7 @@ def test_silent_clients(broker: twins.Broker, tally: Tally, often: Callable[[int
                 with suppress(ConnectionResetError):
                     while client.recv(4096):
                         pass
-    live.wait_until(lambda: only_one_is_left(broker), seconds=10)
+    wait_until(lambda: only_one_is_left(broker), seconds=10)
 
 
 def test_more_silent_clients_than_places(broker: twins.Broker, tally: Tally) -> None:
@@ -197,8 +198,9 @@ def test_more_silent_clients_than_places(broker: twins.Broker, tally: Tally) -> 
             time.sleep(0.2)
         seconds = time.monotonic() - began
         tally.failed += seconds > 30
-        tally.limit = f"{PLACES} places: who comes when all are taken is rejected; here for {seconds:.0f} s"
-    live.wait_until(lambda: only_one_is_left(broker), seconds=10)
+        rejected = "a client that connects when all are taken is rejected"
+        tally.limit = f"{PLACES} places: {rejected}; here for {seconds:.0f} s"
+    wait_until(lambda: only_one_is_left(broker), seconds=10)
 
 
 def test_who_comes_when_all_places_are_taken(
@@ -217,7 +219,7 @@ def test_who_comes_when_all_places_are_taken(
             clients.append(client)
 
         while len(clients) < PLACES:
-            live.wait_until(take_a_place, seconds=10)  # those of before may not have gone yet
+            wait_until(take_a_place, seconds=10)  # those of before may not have gone yet
         for _ in range(often(20, 1000)):
             tally.tried += 1
             tally.wrong += end(broker, request) != REJECTION
@@ -225,8 +227,8 @@ def test_who_comes_when_all_places_are_taken(
             with pytest.raises(BrokerError, match="has no place"):
                 find(Broker("127.0.0.1", broker.port), scanner)
         clients[0].close()
-        live.wait_until(take_a_place, seconds=10)
-    live.wait_until(lambda: only_one_is_left(broker), seconds=10)
+        wait_until(take_a_place, seconds=10)
+    wait_until(lambda: only_one_is_left(broker), seconds=10)
 
 
 def test_an_association_that_ends_between_two_questions(

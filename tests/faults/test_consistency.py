@@ -12,8 +12,11 @@ import pytest
 from dicom_worklist import config, pipeline
 from dicom_worklist.report import Report
 from support import twins, wire
-from support.local import DAY, NOW, PRISMA, Calendar, changed, command, settings, worklist_files, write_yaml
+from support.calendar import DAY, NOW, PRISMA, Calendar
+from support.command import command
+from support.configuration import changed, settings, write_yaml
 from support.tally import Tally
+from support.worklist_folder import worklist_files
 
 SIZE = 200
 CLIENTS = 20

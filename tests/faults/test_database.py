@@ -15,9 +15,13 @@ from dicom_worklist import config, pipeline
 from dicom_worklist.errors import SourceError
 from dicom_worklist.settings import Config
 from support import live
+from support.booking_database import BookingDatabase
+from support.calendar import DAY, NOW
+from support.command import command
+from support.configuration import Configure
 from support.failing_proxy import Proxy, garbage, nobody_answers, proxy
-from support.local import DAY, NOW, Configure, command, entries, worklist_files
 from support.tally import Tally
+from support.worklist_folder import entries, worklist_files
 
 SIZE = 6
 FIRST, LAST, TITLE = "Zoë", "Müßig-Çelik", "Größe, Länge é"
@@ -32,7 +36,7 @@ TABLES = ("calendar_items_new", "projects", "calendars", "users")
 class Worklist:
     """A worklist that holds what the booking database says."""
 
-    database: live.BookingDatabase
+    database: BookingDatabase
     folder: Path
     configure: Configure
     source: dict[str, Any]
@@ -77,7 +81,7 @@ class Worklist:
 
 @pytest.fixture
 def worklist(
-    booking_database: live.BookingDatabase, configure: Configure, folder: Path, tmp_path: Path
+    booking_database: BookingDatabase, configure: Configure, folder: Path, tmp_path: Path
 ) -> Iterator[Worklist]:
     booking_database.clear()
     booking_database.do("INSERT INTO projects VALUES ('3010000.01', %s)", TITLE)
@@ -97,7 +101,7 @@ def worklist(
 
 
 @contextmanager
-def altered(database: live.BookingDatabase, there: str, back: str) -> Iterator[None]:
+def altered(database: BookingDatabase, there: str, back: str) -> Iterator[None]:
     database.do(there)
     try:
         yield

@@ -15,8 +15,10 @@ import pytest
 
 from dicom_worklist import config, pipeline
 from support import live
-from support.local import DAY, NOW, Calendar, everything, settings, worklist_files, write_yaml
+from support.calendar import DAY, NOW, Calendar
+from support.configuration import settings, write_yaml
 from support.tally import Tally
+from support.worklist_folder import everything, worklist_files
 
 Files = dict[str, bytes]
 #: Bookings and their subject and session: one stays, one changes, two go, two come.

@@ -17,7 +17,9 @@ import pytest
 
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import history
-from support.local import DAY, NOW, Calendar, Configure, environment
+from support.calendar import DAY, NOW, Calendar
+from support.command import environment
+from support.configuration import Configure
 from support.tally import Tally
 
 #: Bookings that stay as they are, and those of which each run changes every second one.

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from dicom_worklist.bookings.booking import COLUMNS
-from support import live, twins
-from support.local import DAY, changed, command, settings, write_yaml
-from support.promises import CHARSETS, Promise, Row, printed, promise
+from support import clients, twins
+from support.calendar import DAY
+from support.command import command
+from support.configuration import changed, settings, write_yaml
+from support.expected_entries import CHARSETS, Promise, Row, printed, promise
 from support.tally import Tally
 
 ORDERLY = (b"3010000.01", b"Language and the brain", b"7-1", str(DAY).encode(), b"09:00:00", b"SKYRA", b"Ada")
@@ -139,7 +141,7 @@ def test_hostile_text(write: Write, broker: twins.Broker, tmp_path: Path, tally:
         judge_report(config, wanted, rejected, tally)
         judge_files(broker.folder, wanted, tally)
         judge_answers(broker.port, wanted, tally)
-    tally.fault += f" ({many['shown']:,} shown, {many['rejected']:,} rejected; the others are no sessions of the day)"
+    tally.fault += f" ({many['shown']:,} shown, {many['rejected']:,} rejected; the others are not sessions of the day)"
 
 
 def judge_report(config: Path, wanted: dict[str, Promise], rejected: list[Promise], tally: Tally) -> None:
@@ -184,8 +186,8 @@ def judge_answers(port: int, wanted: dict[str, Promise], tally: Tally) -> None:
     missing = dict(wanted)
     studies = set()
     for scanner in CHARSETS:
-        for entry in live.pynetdicom_find(port, ScheduledStationAETitle=scanner):
-            found = live.texts(entry)
+        for entry in clients.pynetdicom_find(port, ScheduledStationAETitle=scanner):
+            found = clients.texts(entry)
             studies.add(found["StudyInstanceUID"])
             promised = missing.pop(found["AccessionNumber"], None)
             tally.wrong += promised is None or not promised.texts.items() <= found.items()

@@ -17,8 +17,11 @@ import pytest
 
 from dicom_worklist import config, pipeline
 from support import twins, wire
-from support.local import DAY, NOW, Calendar, environment, settings, worklist_files, write_yaml
+from support.calendar import DAY, NOW, Calendar
+from support.command import environment
+from support.configuration import settings, write_yaml
 from support.tally import Tally
+from support.worklist_folder import worklist_files
 
 #: Every call by which the sync could reach the folder.
 CALLS = (

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from support import live, scanner, twins
+from support import live, networks, scanner, twins
 from support.tally import Tally
+from support.waiting import wait_for_http
 
 SCANNERS = 10
 
@@ -25,7 +26,7 @@ def deployed(deployment: live.Deployment) -> None:
 def restart(pacs: twins.Pacs) -> None:
     pacs.container.wait()
     pacs.container.start()
-    live.wait_for_http(f"{pacs.url}/system")
+    wait_for_http(f"{pacs.url}/system")
 
 
 def files(pacs: twins.Pacs) -> int:
@@ -122,7 +123,7 @@ def test_ten_scanners_store_at_once(tmp_path: Path, tally: Tally, often: Callabl
         expected: scanner.Held = {}
         for run in range(often(1, 10)):
             series = {title: scanner.make(tmp_path / str(run) / title, often(10, 100)) for title in titles}
-            line: list[str | Path] = ["storescu", "-aec", "ORTHANC", "+sd", live.address(pacs.container), "4042"]
+            line: list[str | Path] = ["storescu", "-aec", "ORTHANC", "+sd", networks.address(pacs.container), "4042"]
             senders = [
                 subprocess.Popen([*line, "-aet", title, images[0].parent], stderr=subprocess.DEVNULL)
                 for title, images in series.items()

@@ -12,8 +12,9 @@ import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from dicom_worklist import config, pipeline
-from support import conformance, live, twins, wire
-from support.local import DAY, NOW, PATIENTS, Calendar, changed, settings, write_yaml
+from support import clients, conformance, twins, wire
+from support.calendar import DAY, NOW, PATIENTS, Calendar
+from support.configuration import changed, settings, write_yaml
 from support.tally import Tally
 
 KEYWORDS = [
@@ -94,7 +95,7 @@ def test_a_caret_in_a_query_finds_no_name_of_one_component(
 ) -> None:
     assert "`*^*`, and finds nothing" in conformance.TEXT
     tally.tried += 1
-    tally.wrong += len(live.pynetdicom_find(broker.port, PatientName=asked)) != found
+    tally.wrong += len(clients.pynetdicom_find(broker.port, PatientName=asked)) != found
 
 
 @pytest.mark.usefixtures("five_entries")

@@ -16,9 +16,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from support import live
-from support.local import Calendar, Configure, entries, environment, locked_by_another_process, worklist_files
+from support.calendar import Calendar
+from support.command import environment
+from support.configuration import Configure
 from support.tally import Tally
+from support.waiting import wait_until
+from support.worklist_folder import entries, locked_by_another_process, worklist_files
 
 Often = Callable[[int, int], int]
 #: The command; libfaketime spoils `clock_nanosleep` until a moment of the other clock, with which Python sleeps.
@@ -119,7 +122,7 @@ class Site:
         def written() -> None:
             assert len(list(self.folder.glob(".booking-*.tmp"))) == len(TIMES)
 
-        live.wait_until(written)
+        wait_until(written)
         time.sleep(0.2)
 
 
@@ -133,7 +136,7 @@ def expected(here: datetime, moment: datetime | None = None, zone: str = "Europe
     """Return what is shown at a time at the site: that day's entries, and who may be in the scanner since yesterday.
 
     A session that the calendar gives no end lasts an hour by the clock on the wall. Its entry stays for another hour,
-    whatever becomes of that clock; `moment` is the time in UTC where that is changed.
+    even if that clock changes; `moment` is the time in UTC where that is changed.
     """
     there = moment or here.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     midnight = datetime.combine(here, datetime.min.time())

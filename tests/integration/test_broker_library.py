@@ -15,7 +15,8 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from support import live
+from support import live, networks
+from support.waiting import wait_until
 
 IMAGE = live.PROJECT / "roles/wlmscpfs/files/image"
 #: A-ASSOCIATE-RJ: transient, by the service provider (presentation), local limit exceeded (PS3.8 9.3.4).
@@ -68,7 +69,7 @@ class Server:
     def served_in_the_end(self) -> Client:
         """Return the client that the server answers as soon as the place of another one is free."""
         clients = []
-        live.wait_until(lambda: clients.append(self.served()))
+        wait_until(lambda: clients.append(self.served()))
         return clients[0]
 
     def rejected(self) -> None:
@@ -94,7 +95,7 @@ class Server:
             found[:] = [child for child, state in self.children(pid).items() if state != "Z"]
             assert len(found) == 1
 
-        live.wait_until(find)
+        wait_until(find)
         return found[0]
 
     def query(self) -> int:
@@ -131,9 +132,9 @@ def start(image: str, tmp_path: Path) -> Iterator[Start]:
             **options,
         )
         stack.callback(container.remove, force=True, v=True)
-        address, pid = live.address(container), container.attrs["State"]["Pid"]
+        address, pid = networks.address(container), container.attrs["State"]["Pid"]
         server = Server(container, address, pid, lockfile, stack.enter_context(ExitStack()))
-        live.wait_until(lambda: Client(server))
+        wait_until(lambda: Client(server))
         server.stack.close()
         servers.append(server)
         return server
@@ -142,7 +143,7 @@ def start(image: str, tmp_path: Path) -> Iterator[Start]:
         yield run
         for server in servers:
             server.stack.close()
-            live.wait_until(partial(is_at_rest, server))
+            wait_until(partial(is_at_rest, server))
             server.container.reload()
             assert server.container.attrs["State"]["Pid"] == server.pid
 
@@ -168,7 +169,7 @@ def interrupt(pid: int) -> None:
         assert status["State"].split()[0] in {"S", "Z"}
 
     os.kill(pid, signal.SIGUSR1)
-    live.wait_until(handled)
+    wait_until(handled)
 
 
 def is_asleep(state: str) -> None:
@@ -214,7 +215,7 @@ def test_without_a_limit_everybody_has_a_place(start: Start) -> None:
 def test_a_limit_that_is_not_a_number_is_reported(image: str, places: str) -> None:
     environment = {"LD_PRELOAD": "/usr/local/lib/broker.so", "MAX_ASSOCIATIONS": places}
     with pytest.raises(docker.errors.ContainerError) as failed:
-        docker.from_env().containers.run(image, environment=environment, remove=True)
+        docker.from_env().containers.run(image, ["true"], environment=environment, remove=True)
     assert failed.value.exit_status == 1
     assert failed.value.stderr.decode() == f'MAX_ASSOCIATIONS is "{places}": it must be a whole number, 1 or more\n'
 
@@ -224,7 +225,7 @@ def test_a_child_that_the_server_has_waited_for_leaves_its_place(start: Start) -
     first, _ = server.served_in_the_end(), server.served_in_the_end()
     server.rejected()  # until then the server waits for those of before
     first.socket.close()
-    live.wait_until(lambda: one_has_ended(server))
+    wait_until(lambda: one_has_ended(server))
     interrupt(server.pid)  # the server then does what wlmscpfs does after an error: it waits for all that have ended
     assert list(server.children().values()) == ["S"]
     server.served()
@@ -238,7 +239,7 @@ def one_has_ended(server: Server) -> None:
 def test_a_signal_to_a_child_that_waits_for_its_association_frees_no_place(start: Start) -> None:
     server = start(places="1")
     client = server.served_in_the_end()
-    live.wait_until(lambda: is_asleep(server.children()[server.child()]))
+    wait_until(lambda: is_asleep(server.children()[server.child()]))
     interrupt(server.child())
     server.rejected()
     assert client.ask("peer").endswith(b" 0\n")
@@ -286,10 +287,10 @@ def test_a_query_waits_while_a_writer_does(start: Start) -> None:
     with server.lockfile.open() as writer:
         fcntl.flock(writer, fcntl.LOCK_EX)
         client.send(READ_LOCK)
-        live.wait_until(lambda: waits(server))
+        wait_until(lambda: waits(server))
         interrupt(server.query())
         assert client.read() == b"signal\n"
-        live.wait_until(lambda: waits(server))
+        wait_until(lambda: waits(server))
     assert client.read() == b"0 0\n"
 
 

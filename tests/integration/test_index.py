@@ -21,6 +21,7 @@ from docker.models.containers import Container
 
 from support import live, scanner, twins
 from support.grown_index import grow
+from support.waiting import wait_for_http, wait_until
 
 ENGINE = docker.from_env()
 #: The user that the containers here run as; not the site's, which one needs root to become.
@@ -94,7 +95,7 @@ def test_from_the_first_start_on_and_as_it_grows_and_changes(site: live.Site, tm
 
 def restart(pacs: twins.Pacs) -> None:
     pacs.container.start()
-    live.wait_for_http(f"{pacs.url}/system")
+    wait_for_http(f"{pacs.url}/system")
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def outcome(container: Container) -> tuple[bool, str]:
         container.reload()
         assert container.status == "exited" or "Orthanc has started" in container.logs().decode()
 
-    live.wait_until(decided)
+    wait_until(decided)
     return container.status == "running", container.logs().decode()
 
 

@@ -31,7 +31,10 @@ from dicom_worklist.status import repair
 from dicom_worklist.status.pacs import ask as asked
 from dicom_worklist.status.records import BookingRecord
 from support import live, twins
-from support.local import Configure, command, environment
+from support.command import command, environment
+from support.configuration import Configure
+from support.images import synthetic_image
+from support.waiting import wait_until
 
 SUBJECT = "3010000.01_sub-007"
 BOOKED = BookingRecord(
@@ -76,7 +79,7 @@ class Hospital:
         def stable() -> None:
             assert all(study["IsStable"] for study in self.ask("/studies?expand"))
 
-        live.wait_until(stable)
+        wait_until(stable)
 
     def images(self, study: str = "") -> dict[str, Dataset]:
         """Orthanc's id → image, of a study or of all."""
@@ -131,7 +134,7 @@ def scanned(
     """Return images as a console makes them: two series, private elements, sequences, a name that isn't ASCII."""
     made: list[Dataset] = []
     for number in range(images):
-        image = dcmread(live.synthetic_image(folder / f"{study}-{number}.dcm", number))
+        image = dcmread(synthetic_image(folder / f"{study}-{number}.dcm", number))
         image.StudyInstanceUID, image.SeriesInstanceUID = study, f"{study}.{number % 2 + 1}"
         uid = UID(f"{study}.{number % 2 + 1}.{number}")
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID = uid

@@ -20,7 +20,9 @@ from dicom_worklist.bookings.sources import source_class
 from dicom_worklist.errors import SourceError
 from dicom_worklist.settings import Reading
 from support import live, twins
+from support.booking_database import BookingDatabase
 from support.failing_proxy import proxy
+from support.waiting import wait_until
 
 DAY = "2026-10-25"
 DAYS = date(2026, 10, 25), date(2026, 10, 26)
@@ -56,7 +58,7 @@ USERS = [("adalov", "Ada", "Lovelace"), ("jurmul", "Jürgen", "Müller")]
 
 
 def test_all_kinds_of_source_give_the_same_bookings(
-    booking_database: live.BookingDatabase, password_file: Path, tmp_path: Path
+    booking_database: BookingDatabase, password_file: Path, tmp_path: Path
 ) -> None:
     booking_database.clear()
     with closing(sqlite3.connect(tmp_path / "calendar.sqlite")) as connection, connection:
@@ -101,7 +103,7 @@ def test_all_kinds_of_source_give_the_same_bookings(
     assert bookings["mysql"] == bookings["csv"]
 
 
-def test_a_site_writes_its_own_query(booking_database: live.BookingDatabase, password_file: Path) -> None:
+def test_a_site_writes_its_own_query(booking_database: BookingDatabase, password_file: Path) -> None:
     booking_database.clear()
     booking_database.book(1, "7-1", f"{DAY} 09:00:00")
     query = (
@@ -132,21 +134,21 @@ def failing_sync(site: live.Site) -> str:
 
 
 @pytest.fixture
-def synced(site: live.Site, booking_database: live.BookingDatabase) -> live.Site:
+def synced(site: live.Site, booking_database: BookingDatabase) -> live.Site:
     booking_database.clear()
     booking_database.book(1, "7-1", f"{DAY} 09:00:00")
     site.sync(DAY)
     return site
 
 
-def test_a_stopped_database_leaves_the_worklist(synced: live.Site, booking_database: live.BookingDatabase) -> None:
+def test_a_stopped_database_leaves_the_worklist(synced: live.Site, booking_database: BookingDatabase) -> None:
     with booking_database.stopped():
         said = failing_sync(synced)
     assert "127.0.0.1:13306" in said
     assert "Check that the server runs" in said
 
 
-def test_a_refused_password_leaves_the_worklist(synced: live.Site, booking_database: live.BookingDatabase) -> None:
+def test_a_refused_password_leaves_the_worklist(synced: live.Site, booking_database: BookingDatabase) -> None:
     booking_database.do("ALTER USER dicomdf IDENTIFIED BY 'another'")
     try:
         said = failing_sync(synced)
@@ -156,7 +158,7 @@ def test_a_refused_password_leaves_the_worklist(synced: live.Site, booking_datab
     assert "booking-db.password" in said
 
 
-def test_a_missing_table_leaves_the_worklist(synced: live.Site, booking_database: live.BookingDatabase) -> None:
+def test_a_missing_table_leaves_the_worklist(synced: live.Site, booking_database: BookingDatabase) -> None:
     booking_database.do("RENAME TABLE projects TO projects_old")
     try:
         assert "projects" in failing_sync(synced)
@@ -171,7 +173,7 @@ def test_a_database_that_is_not_there_is_named(password_file: Path) -> None:
 
 
 def test_a_silent_database_is_given_up_after_its_timeout(
-    booking_database: live.BookingDatabase, password_file: Path
+    booking_database: BookingDatabase, password_file: Path
 ) -> None:
     slow = "SELECT SLEEP(30) AS booking_id"
     with pytest.raises(SourceError, match="timed out"):
@@ -179,7 +181,7 @@ def test_a_silent_database_is_given_up_after_its_timeout(
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[live.BookingDatabase]:
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BookingDatabase]:
     """A database that the tests may change as they like. Its certificate is for another name than loopback's."""
     folder = tmp_path_factory.mktemp("tls")
     for name in ("server", "stranger"):
@@ -191,7 +193,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[live.BookingDataba
         )  # fmt: skip
     (folder / "server.key").chmod(0o644)  # in the container another user reads it
     folder.chmod(0o755)
-    database = live.BookingDatabase(
+    database = BookingDatabase(
         "test-mariadb-own", twins.free_port(), "--ssl-cert=/tls/server.crt", "--ssl-key=/tls/server.key", files=folder
     )
     try:
@@ -205,14 +207,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[live.BookingDataba
 
 
 @pytest.fixture
-def tls(own: live.BookingDatabase) -> Path:
+def tls(own: BookingDatabase) -> Path:
     """The folder with the certificates of `own`."""
     [mount] = [mount for mount in own.container.attrs["Mounts"] if mount["Destination"] == "/tls"]
     return Path(mount["Source"])
 
 
 @contextmanager
-def altered(database: live.BookingDatabase, there: Sequence[str], back: Sequence[str]) -> Iterator[None]:
+def altered(database: BookingDatabase, there: Sequence[str], back: Sequence[str]) -> Iterator[None]:
     try:
         for statement in there:
             database.do(statement)
@@ -222,7 +224,7 @@ def altered(database: live.BookingDatabase, there: Sequence[str], back: Sequence
             database.do(statement)
 
 
-def said_of(own: live.BookingDatabase, password_file: Path, **settings: Any) -> str:
+def said_of(own: BookingDatabase, password_file: Path, **settings: Any) -> str:
     with pytest.raises(SourceError) as caught:
         mysql(password_file, **{"port": own.port} | settings).rows(*DAYS)
     said = str(caught.value)
@@ -233,7 +235,7 @@ def said_of(own: live.BookingDatabase, password_file: Path, **settings: Any) -> 
 
 @pytest.mark.parametrize("type_", ["TIME NULL", "TIME NOT NULL DEFAULT '10:30:00'"])
 def test_the_end_of_a_booking_is_read_where_the_calendar_has_it(
-    own: live.BookingDatabase, password_file: Path, type_: str
+    own: BookingDatabase, password_file: Path, type_: str
 ) -> None:
     [without] = mysql(password_file, port=own.port).rows(*DAYS)
     assert "end_time" not in without
@@ -246,7 +248,7 @@ def test_the_end_of_a_booking_is_read_where_the_calendar_has_it(
         assert row == without | {"end_time": timedelta(hours=10, minutes=30) if "NOT" in type_ else None}
 
 
-def test_an_account_that_may_not_read_the_end_goes_on_working(own: live.BookingDatabase, password_file: Path) -> None:
+def test_an_account_that_may_not_read_the_end_goes_on_working(own: BookingDatabase, password_file: Path) -> None:
     columns = "id, project_id, calendar_id, user_id, subj_ses, start_date, start_time, status"
     with altered(
         own,
@@ -265,9 +267,7 @@ def test_an_account_that_may_not_read_the_end_goes_on_working(own: live.BookingD
 
 
 @pytest.mark.parametrize("column", ["start_time", "subj_ses"])
-def test_another_column_that_is_missing_is_an_error(
-    own: live.BookingDatabase, password_file: Path, column: str
-) -> None:
+def test_another_column_that_is_missing_is_an_error(own: BookingDatabase, password_file: Path, column: str) -> None:
     with altered(
         own,
         [f"ALTER TABLE calendar_items_new RENAME COLUMN {column} TO stop_times"],
@@ -292,7 +292,7 @@ def test_another_column_that_is_missing_is_an_error(
         ("SELECT 1; SELECT 2", "error in your SQL syntax"),
     ],
 )
-def test_a_faulty_query_is_reported(own: live.BookingDatabase, password_file: Path, query: str, words: str) -> None:
+def test_a_faulty_query_is_reported(own: BookingDatabase, password_file: Path, query: str, words: str) -> None:
     if not query:  # is the DCCN calendar's
         assert mysql(password_file, port=own.port, query=query).rows(*DAYS)
         return
@@ -310,7 +310,7 @@ LOGINS = {
 
 @pytest.mark.parametrize("login", LOGINS)
 def test_an_account_with_another_login_method_is_reported_with_the_remedy(
-    own: live.BookingDatabase, password_file: Path, login: str
+    own: BookingDatabase, password_file: Path, login: str
 ) -> None:
     plugin, words, remedy = LOGINS[login]
     using = "" if plugin == "unix_socket" else f"USING PASSWORD('{live.PASSWORD}')"
@@ -336,7 +336,7 @@ def test_an_account_with_another_login_method_is_reported_with_the_remedy(
     ],
 )
 def test_a_busy_server_is_reported(
-    own: live.BookingDatabase, password_file: Path, limit: str, usual: int, words: str
+    own: BookingDatabase, password_file: Path, limit: str, usual: int, words: str
 ) -> None:
     others = []
     with closing(own.connection()) as administrator:
@@ -358,10 +358,10 @@ def test_a_busy_server_is_reported(
     assert words in said
     assert "Let the server have more connections (max_connections) or the user more (MAX_USER_CONNECTIONS" in said
     assert "source.host" not in said
-    live.wait_until(lambda: mysql(password_file, port=own.port).rows(*DAYS))
+    wait_until(lambda: mysql(password_file, port=own.port).rows(*DAYS))
 
 
-def test_a_query_that_takes_too_long_is_reported(own: live.BookingDatabase, password_file: Path) -> None:
+def test_a_query_that_takes_too_long_is_reported(own: BookingDatabase, password_file: Path) -> None:
     slow = {"query": "SELECT SLEEP(30) AS booking_id"}
     said = said_of(own, password_file, read_timeout=1, **slow)
     assert "timed out" in said
@@ -377,7 +377,7 @@ def test_a_query_that_takes_too_long_is_reported(own: live.BookingDatabase, pass
     ("kill", "remedy"), [("QUERY", "Somebody ended the query"), ("", "Check that the server runs")]
 )
 def test_a_query_that_somebody_ends_is_reported(
-    own: live.BookingDatabase, password_file: Path, kill: str, remedy: str
+    own: BookingDatabase, password_file: Path, kill: str, remedy: str
 ) -> None:
     running = "SELECT MAX(ID) FROM information_schema.PROCESSLIST WHERE USER = 'sleeper' AND TIME_MS > 200"
 
@@ -391,7 +391,7 @@ def test_a_query_that_somebody_ends_is_reported(
         [f"CREATE USER sleeper IDENTIFIED BY '{live.PASSWORD}'", "GRANT SELECT ON fcdc.* TO sleeper"],
         ["DROP USER sleeper"],
     ):
-        thread = threading.Thread(target=live.wait_until, args=(end, 20))
+        thread = threading.Thread(target=wait_until, args=(end, 20))
         thread.start()
         # a bare SLEEP that is ended gives 1, a condition is an error
         query = "SELECT COUNT(*) AS booking_id FROM seq_1_to_1000 WHERE SLEEP(20) = 0"
@@ -400,7 +400,7 @@ def test_a_query_that_somebody_ends_is_reported(
     assert remedy in said
 
 
-def test_an_unknown_database_or_host_is_reported(own: live.BookingDatabase, password_file: Path) -> None:
+def test_an_unknown_database_or_host_is_reported(own: BookingDatabase, password_file: Path) -> None:
     assert "Unknown database 'fcdb'. Check source.database" in said_of(
         own, password_file, user="tests", database="fcdb"
     )
@@ -417,7 +417,7 @@ def test_an_unknown_database_or_host_is_reported(own: live.BookingDatabase, pass
         assert "The server wants TLS" in said_of(own, password_file, port=between.port)
 
 
-def test_each_fault_of_tls_is_reported(own: live.BookingDatabase, password_file: Path, tls: Path) -> None:
+def test_each_fault_of_tls_is_reported(own: BookingDatabase, password_file: Path, tls: Path) -> None:
     right = {"ca": str(tls / "server.crt")}
     assert mysql(password_file, port=own.port, tls=right | {"verify_hostname": False}).rows(*DAYS)
     said = said_of(own, password_file, tls=right)
@@ -444,7 +444,7 @@ STARTS = {
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_a_server_without_zone_tables_is_reported(own: live.BookingDatabase, password_file: Path, start: str) -> None:
+def test_a_server_without_zone_tables_is_reported(own: BookingDatabase, password_file: Path, start: str) -> None:
     columns = [name for name in COLUMNS if name not in ("start_date", "start_time")]
     query = f"SELECT {', '.join(f'1 AS {name}' for name in columns)}, {STARTS[start]}"
     with pytest.raises(SourceError) as caught:

@@ -19,7 +19,10 @@ import yaml
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from support import live
+from support import clients, live
+from support.booking_database import BookingDatabase
+from support.images import synthetic_image
+from support.waiting import wait_for_http, wait_until
 
 PRISMA, PRISMAFIT, SKYRA = 1, 2, 3
 PAGE = Path(live.VARIABLES["orthanc_page_dir"]) / "index.html"
@@ -31,7 +34,7 @@ SLOT, LAST = timedelta(minutes=5), 6
 class Played:
     """A day at the site: its clock, its calendar, its scanners, and who looks."""
 
-    def __init__(self, site: live.Site, bookings: live.BookingDatabase, folder: Path) -> None:
+    def __init__(self, site: live.Site, bookings: BookingDatabase, folder: Path) -> None:
         self.site, self.bookings, self.folder, self.config = site, bookings, folder, site.config
         self.now, self.zone = live.Site.now, live.ZONE
         self.images = 0
@@ -52,7 +55,7 @@ class Played:
 
     def entry(self, booking_id: int) -> Dataset:
         """What the console is shown of a booking."""
-        found = live.pynetdicom_find(self.site.wlmscpfs_port, AccessionNumber=str(booking_id))
+        found = clients.pynetdicom_find(self.site.wlmscpfs_port, AccessionNumber=str(booking_id))
         (entry,) = [one for one in found if one.AccessionNumber == str(booking_id)]
         return entry
 
@@ -70,7 +73,7 @@ class Played:
         at = at or self.here
         for number in range(images):
             self.images += 1
-            path = live.synthetic_image(series / f"{number}.dcm", number + 1)
+            path = synthetic_image(series / f"{number}.dcm", number + 1)
             image = dcmread(path)
             image.StudyDate, image.StudyTime = f"{at:%Y%m%d}", f"{at:%H%M%S}"
             if entry is not None:
@@ -79,7 +82,7 @@ class Played:
             for keyword, value in changes.items():
                 setattr(image, keyword, value)
             image.save_as(path)
-            assert live.storescu(scanner, path) == 0
+            assert clients.storescu(scanner, path) == 0
         return str(image.StudyInstanceUID)
 
     def do(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -115,12 +118,12 @@ class Played:
             assert studies
             assert all(study["stable"] for study in studies), studies
 
-        live.wait_until(settled, 240)
+        wait_until(settled, 240)
 
     def metric(self, name: str, **labels: str) -> float:
-        said = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+        given = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
         (value,) = re.findall(
-            rf"^{name}{re.escape(f'{{{said}}}') if said else ''} (\S+)$", METRICS.read_text(), re.MULTILINE
+            rf"^{name}{re.escape(f'{{{given}}}') if given else ''} (\S+)$", METRICS.read_text(), re.MULTILINE
         )
         return float(value)
 
@@ -139,7 +142,7 @@ def played(empty: Played, site_clock: datetime) -> Played:
 
 
 @pytest.fixture
-def empty(site: live.Site, booking_database: live.BookingDatabase, tmp_path: Path) -> Iterator[Played]:
+def empty(site: live.Site, booking_database: BookingDatabase, tmp_path: Path) -> Iterator[Played]:
     forget()
     booking_database.clear()
     booking_database.do("INSERT INTO projects VALUES ('3010000.01', 'Language and the brain')")
@@ -274,7 +277,7 @@ def test_a_stopped_pacs_is_reported_and_the_list_is_published(played: Played) ->
         assert played.do("check", "--only", "pacs").returncode == 7
     finally:
         orthanc.start()
-        live.wait_for_http(f"{live.Site.orthanc_url}/system")
+        wait_for_http(f"{live.Site.orthanc_url}/system")
     assert played.run()["warnings"] == []
     done = played.do("check", "--only", "pacs")
     assert (done.returncode, "has 1 studies" in done.stdout) == (0, True)
@@ -301,7 +304,7 @@ def test_an_entry_leaves_the_console_when_its_scan_is_done(empty: Played) -> Non
         done = empty.do("sync")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "warning: " not in done.stdout
-        return {entry.AccessionNumber for entry in live.pynetdicom_find(empty.site.wlmscpfs_port)}
+        return {entry.AccessionNumber for entry in clients.pynetdicom_find(empty.site.wlmscpfs_port)}
 
     def left() -> None:
         assert shown() == {"2"}
@@ -313,7 +316,7 @@ def test_an_entry_leaves_the_console_when_its_scan_is_done(empty: Played) -> Non
         assert shown() == {"1", "2"}
         empty.scan(empty.entry(1))
         assert shown() == {"1", "2"}, "images are still coming"
-        live.wait_until(left, 240)
+        wait_until(left, 240)
         assert empty.lines()["1"]["booked"]["on_console"] is False
     finally:
         config.unlink()

@@ -11,7 +11,9 @@ import pytest
 import requests
 from pydicom.dataset import Dataset
 
-from support import live
+from support import clients, live
+from support.booking_database import BookingDatabase
+from support.waiting import wait_for_http
 
 DAY, DATE = "2026-03-29", "20260329"
 CLIENT_PORT = 18043
@@ -50,7 +52,7 @@ def orthanc_client(deployment: live.Deployment, tmp_path_factory: pytest.TempPat
         volumes={str(configuration): {"bind": "/orthanc.json", "mode": "ro"}},
     )
     try:
-        live.wait_for_http(f"http://127.0.0.1:{CLIENT_PORT}/system")
+        wait_for_http(f"http://127.0.0.1:{CLIENT_PORT}/system")
         yield f"http://127.0.0.1:{CLIENT_PORT}"
     finally:
         container.remove(force=True, v=True)
@@ -64,16 +66,18 @@ def find(request: pytest.FixtureRequest, site: live.Site, tmp_path: Path) -> Fin
         return lambda called="WLBROKER", **keys: [
             _of_orthanc(answer)
             for answer in requests.post(
-                f"{address}/modalities/{called}/find-worklist", json=_for_orthanc(live.query(**keys)), timeout=30
+                f"{address}/modalities/{called}/find-worklist",
+                json=_for_orthanc(clients.query(**keys)),
+                timeout=30,
             ).json()
         ]
     if request.param == "findscu":
         folders = (tmp_path / str(number) for number in itertools.count())
         return lambda called="WLBROKER", **keys: [
-            live.texts(entry) for entry in live.findscu(site.wlmscpfs_port, next(folders), called, **keys)
+            clients.texts(entry) for entry in clients.findscu(site.wlmscpfs_port, next(folders), called, **keys)
         ]
     return lambda called="WLBROKER", **keys: [
-        live.texts(entry) for entry in live.pynetdicom_find(site.wlmscpfs_port, called, **keys)
+        clients.texts(entry) for entry in clients.pynetdicom_find(site.wlmscpfs_port, called, **keys)
     ]
 
 
@@ -94,7 +98,7 @@ def _of_orthanc(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def calendar(booking_database: live.BookingDatabase) -> live.BookingDatabase:
+def calendar(booking_database: BookingDatabase) -> BookingDatabase:
     booking_database.clear()
     booking_database.do("INSERT INTO projects VALUES ('3010000.01', 'A \"quoted\" title: größer, Ωμέγα, 脳 [1]')")
     booking_database.do("INSERT INTO projects VALUES ('3010000.02', 'Où est la mémoire?')")
@@ -111,7 +115,7 @@ EMPTY = {
 
 
 def test_every_attribute_of_a_booking_reaches_every_client(
-    site: live.Site, calendar: live.BookingDatabase, find: Find
+    site: live.Site, calendar: BookingDatabase, find: Find
 ) -> None:
     calendar.book(41, " 7 - 2 ", f"{DAY} 09:30:00", user="jurmul")
     site.sync(DAY)
@@ -140,7 +144,7 @@ def test_every_attribute_of_a_booking_reaches_every_client(
     }
 
 
-def test_a_console_that_knows_latin_1_gets_latin_1(site: live.Site, calendar: live.BookingDatabase, find: Find) -> None:
+def test_a_console_that_knows_latin_1_gets_latin_1(site: live.Site, calendar: BookingDatabase, find: Find) -> None:
     calendar.book(42, "x2", f"{DAY} 10:00:00", lab=3, project="3010000.02", user="jurmul")
     site.sync(DAY)
     (entry,) = find("WLSKYRA", ScheduledStationAETitle="SKYRA")
@@ -165,7 +169,7 @@ KEYS = {
 
 @pytest.mark.parametrize(("keyword", "value"), KEYS.items(), ids=KEYS)
 def test_each_matching_key_finds_the_one_entry(
-    site: live.Site, calendar: live.BookingDatabase, find: Find, keyword: str, value: str
+    site: live.Site, calendar: BookingDatabase, find: Find, keyword: str, value: str
 ) -> None:
     calendar.book(51, "7-1", f"{DAY} 09:00:00", user="jurmul")
     other = {
@@ -180,7 +184,7 @@ def test_each_matching_key_finds_the_one_entry(
 
 
 def test_what_changes_in_the_calendar_is_right_in_the_next_query(
-    site: live.Site, calendar: live.BookingDatabase, find: Find
+    site: live.Site, calendar: BookingDatabase, find: Find
 ) -> None:
     def seen() -> dict[str, tuple[str, str, str]]:
         answers = find(Modality="MR")
@@ -212,7 +216,7 @@ def test_what_changes_in_the_calendar_is_right_in_the_next_query(
     assert {e["AccessionNumber"]: e["StudyInstanceUID"] for e in find(Modality="MR")}["61"] == uids["61"]
 
 
-def test_check_compares_what_scanners_see_with_the_folder(site: live.Site, calendar: live.BookingDatabase) -> None:
+def test_check_compares_what_scanners_see_with_the_folder(site: live.Site, calendar: BookingDatabase) -> None:
     calendar.book(71, "7-1", f"{DAY} 09:00:00")
     site.sync(DAY)
     done = site.run("check", "-c", str(site.config))
@@ -222,6 +226,6 @@ def test_check_compares_what_scanners_see_with_the_folder(site: live.Site, calen
     entry = live.ROOT / "wlbroker/WLBROKER/booking-71-PRISMA.wl"
     entry.chmod(0o000)
     try:
-        assert live.pynetdicom_find(site.wlmscpfs_port, ScheduledStationAETitle="PRISMA") == []
+        assert clients.pynetdicom_find(site.wlmscpfs_port, ScheduledStationAETitle="PRISMA") == []
     finally:
         entry.chmod(0o640)

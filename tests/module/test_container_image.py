@@ -1,7 +1,10 @@
 """The module `container_image`, with the machine's own Docker engine and images of next to nothing."""
 
+import json
 import secrets
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import docker
@@ -98,6 +101,32 @@ def test_a_stage_that_is_labelled_so_is_removed(bench: Bench) -> None:
     )
     assert bench.ask()["changed"]
     assert ENGINE.images.list(all=True, filters={"label": f"test={bench.name}"}) == []
+
+
+def test_apt_in_a_build_asks_the_proxy_of_dockers_own_client(bench: Bench) -> None:
+    """A real proxy, which refuses; the address of the build's network is that of the host there."""
+    gateway = ENGINE.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    # a line of its own, which the engine has not built before
+    bench.dockerfile(f"FROM debian:trixie-slim\nRUN apt-get update -o Acquire::Retries=0 || echo {bench.name}\n")
+    with ThreadingHTTPServer((gateway, 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://{gateway}:{server.server_port}"
+        (bench.path / "config.json").write_text(json.dumps({"proxies": {"default": {"httpProxy": address}}}))
+        made = run(bench.path, *bench.tasks(), DOCKER_CONFIG=str(bench.path))[1]
+        server.shutdown()
+    assert [url for url in asked if url.startswith("http://deb.debian.org/")]
+    image = ENGINE.images.get(made["image"])
+    assert address not in json.dumps([image.attrs, image.history()])
 
 
 def test_check_mode_predicts_and_builds_nothing(bench: Bench) -> None:

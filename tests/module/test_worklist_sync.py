@@ -1,50 +1,23 @@
 """The module `worklist_sync` through Ansible itself, with the project's own ansible.cfg."""
 
-import json
 import socket
-import subprocess
 import sys
 import venv
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from dicom_worklist.config import load
 from dicom_worklist.pipeline import run as sync_run
-from support.local import (
-    DAY,
-    NOW,
-    PRISMA,
-    SKYRA,
-    Calendar,
-    changed,
-    entries,
-    environment,
-    everything,
-    locked_by_another_process,
-    settings,
-    worklist_files,
-    write_yaml,
-)
+from support.calendar import DAY, NOW, PRISMA, SKYRA, Calendar
+from support.configuration import changed, settings, write_yaml
+from support.plays import Result, ansible, documented, run
+from support.worklist_folder import entries, everything, locked_by_another_process, worklist_files
 
-ROOT = Path(__file__).parents[2]
 FIELDS = ["day", "published", "updated", "removed", "unchanged", "rejected"]
-Result = dict[str, Any]
-
-
-def ansible(program: str, *arguments: str, home: Path, callback: str = "default") -> subprocess.CompletedProcess[str]:
-    """Run one of Ansible's programs from the project's root; what it keeps for itself goes to `home`."""
-    places = {"ANSIBLE_HOME": str(home / "ansible"), "ANSIBLE_LOCAL_TEMP": str(home / "ansible" / "tmp")}
-    own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": callback}
-    kept = {name: value for name, value in environment().items() if not name.startswith("ANSIBLE_")}
-    line = [str(Path(sys.executable).with_name(program)), *arguments]
-    return subprocess.run(
-        line, cwd=ROOT, env=kept | places | own, text=True, capture_output=True, timeout=120, check=False
-    )
 
 
 @dataclass
@@ -70,14 +43,9 @@ class Place:
 
     def play(self, *tasks: Result, interpreter: str = sys.executable, options: tuple[str, ...] = ()) -> list[Result]:
         """Run the tasks in one play on this machine, and return each one's result."""
-        play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": list(tasks)}
-        playbook = write_yaml(self.path / "play.yml", [play])
-        line = ["-i", "localhost,", "-e", f"ansible_python_interpreter={interpreter}", *options, str(playbook)]
-        done = ansible("ansible-playbook", *line, home=self.path, callback="ansible.posix.json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        self.said = done.stdout + done.stderr
-        [run] = json.loads(done.stdout[done.stdout.index("{") :])["plays"]
-        return [task["hosts"]["localhost"] for task in run["tasks"]]
+        given = ("-e", f"ansible_python_interpreter={interpreter}", *options)
+        results, self.said = run(self.path, {"tasks": list(tasks)}, options=given)
+        return results
 
 
 @pytest.fixture
@@ -324,10 +292,7 @@ def test_it_runs_from_the_project_s_root_without_a_playbook(place: Place) -> Non
 
 @pytest.fixture(scope="module")
 def documentation(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    done = ansible("ansible-doc", "--json", "-t", "module", "worklist_sync", home=tmp_path_factory.mktemp("doc"))
-    assert done.returncode == 0, done.stderr
-    result: Result = json.loads(done.stdout)["worklist_sync"]
-    return result
+    return documented("worklist_sync", tmp_path_factory.mktemp("doc"))
 
 
 def test_ansible_doc_prints_it_for_people(tmp_path: Path) -> None:

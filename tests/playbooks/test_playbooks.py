@@ -2,12 +2,17 @@
 
 import json
 import re
+import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from support import live
 
@@ -28,7 +33,7 @@ def test_every_playbook_is_sound_for_every_inventory(inventory: str, playbook: s
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def rendered(tmp_path: Path, inventory: str = "dccn", **variables: str) -> dict[str, Any]:
+def rendered(tmp_path: Path, inventory: str = "dccn", **variables: object) -> dict[str, Any]:
     """Return an inventory's configuration, through the role's own template, read by the package itself."""
     played = tmp_path / "render.yml"
     configuration = tmp_path / "rendered.yml"
@@ -100,6 +105,18 @@ def test_a_pacs_on_another_host_is_asked_as_the_inventory_says(tmp_path: Path) -
     assert (checked["ca_file"], checked["check_hostname"]) == (f"{tmp_path}/pacs.crt", True)
 
 
+def test_the_database_s_own_authority_is_a_file_that_the_role_writes(tmp_path: Path) -> None:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=authority.example")
+    built = x509.CertificateBuilder(name, name, key.public_key(), 1).not_valid_before(datetime(1990, 1, 1, tzinfo=UTC))
+    signed = built.not_valid_after(datetime(9999, 1, 1, tzinfo=UTC)).sign(key, hashes.SHA256())
+    source = {"type": "mysql", "host": "db.example", "database": "fcdc", "user": "dicomdf"}
+    given = {"worklist_sync_source_ca": signed.public_bytes(serialization.Encoding.PEM).decode()}
+    settings = rendered(tmp_path, **given, worklist_sync_source=source | {"tls": {"verify_hostname": False}})
+    assert settings["source"]["tls"] == {"ca": f"{tmp_path}/booking-db.crt", "verify_hostname": False}
+    settings = rendered(tmp_path, **given, worklist_sync_source=source)
+    assert settings["source"]["tls"] == {"ca": f"{tmp_path}/booking-db.crt"}
+
+
 @pytest.mark.parametrize(
     ("variables", "url"),
     [
@@ -157,11 +174,25 @@ def test_the_page_is_served_beside_the_folders_of_the_site(tmp_path: Path, folde
     ]  # the last has the last word
 
 
-def test_a_release_is_known_by_the_templates_of_the_package_too() -> None:
-    files = yaml.safe_load((PROJECT / "roles/worklist_sync/vars/main.yml").read_text())["__worklist_sync_files"]
+def test_a_release_is_named_by_every_file_of_the_package(tmp_path: Path) -> None:
+    files = str(tmp_path / "files")
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"role_path": str(PROJECT / "roles/worklist_sync")},
+        "tasks": [
+            {"ansible.builtin.include_vars": str(PROJECT / "roles/worklist_sync/vars/main.yml")},
+            {"ansible.builtin.copy": {"content": "{{ __worklist_sync_files|to_json }}", "dest": files, "mode": "0600"}},
+        ],
+    }  # fmt: skip
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    line: list[str | Path] = [live.BIN / "ansible-playbook", "-i", "localhost,", tmp_path / "play.yml"]
+    done = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     package = PROJECT / "src/dicom_worklist"
-    kinds = {path.suffix for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"}
-    assert kinds == {f".{kind}" for kind in re.findall(r"/\*\.(\w+)", files)}
+    there = {str(path) for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert there <= set(json.loads(Path(files).read_text()))
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in (PROJECT / "roles").iterdir() if path.is_dir()))
@@ -185,3 +216,46 @@ def test_what_a_role_registers_hides_none_of_its_variables(role: str) -> None:
     given = [yaml.safe_load((folder / kind / "main.yml").read_text()) or {} for kind in ("defaults", "vars")]
     assert registered
     assert {name for names in given for name in names} & registered == set()
+
+
+def specified(role: Path) -> dict[str, Any]:
+    """Return the options of a role."""
+    entry = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]
+    options: dict[str, Any] = entry.get("options", {})
+    return options
+
+
+def test_the_roles_read_what_the_site_has_and_no_more() -> None:
+    """site_inputs refuses any other name that begins with site_."""
+    roles = PROJECT / "roles"
+    files = [path for kind in ("defaults", "vars", "tasks", "templates") for path in roles.glob(f"*/{kind}/*")]
+    code = "".join(re.sub(r"(?m)^\s*site_\w+:$|#.*$", "", path.read_text()) for path in files)  # modules
+    read = set(re.findall(r"(?<![\w.])site_[a-z_]+", code))
+    assert read == specified(roles / "site").keys()
+
+
+@pytest.mark.parametrize("role", ["orthanc", "wlmscpfs", "worklist_sync"])
+def test_a_scanner_is_specified_by_the_site_alone(role: str) -> None:
+    assert "options" not in specified(PROJECT / "roles" / role)[f"{role}_scanners"]
+
+
+@pytest.mark.parametrize(
+    "table", sorted((PROJECT / "roles").glob("*/meta/renamed.yml")), ids=lambda path: path.parts[-3]
+)
+def test_a_renamed_variable_has_a_present_name(table: Path) -> None:
+    renamed, options = yaml.safe_load(table.read_text()), specified(table.parents[1])
+    assert renamed
+    assert set(renamed.values()) <= options.keys()
+    assert not renamed.keys() & options.keys()
+
+
+def test_certificates_beside_an_inventory_are_not_taken_for_hosts(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory"
+    shutil.copytree(PROJECT / "inventories/dccn", inventory)
+    line = [str(live.BIN / "ansible-inventory"), "-i", str(inventory), "--graph"]
+    before = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=True)
+    (inventory / "certificates").mkdir()
+    for name in ("pacs.crt", "booking-db.pem", "certificates/pacs.crt", "certificates/authority"):
+        (inventory / name).write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    after = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert (after.stdout, after.stderr) == (before.stdout, "")

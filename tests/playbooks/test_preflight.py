@@ -38,7 +38,7 @@ CASES = {
     "an AE title with a line's end": Case(
         "orthanc", scanners({"ae_title": "PRISMA\n"}), ("PRISMA", "no control characters", "site_scanners")
     ),
-    "an AE title of Orthanc's that is none": Case(
+    "an invalid AE title of Orthanc's": Case(
         "orthanc",
         {"orthanc_ae_title": "ORTHANC-WITH-17-C"},
         ("ORTHANC-WITH-17-C", "1 to 16", "Correct orthanc_ae_title"),
@@ -51,7 +51,7 @@ CASES = {
     "a scanner with Orthanc's AE title": Case(
         "orthanc", {"orthanc_ae_title": "PRISMA"}, ("PRISMA", "twice", "orthanc_ae_title")
     ),
-    "numbers that are no address": Case(
+    "numbers that are not an address": Case(
         "wlmscpfs", scanners({"address": "198.51.100.256"}), ("198.51.100.256", "IPv4")
     ),
     "a network that is too small": Case(
@@ -78,7 +78,7 @@ CASES = {
     "a second login that is the first": Case(
         "orthanc", {"orthanc_reader_user": "admin"}, ("orthanc_reader_user", "admin", "different names")
     ),
-    "a second login with a name that is none": Case(
+    "a second login with an invalid name": Case(
         "orthanc", {"orthanc_reader_user": "reader' or '"}, ("orthanc_reader_user \"reader' or '", "letters, digits")
     ),
     "a second login's password that YAML takes for a number": Case(
@@ -87,7 +87,7 @@ CASES = {
     "a PACS's password that YAML takes for a number": Case(
         "worklist_sync", {"worklist_sync_pacs_password": 12345678}, ("worklist_sync_pacs_password", "quotes")
     ),
-    "a PACS's address that is none": Case(
+    "an invalid address of a PACS": Case(
         "worklist_sync", {"worklist_sync_pacs_url": "pacs.example:8042"}, ("pacs.url", "worklist_sync_pacs_url")
     ),
     "a password that YAML takes for a number": Case(
@@ -136,7 +136,7 @@ CASES = {
                                           "distribution_version": "24.04"}},
         ("Ubuntu 24.04", "Debian 12 or newer"),
     ),
-    "a pattern that is none": Case("worklist_sync", scanners({"lab": "PRISMA("}), ("PRISMA(", "regular expression")),
+    "a pattern that is invalid": Case("worklist_sync", scanners({"lab": "PRISMA("}), ("PRISMA(", "regular expression")),
     "a lab that two scanners would have": Case(
         "worklist_sync",
         {"site_scanners": [PRISMA, PRISMA | {"ae_title": "PRISMAFIT", "lab": "PRISMAFIT"}]},

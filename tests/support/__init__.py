@@ -1,1 +1,1 @@
-"""What the tests are made of; README.md beside the layers says what each module is."""
+"""What the tests are made of; tests/README.md describes each module."""

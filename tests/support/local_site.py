@@ -11,7 +11,9 @@ from dicom_worklist.report import Published, Report
 from dicom_worklist.settings import Config
 from dicom_worklist.status import findings as state
 from dicom_worklist.status.records import BookingRecord
-from support.local import DAY, NOW, Calendar, Configure, entries
+from support.calendar import DAY, NOW, Calendar
+from support.configuration import Configure
+from support.worklist_folder import entries
 
 
 class Site:

@@ -14,6 +14,7 @@ from docker.models.containers import Container
 from docker.models.networks import Network
 
 from support import live
+from support.waiting import wait_until
 
 #: Debian's releases by their number.
 RELEASES = {12: "bookworm", 13: "trixie"}
@@ -75,15 +76,27 @@ class Net:
 
 
 class Host:
-    """A fresh Debian machine. `name` is the inventory's; `hosts` are the names that it can resolve."""
+    """A fresh Debian machine.
 
-    def __init__(self, net: Net, name: str, release: int, address: str, hosts: Mapping[str, str] | None = None) -> None:
+    `name` is the inventory's; `hosts` are the names that it can resolve; `packages` are installed beforehand.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        name: str,
+        release: int,
+        address: str,
+        hosts: Mapping[str, str] | None = None,
+        *,
+        packages: str = "",
+    ) -> None:
         self.net, self.name, self.release, self.address = net, name, release, address
-        tag = f"test-host:{RELEASES[release]}"
+        tag = f"test-host:{RELEASES[release]}{'-packages' if packages else ''}"
         net.engine.images.build(
             path=str(live.PROJECT / "tests/images/host"),
             tag=tag,
-            buildargs={"base": f"debian:{RELEASES[release]}-slim"},
+            buildargs={"base": f"debian:{RELEASES[release]}-slim", "packages": packages},
             rm=True,
         )
         container = net.engine.containers.create(
@@ -145,7 +158,7 @@ class Host:
             )
             self.run("systemctl is-active ssh")
 
-        live.wait_until(up, 60)
+        wait_until(up, 60)
 
     @property
     def distribution(self) -> str:

@@ -10,7 +10,7 @@ from dicom_worklist.settings import Scanner, Site
 from dicom_worklist.status.records import BookingRecord
 from dicom_worklist.worklist.dataset import encode
 from dicom_worklist.worklist.entry import describe
-from support.local import read_dicom
+from support.worklist_folder import read_dicom
 
 SITE = Site(name="DCCN", timezone="Europe/Amsterdam")
 SCANNER = Scanner(ae_title="PRISMA", lab="PRISMA", station_name="MR1", location="Trigon", modality="MR")

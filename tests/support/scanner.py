@@ -9,7 +9,8 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE
 
 from dicom_worklist.worklist.broker import keep_answers
-from support import live, twins
+from support import twins
+from support.images import synthetic_image
 
 #: SOPInstanceUID → data set, byte for byte.
 Held = dict[str, bytes]
@@ -18,7 +19,7 @@ Held = dict[str, bytes]
 def make(folder: Path, count: int, size: int = 64) -> list[Path]:
     """Make a series of images of noise, so that no byte of one is like that of another."""
     folder.mkdir(parents=True)
-    return [live.synthetic_image(folder / f"{number}.dcm", number, size) for number in range(count)]
+    return [synthetic_image(folder / f"{number}.dcm", number, size) for number in range(count)]
 
 
 def data_set(file: bytes) -> bytes:

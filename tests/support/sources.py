@@ -9,7 +9,7 @@ from dicom_worklist.bookings import sources
 from dicom_worklist.bookings.booking import COLUMNS, Booking, read_booking
 from dicom_worklist.errors import SourceError
 from dicom_worklist.settings import Reading
-from support.local import DAY
+from support.calendar import DAY
 
 #: The days for which a source is asked: the tests' day alone.
 TODAY = {"first_day": DAY, "last_day": DAY}

@@ -19,7 +19,10 @@ from dicom_worklist.status import findings as state
 from dicom_worklist.status import metrics, page
 from dicom_worklist.status.booking_status import BookingStatus, Unscheduled
 from dicom_worklist.status.overview import Overview, overview
-from support.local import DAY, SKYRA, Calendar, Configure, command, entries, worklist_files
+from support.calendar import DAY, SKYRA, Calendar
+from support.command import command
+from support.configuration import Configure
+from support.worklist_folder import entries, worklist_files
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 

@@ -1,5 +1,5 @@
-"""Private twins of the site's containers: the same image, command, user and limits, with folders and a port of their
-own, so that a fault that is tried on one hurts nobody else."""
+"""Private copies (twins) of the site's containers: the same image, command, user and limits, with their own
+folders and port. A fault that is tried on a copy harms nothing else."""
 
 import json
 import os
@@ -16,7 +16,8 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from support import live
+from support import clients, live
+from support.waiting import wait_for_http, wait_until
 
 #: What a twin is known by, should its test be killed; its value is the process of the test.
 LABEL = "dicom-worklist.twin"
@@ -105,7 +106,7 @@ def broker(root: Path, *worklists: str, **host: Any) -> Iterator[Broker]:
     port = free_port()
     with twin(live.VARIABLES["wlmscpfs_container_name"], sources, {"1234/tcp": port}, **host) as container:
         with TemporaryDirectory() as answers:
-            live.wait_until(lambda: live.findscu(port, Path(answers), first.name, ScheduledStationAETitle="NOBODY"))
+            wait_until(lambda: clients.findscu(port, Path(answers), first.name, ScheduledStationAETitle="NOBODY"))
         yield Broker(container, first, port)
 
 
@@ -149,5 +150,5 @@ def pacs(data: Path, settings: Mapping[str, object] | None = None, **host: Any) 
     with twin(
         live.VARIABLES["orthanc_container_name"], sources, {"4042/tcp": dicom, "8042/tcp": web}, **host
     ) as container:
-        live.wait_for_http(f"http://127.0.0.1:{web}/system")
+        wait_for_http(f"http://127.0.0.1:{web}/system")
         yield Pacs(container, data, dicom, f"http://127.0.0.1:{web}", live.Site().login)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from dicom_worklist import cli
-from support.local import Calendar, Configure
+from support.calendar import Calendar
+from support.configuration import Configure
 from support.local_site import RecordedSite, Site
 
 

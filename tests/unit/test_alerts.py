@@ -19,7 +19,7 @@ from dicom_worklist.status import metrics
 from dicom_worklist.status.findings import Emptied, Findings
 from dicom_worklist.status.overview import overview
 from dicom_worklist.status.records import BookingRecord
-from support.local import Configure, write_yaml
+from support.configuration import Configure, write_yaml
 
 MONITORING = Path(__file__).parents[2] / "roles/worklist_sync/files/monitoring"
 RULES = [rule for group in yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"] for rule in group["rules"]]

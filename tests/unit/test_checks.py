@@ -12,16 +12,11 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  # type: ignore[attr-defined]
 
-from support.local import (
-    DAY,
-    Calendar,
-    Configure,
-    command,
-    entries,
-    everything,
-    mysql,
-)
+from support.calendar import DAY, Calendar
+from support.command import command
+from support.configuration import Configure, mysql
 from support.timed_site import Site, check, day
+from support.worklist_folder import entries, everything
 
 
 @pytest.fixture

@@ -7,18 +7,10 @@ from typing import Any
 import pytest
 
 from dicom_worklist import __version__, cli
-from support.local import (
-    CONTROL,
-    DAY,
-    SKYRA,
-    Calendar,
-    Configure,
-    command,
-    everything,
-    locked_by_another_process,
-    mysql,
-    worklist_files,
-)
+from support.calendar import DAY, SKYRA, Calendar
+from support.command import CONTROL, command
+from support.configuration import Configure, mysql
+from support.worklist_folder import everything, locked_by_another_process, worklist_files
 
 SYNC_KEYS = {"day", "published", "updated", "removed", "unchanged", "rejected", "warnings"}
 

@@ -8,7 +8,7 @@ import pytest
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError
 from dicom_worklist.settings import Reading
-from support.local import ABSENT, Configure
+from support.configuration import ABSENT, Configure
 
 MYSQL = {"type": "mysql", "host": "db.example.org", "database": "fcdc", "user": "dicomdf"}
 

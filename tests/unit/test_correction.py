@@ -15,7 +15,7 @@ from dicom_worklist.errors import PacsError
 from dicom_worklist.status.correction import corrected, differences
 from dicom_worklist.status.records import BookingRecord
 from dicom_worklist.status.repair import values_of
-from support import live
+from support.images import synthetic_image
 from support.sample_entry import BOOKED
 
 NOW = datetime(2026, 11, 25, 12, 30, tzinfo=UTC)
@@ -24,7 +24,7 @@ VALUES = values_of(BOOKED)
 
 @pytest.fixture
 def image(tmp_path: Path) -> Dataset:
-    image = dcmread(live.synthetic_image(tmp_path / "image.dcm"))
+    image = dcmread(synthetic_image(tmp_path / "image.dcm"))
     image.PatientID, image.PatientName = "typed", "typed"
     return image
 

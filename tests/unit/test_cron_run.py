@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment
 
-from support.local import environment
+from support.command import environment
 from support.timed_site import Site
+
+TEMPLATE = Path(__file__).parents[2] / "roles/worklist_sync/templates/cron-run.j2"
 
 
 @pytest.fixture
 def site(field_site: Site) -> Site:
     field_site.book(1)
     return field_site
-
-
-TEMPLATE = Path(__file__).parents[2] / "roles/worklist_sync/templates/cron-run.j2"
 
 
 class Cron:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from dicom_worklist.worklist.attributes import CODECS
 from dicom_worklist.worklist.checksum import PREAMBLE
 from dicom_worklist.worklist.dataset import attributes_of, decode
-from support.local import read_dicom
 from support.sample_entry import BOOKING, bytes_of, charset
+from support.worklist_folder import read_dicom
 
 
 def test_the_same_booking_gives_the_same_bytes() -> None:

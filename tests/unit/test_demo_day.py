@@ -21,8 +21,9 @@ from dicom_worklist.status import findings
 from dicom_worklist.status.oddities import Kind
 from dicom_worklist.status.overview import Overview, overview
 from support import live
-from support.local import entries, write_yaml
+from support.configuration import write_yaml
 from support.timed_site import Pacs
+from support.worklist_folder import entries
 
 DEMO = live.PROJECT / "inventories/demo"
 ZONE = ZoneInfo("Europe/Amsterdam")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dicom_worklist.errors import WorklistError
-from support.local import write_yaml
+from support.configuration import write_yaml
 from tools import command, docs, variables
 
 ROOT = Path(__file__).parents[2]

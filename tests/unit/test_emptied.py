@@ -5,7 +5,8 @@ import json
 import pytest
 
 from dicom_worklist.errors import SourceError
-from support.local import MEG, PRISMA, SKYRA, command
+from support.calendar import MEG, PRISMA, SKYRA
+from support.command import command
 from support.timed_site import Site, day
 
 

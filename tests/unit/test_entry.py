@@ -17,8 +17,8 @@ from dicom_worklist.settings import Scanner
 from dicom_worklist.worklist.attributes import CODECS, EMPTY_SEQUENCES
 from dicom_worklist.worklist.dataset import attributes_of, encode
 from dicom_worklist.worklist.entry import describe
-from support.local import read_dicom
 from support.sample_entry import BOOKING, SCANNER, SITE, bytes_of, charset, entry_of
+from support.worklist_folder import read_dicom
 
 #: The attributes of mwl-attributes (PS3.4 table K.6-1) with return key type 1 or 2.
 TYPE_1_OF_STEP = {

@@ -9,17 +9,17 @@ import pytest
 
 from dicom_worklist.status import findings as state
 from dicom_worklist.status.records import Study
-from support.local import NOW, worklist_files
+from support.calendar import NOW
 from support.local_site import RecordedSite, by_id
+from support.worklist_folder import worklist_files
+
+ONE_DAY = timedelta(days=1)
+Scan = Callable[..., None]
 
 
 @pytest.fixture
 def site(recorded_site: RecordedSite) -> RecordedSite:
     return recorded_site
-
-
-ONE_DAY = timedelta(days=1)
-Scan = Callable[..., None]
 
 
 @pytest.fixture

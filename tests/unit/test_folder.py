@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dicom_worklist.errors import FolderError
 from dicom_worklist.worklist import folder as folders
-from support.local import NAMES, everything, locked_by_another_process, publish, start, worklist_files
+from support.command import start
+from support.worklist_folder import NAMES, everything, locked_by_another_process, publish, worklist_files
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
@@ -274,7 +275,7 @@ def test_what_can_not_be_replaced_leaves_the_set_as_it_was(folder: Path) -> None
     assert not (folder / NAMES[3]).exists()
 
 
-# --- locks ---
+# --- the check, and runs that are interrupted ---
 
 
 def test_a_folder_that_can_be_published_to_passes_its_check(folder: Path) -> None:

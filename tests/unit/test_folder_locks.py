@@ -13,7 +13,8 @@ import pytest
 from dicom_worklist.errors import FolderError
 from dicom_worklist.worklist import folder as folders
 from dicom_worklist.worklist.folder import file_name
-from support.local import NAMES, environment, everything, locked_by_another_process, publish, start, worklist_files
+from support.command import environment, start
+from support.worklist_folder import NAMES, everything, locked_by_another_process, publish, worklist_files
 
 
 @pytest.mark.parametrize("kind", [fcntl.LOCK_SH, fcntl.LOCK_EX], ids=["a query", "a writer"])

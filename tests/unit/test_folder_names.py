@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dicom_worklist.worklist import folder as folders
 from dicom_worklist.worklist.folder import file_name, parse_file_name
-from support.local import publish, worklist_files
+from support.worklist_folder import publish, worklist_files
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16)
 AE_TITLES = st.text(

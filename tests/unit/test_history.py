@@ -17,7 +17,9 @@ from dicom_worklist.config import load
 from dicom_worklist.status import history
 from dicom_worklist.status.history import News
 from dicom_worklist.status.records import BookingRecord, Study
-from support.local import DAY, NOW, Calendar, Configure, worklist_files
+from support.calendar import DAY, NOW, Calendar
+from support.configuration import Configure
+from support.worklist_folder import worklist_files
 
 MINUTE, ONE_DAY = timedelta(minutes=1), timedelta(days=1)
 

@@ -6,14 +6,9 @@ from typing import Any
 
 import pytest
 
-from support.local import (
-    DAY,
-    PRISMA,
-    SKYRA,
-    Calendar,
-    Configure,
-    command,
-)
+from support.calendar import DAY, PRISMA, SKYRA, Calendar
+from support.command import command
+from support.configuration import Configure
 
 
 def test_list_shows_the_entries_in_the_order_of_the_day(calendar: Calendar, configure: Configure, run: Any) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from support.local import command, locked_by_another_process
+from support.command import command
 from support.timed_site import Site, at
+from support.worklist_folder import locked_by_another_process
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from dicom_worklist.status.booking_status import State
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import overview
 from dicom_worklist.status.records import BookingRecord, Study
-from support.local import Configure
+from support.configuration import Configure
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
 TODAY = date(2026, 11, 24)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dicom_worklist.errors import SourceError
-from support.local import DAY
+from support.calendar import DAY
 from support.timed_site import Site, at, day
 
 

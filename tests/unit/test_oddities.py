@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dicom_worklist.status.booking_status import State
-from support.local import command
+from support.command import command
 from support.timed_site import Site, at
 
 

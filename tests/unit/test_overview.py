@@ -12,7 +12,8 @@ from dicom_worklist.status.booking_status import State
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import Day, Level, Overview, Problem, overview, spell
 from dicom_worklist.status.records import BookingRecord, Study
-from support.local import DAY, Configure
+from support.calendar import DAY
+from support.configuration import Configure
 
 SECOND, MINUTE, ONE_DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 YESTERDAY, TOMORROW = DAY - ONE_DAY, DAY + ONE_DAY

@@ -11,19 +11,9 @@ from dicom_worklist.bookings.booking import COLUMNS, Row
 from dicom_worklist.errors import ConfigError, FolderError, SourceError
 from dicom_worklist.report import Report
 from dicom_worklist.worklist import folder as folders
-from support.local import (
-    DAY,
-    MEG,
-    NOW,
-    PRISMA,
-    PRISMAFIT,
-    SKYRA,
-    entries,
-    everything,
-    locked_by_another_process,
-    worklist_files,
-)
+from support.calendar import DAY, MEG, NOW, PRISMA, PRISMAFIT, SKYRA
 from support.local_site import Site, ids
+from support.worklist_folder import entries, everything, locked_by_another_process, worklist_files
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from dicom_worklist.status.evidence import EARLY, Times
 from dicom_worklist.status.oddities import Kind
 from dicom_worklist.status.reconcile import reconcile
 from dicom_worklist.status.records import BookingRecord, Study
-from support.local import DAY
+from support.calendar import DAY
 
 SECOND, MINUTE, ONE_DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 SESSION, MISSING_AFTER = 60 * MINUTE, 30 * MINUTE

@@ -12,16 +12,16 @@ from dicom_worklist.errors import FolderError, SourceError
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import memory
 from dicom_worklist.status.record import Answer, Outcome, record
-from support.local import DAY, MEG, NOW, locked_by_another_process, worklist_files
+from support.calendar import DAY, MEG, NOW
 from support.local_site import RecordedSite, by_id
+from support.worklist_folder import locked_by_another_process, worklist_files
+
+ONE_DAY = timedelta(days=1)
 
 
 @pytest.fixture
 def site(recorded_site: RecordedSite) -> RecordedSite:
     return recorded_site
-
-
-ONE_DAY = timedelta(days=1)
 
 
 def test_a_run_records_three_days(site: RecordedSite) -> None:

@@ -1,4 +1,4 @@
-"""README and docs/: what they name exists. Links, files, variables, make targets, the command's options, messages."""
+"""READMEs and docs/: what they name exists. Links, files, variables, make targets, the command's options, messages."""
 
 import re
 import subprocess
@@ -10,14 +10,14 @@ import pytest
 import yaml
 
 from dicom_worklist.config import load
-from support.local import write_yaml
+from support.configuration import write_yaml
 
 PROJECT = Path(__file__).parents[2]
-PAGES = [page for at in (".", "docs", "roles/*") for page in sorted(PROJECT.glob(f"{at}/*.md"))]
+PAGES = [page for at in (".", "docs", "roles/*", "tests") for page in sorted(PROJECT.glob(f"{at}/*.md"))]
 ROLES = [path.parent.parent for path in sorted(PROJECT.glob("roles/*/defaults/main.yml"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-#: What an operator makes by following the text.
-MADE = ("inventories/mysite", "dist/bundle")
+#: What a reader makes by following the text.
+MADE = ("inventories/mysite", "dist/bundle", "src/dicom_worklist/bookings/sources/KIND")
 #: Places on a host that are Debian's and Docker's own.
 OTHERS = ("/etc/apt/", "/etc/pip.conf", "/etc/environment", "/etc/systemd/system/docker.service.d/", "/var/lib/docker")
 
@@ -33,6 +33,14 @@ def slugs(text: str) -> set[str]:
 def variables() -> set[str]:
     """Return what an inventory can set: the roles' variables, and the vault's of the example."""
     known = {name for role in ROLES for name in yaml.safe_load((role / "defaults/main.yml").read_text()) or {}}
+    # what other roles give to internal ones, and what those give back
+    for role in ROLES:
+        entries = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"].values()
+        known |= {name for entry in entries for name in entry.get("options", {})}
+        known |= {name for name in yaml.safe_load((role / "vars/main.yml").read_text()) or {} if name[0] != "_"}
+        tasks = " ".join(path.read_text() for path in role.glob("tasks/*.yml"))
+        known |= set(re.findall(rf"^ +({role.name}_[a-z_]+): >-$", tasks, re.MULTILINE))
+        known |= set(re.findall(r"register: ([a-z][a-z_]+)$", tasks, re.MULTILINE))
     # what a role reads without having a default of its own
     known |= set(re.findall(r"\bsite_[a-z_]+", " ".join((r / "defaults/main.yml").read_text() for r in ROLES)))
     example = (PROJECT / "inventories/dccn/group_vars/all/vault.yml.example").read_text()

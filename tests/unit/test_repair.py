@@ -10,7 +10,7 @@ from dicom_worklist.errors import ConfigError
 from dicom_worklist.status import findings as state
 from dicom_worklist.status.records import BookingRecord
 from dicom_worklist.status.repair import Plan, identity_of, login, other_booking
-from support.local import Configure
+from support.configuration import Configure
 from support.sample_entry import BOOKED
 
 

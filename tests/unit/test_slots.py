@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dicom_worklist.status.booking_status import State
-from support.local import SKYRA
+from support.calendar import SKYRA
 from support.timed_site import Site
 
 

@@ -8,8 +8,11 @@ import pytest
 from dicom_worklist import config
 from dicom_worklist.bookings.booking import COLUMNS
 from dicom_worklist.errors import ConfigError, SourceError
-from support.local import DAY, Configure, command, entries
+from support.calendar import DAY
+from support.command import command
+from support.configuration import Configure
 from support.sources import HEADER, LINE, TODAY, bookings, csv_source
+from support.worklist_folder import entries
 
 
 def test_bad_bytes_in_one_row_hide_no_other_row_of_a_csv(tmp_path: Path) -> None:

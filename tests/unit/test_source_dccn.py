@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from dicom_worklist.bookings.sources import _dccn
-from support.local import DAY, Calendar
+from support.calendar import DAY, Calendar
 from support.sources import TODAY, bookings, error_of, sqlite_source
 
 

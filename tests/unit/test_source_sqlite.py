@@ -15,7 +15,8 @@ from dicom_worklist.bookings import sources
 from dicom_worklist.bookings.booking import COLUMNS
 from dicom_worklist.bookings.sources import sqlite as sqlite_module
 from dicom_worklist.errors import SourceError
-from support.local import Calendar, start
+from support.calendar import Calendar
+from support.command import start
 from support.sources import TODAY, bookings, error_of, sqlite_source
 
 

@@ -10,7 +10,7 @@ from dicom_worklist.bookings import sources
 from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL
 from dicom_worklist.bookings.sources import as_rows
 from dicom_worklist.errors import SourceError
-from support.local import Calendar
+from support.calendar import Calendar
 from support.sources import TODAY, bookings, csv_source, sqlite_source
 
 

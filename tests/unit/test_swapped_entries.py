@@ -3,7 +3,7 @@
 import pytest
 
 from dicom_worklist.status.booking_status import State
-from support.local import SKYRA
+from support.calendar import SKYRA
 from support.timed_site import Site
 
 

@@ -5,7 +5,8 @@ import pytest
 from dicom_worklist import cli, pipeline
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError
-from support.local import DAY, NOW, Calendar, Configure
+from support.calendar import DAY, NOW, Calendar
+from support.configuration import Configure
 
 
 def error_of(configure: Configure, keyword: str, template: str) -> str:

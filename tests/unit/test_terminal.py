@@ -6,14 +6,9 @@ from typing import Any
 
 import pytest
 
-from support.local import (
-    CONTROL,
-    DAY,
-    NOW,
-    SKYRA,
-    Calendar,
-    Configure,
-)
+from support.calendar import DAY, NOW, SKYRA, Calendar
+from support.command import CONTROL
+from support.configuration import Configure
 
 #: The run's clock.
 AT = ("--now", NOW.isoformat())

@@ -5,7 +5,7 @@ from datetime import datetime
 from support.month.plot import Plot, cancel, change, moved, story
 from support.month.truth import DAY, MINUTE, Booking, Slot, Story, at, patient_id
 
-#: How a session may go besides where its calendar is changed afterwards.
+#: What else may happen in a session whose calendar is changed afterwards.
 AFTER = "time delivery reboot"
 
 

@@ -1,4 +1,4 @@
-"""A scanner's console: it asks for its list, and stores images that say what the entry said, or what was typed."""
+"""A scanner's console: it asks for its list, and stores images with the text of the entry, or with what was typed."""
 
 import socket
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from pynetdicom.association import Association
 from pynetdicom.dsutils import encode
 
 from dicom_worklist.worklist.broker import keep_answers
-from support import live, wire
+from support import clients, wire
 from support.month.truth import Visit
 
 #: The UIDs are below it; pydicom's own root, as these are nobody's images.
@@ -65,7 +65,7 @@ class Console:
                 association.release()
 
     def _ask(self, keys: Mapping[str, str]) -> list[Dataset]:
-        question = encode(live.query(**keys), is_implicit_vr=False, is_little_endian=True)
+        question = encode(clients.query(**keys), is_implicit_vr=False, is_little_endian=True)
         assert question
         statuses, answers = wire.find(self._broker_port, self._recorded, question)
         assert statuses[-1] == 0, statuses

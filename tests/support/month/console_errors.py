@@ -145,7 +145,7 @@ def _swap(
 
 @story("nobody came, next one came early", slots=2, minutes=15)
 def next_is_early(plot: Plot, story: Story, slots: list[Slot]) -> None:
-    """It looks as if another entry was taken: no program could tell, so either may be reported."""
+    """It looks as if another entry was taken: no program could know, so either may be reported."""
     first, second = (plot.book(story, slot) for slot in slots)
     plot.own(story, second, after=3 - slots[0].minutes, also=(first,))
     story.due("MISSING SWAPPED", first)

@@ -56,7 +56,7 @@ class Judgement:
         table = Table("what happened", title=title, title_justify="left")
         for heading in ("times", "rightly", "wrongly", "not at all"):
             table.add_column(heading, justify="right")
-        table.add_column("no program could tell, as")
+        table.add_column("no program could know, as")
         for name, *counts, limit in self.rows():
             table.add_row(escape(name), *(f"{count:,}" for count in counts), escape(limit))
         return table

@@ -10,7 +10,7 @@ from support.month.plot import KINDS, SCANNERS, Kind, Plot
 from support.month.sessions import MANNERS, Manner
 from support.month.truth import DAY, MINUTE, Slot, Story
 
-#: In the order in which they are put upon a session: the first ones move it.
+#: In the order in which they change a session: the first ones move it.
 GROUPS = ("time", "clock", "day", "delivery", "reboot")
 #: How far around a session with a wrong clock all is as booked.
 NEAR = 90 * MINUTE
@@ -70,7 +70,7 @@ def write(seed: int, first: date, days: int, bookings: int, often: int) -> Month
 
 
 def _lanes(plot: Plot, bookings: int) -> list[Lane]:
-    """Return the times of each day and scanner, as many in all as there are to be bookings."""
+    """Return the times of each day and scanner, as many in all as bookings are asked for."""
     days = (plot.last - plot.first).days + 1
     a_day = -(-bookings // (days * len(SCANNERS)))
     lanes = []
@@ -103,7 +103,7 @@ def _place(plot: Plot, lanes: list[Lane], kind: Kind, manners: list[Manner]) -> 
 
 
 def _manners(plot: Plot, kind: Kind) -> list[Manner]:
-    """Return in which manner a story happens besides: mostly none."""
+    """Return what else happens in a story: usually nothing."""
     groups = kind.mixes.split()
     groups = plot.random.sample(groups, min(plot.random.choices((0, 1, 2), (5, 3, 1))[0], len(groups)))
     chosen = [

@@ -137,7 +137,7 @@ def story(
 
 
 def missing_since(slot: Slot) -> datetime:
-    """Return when a booking without images has to be reported as missing, whatever the calendar says of its end."""
+    """Return when a booking without images must be reported as missing, with or without an end in the calendar."""
     return at(slot.start) + max(slot.minutes, 60) * MINUTE + HOUR + 2 * MINUTE
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from support.local import MEG
+from support.calendar import MEG
 from support.month.plot import Plot, cancel, missing_since, story
 from support.month.truth import DAY, HOUR, MINUTE, PROJECT, Send, Slot, Story, Take, Visit, at, local, right_clock
 
@@ -16,10 +16,10 @@ def good(plot: Plot, story: Story, slots: list[Slot]) -> None:
 
 @dataclass(frozen=True)
 class Manner:
-    """How a session may go besides; of each group a session has one at the most.
+    """What else may happen in a session; of each group a session has one at the most.
 
     One that is `alone` is that of a good session, and around it all is as booked: by its images it is of another
-    time, and if nobody else was scanned then, no program could tell.
+    time, and if nobody else was scanned then, no program could know.
     """
 
     name: str

@@ -157,7 +157,7 @@ class Due:
 class Story:
     """Something that happens, under each name by which it is counted, and its truth.
 
-    `may` are kinds that may be reported besides. `limit` is why no program could tell all of it.
+    `may` are kinds that may also be reported. `limit` is why no program could know all of it.
     """
 
     names: list[str]
@@ -192,7 +192,7 @@ class Story:
         return due | self.may.get(place, set())
 
     def shift(self, visit: Visit, by: timedelta, *acts: type[Act]) -> None:
-        """Let these acts of a visit be later, and if none is named, the visit itself."""
+        """Let these acts of a visit be later, or the visit itself, if no act is named."""
         visit.begins += timedelta() if acts else by
         self.acts = [
             replace(act, at=act.at + by)

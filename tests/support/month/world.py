@@ -13,7 +13,8 @@ from dicom_worklist.status import findings as state
 from dicom_worklist.status import overview
 from dicom_worklist.status.oddities import Oddity, Weight
 from support import twins
-from support.local import MEG, SKYRA, Calendar, changed, settings, write_yaml
+from support.calendar import MEG, SKYRA, Calendar
+from support.configuration import changed, settings, write_yaml
 from support.month.console import Console
 from support.month.month import Month
 from support.month.plot import EVENING, SCANNERS
@@ -117,7 +118,7 @@ class World:
             self.calendar.delete(act.booking_id)
 
     def look(self, moment: datetime) -> Look:
-        """Return what a reader of the page is told."""
+        """Return what a reader of the page sees."""
         status = self.config.status
         assert status
         seen = overview.overview(self.config, state.load(status.state), moment)

@@ -105,8 +105,8 @@ _Noreturn static void end_child(void)
     _exit(0);
 }
 
-/* Returns in a child only, once for each connection, and with an error in the parent. The type is libc's. */
-int accept(int listening, __SOCKADDR_ARG address, socklen_t *length)
+/* Returns in a child only, once for each connection, and with an error in the parent. */
+int accept(int listening, __SOCKADDR_ARG address /* as libc declares it */, socklen_t *length)
 {
     static bool is_child;
     if (is_child)
@@ -133,7 +133,7 @@ int accept(int listening, __SOCKADDR_ARG address, socklen_t *length)
     }
 }
 
-/* The writer holds the flock. It is given back at once: a query that has begun hinders no writer by it. */
+/* The writer holds the flock. It is given back at once: a query that has begun does not delay a writer by it. */
 static void let_writers_go_first(int file)
 {
     while (flock(file, LOCK_SH))

@@ -1,4 +1,4 @@
-"""What README and DESIGN promise of a booking, written a second time: which text an entry has, or why it has none."""
+"""What the pages promise of a booking, written a second time: the texts of its entry, or why it is rejected."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from itertools import groupby
 
 from anyascii import anyascii
 
-from support.local import DAY
+from support.calendar import DAY
 
 #: The scanners' character sets, and Python's names of them.
 CHARSETS = {
