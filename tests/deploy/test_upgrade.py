@@ -194,7 +194,6 @@ class Upgrade:
     release: Path
     inventory: Path
     site: Site
-    deployed: live.Played
     preview: live.Played
     played: live.Played
     before: Data
@@ -260,9 +259,7 @@ def upgrade(request: pytest.FixtureRequest, lan: Lan, tmp_path_factory: pytest.T
     with stranger_tries() as answers:
         played = site.play("site.yml", inventory=inventory)
     assert played.status == 0, played.output
-    yield Upgrade(
-        release, inventory, site, deployed, preview, played, before, data(site), answers, program, lan.fresh[debian]
-    )
+    yield Upgrade(release, inventory, site, preview, played, before, data(site), answers, program, lan.fresh[debian])
     site.pacs.container.remove(force=True, v=True)
 
 
