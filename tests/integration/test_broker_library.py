@@ -215,7 +215,7 @@ def test_without_a_limit_everybody_has_a_place(start: Start) -> None:
 def test_a_limit_that_is_not_a_number_is_reported(image: str, places: str) -> None:
     environment = {"LD_PRELOAD": "/usr/local/lib/broker.so", "MAX_ASSOCIATIONS": places}
     with pytest.raises(docker.errors.ContainerError) as failed:
-        docker.from_env().containers.run(image, environment=environment, remove=True)
+        docker.from_env().containers.run(image, ["true"], environment=environment, remove=True)
     assert failed.value.exit_status == 1
     assert failed.value.stderr.decode() == f'MAX_ASSOCIATIONS is "{places}": it must be a whole number, 1 or more\n'
 

@@ -79,6 +79,8 @@ static void serve(int listening)
     connection = accept(listening, (struct sockaddr *)&peer, &length);
     if (connection < 0)
         return;
+    if (length != sizeof peer)
+        abort();
     FILE *input = fdopen(dup(connection), "r");
     if (fgets(line, sizeof line, input) && fork() == 0) {
         do
