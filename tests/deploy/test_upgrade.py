@@ -84,6 +84,7 @@ class Lan:
         furnish(host)
         host.run("systemctl restart docker")
         self.give_images(host, "base")
+        host.run("mkdir /var/cache/dicom-worklist")  # as if the base images had been bootstrapped
         return Site(self.net, self.database, host, host, self.clients)
 
     def give_images(self, host: machines.Host, release: str) -> None:
@@ -230,6 +231,8 @@ def fresh(lan: Lan, debian: int, folder: Path) -> set[str]:
     played = site.play("site.yml", *UNVERIFIED, inventory=inventory)
     assert played.status == 0, played.output
     lan.keep_images(site.pacs, "today")
+    # it makes the log, and fails while cron runs it
+    live.wait_until(lambda: site.worklist.run(f"runuser -u dicom-worklist -- {PROGRAM}/cron-run"))
     found = traces(site.pacs)
     site.pacs.container.remove(force=True, v=True)
     return found
