@@ -232,7 +232,7 @@ def fresh(lan: Lan, debian: int, folder: Path) -> set[str]:
     assert played.status == 0, played.output
     lan.keep_images(site.pacs, "today")
     # it makes the log, and fails while cron runs it
-    live.wait_until(lambda: site.worklist.run(f"runuser -u dicom-worklist -- {PROGRAM}/cron-run"))
+    wait_until(lambda: site.worklist.run(f"runuser -u dicom-worklist -- {PROGRAM}/cron-run"))
     found = traces(site.pacs)
     site.pacs.container.remove(force=True, v=True)
     return found
