@@ -263,7 +263,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         for given in self._check("certificates", []):
             yield from wrong_certificates(given["variable"], given["pem"], datetime.now(UTC))
         checked = self.variables.get("__site_checked", {})
-        others = [port for role, ports in checked.items() if role != self.role for port in ports]
+        others = [port for ports in checked.values() for port in ports]
         ansible_port = int(self._templar.template(self.variables.get("ansible_port", 22)))
         yield from wrong_ports(self._check("ports", []), others, ansible_port, self.host)
         yield from (rule["message"] for rule in self._check("rules", []) if not rule["that"])

@@ -84,6 +84,7 @@ class Lan:
         furnish(host)
         host.run("systemctl restart docker")
         self.give_images(host, "base")
+        host.run("mkdir /var/cache/dicom-worklist")  # as if the base images had been bootstrapped
         return Site(self.net, self.database, host, host, self.clients)
 
     def give_images(self, host: machines.Host, release: str) -> None:
@@ -194,7 +195,6 @@ class Upgrade:
     release: Path
     inventory: Path
     site: Site
-    deployed: live.Played
     preview: live.Played
     played: live.Played
     before: Data
@@ -231,6 +231,8 @@ def fresh(lan: Lan, debian: int, folder: Path) -> set[str]:
     played = site.play("site.yml", *UNVERIFIED, inventory=inventory)
     assert played.status == 0, played.output
     lan.keep_images(site.pacs, "today")
+    # it makes the log, and fails while cron runs it
+    wait_until(lambda: site.worklist.run(f"runuser -u dicom-worklist -- {PROGRAM}/cron-run"))
     found = traces(site.pacs)
     site.pacs.container.remove(force=True, v=True)
     return found
@@ -260,9 +262,7 @@ def upgrade(request: pytest.FixtureRequest, lan: Lan, tmp_path_factory: pytest.T
     with stranger_tries() as answers:
         played = site.play("site.yml", inventory=inventory)
     assert played.status == 0, played.output
-    yield Upgrade(
-        release, inventory, site, deployed, preview, played, before, data(site), answers, program, lan.fresh[debian]
-    )
+    yield Upgrade(release, inventory, site, preview, played, before, data(site), answers, program, lan.fresh[debian])
     site.pacs.container.remove(force=True, v=True)
 
 

@@ -503,7 +503,7 @@ def test_a_study_that_still_gets_images_is_refused(
         assert "Images may still be coming" in hospital.command(study).stdout
         done = hospital.command(study, "--apply")
         assert done.returncode == 7
-        assert f"study {study} still gets images: wait" in done.stderr
+        assert f"study {study} is still receiving images: wait" in done.stderr
         assert hospital.ask("/studies") == [study]
         assert hospital.files(study) == before
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.modules import Result, run
+from support.modules import run
+from support.plays import Result
 
 
 def certificate(folder: Path, name: str) -> Path:

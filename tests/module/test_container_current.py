@@ -11,7 +11,8 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from support.modules import Result, run_one
+from support.modules import run_one
+from support.plays import Result
 
 ENGINE = docker.from_env()
 IMAGE = "debian:trixie-slim"

@@ -11,7 +11,8 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
-from support.modules import Result, run, run_one
+from support.modules import run, run_one
+from support.plays import Result
 
 ENGINE = docker.from_env()
 STATUS = """\

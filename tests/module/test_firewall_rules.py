@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from support.modules import Result, run
+from support.modules import run
+from support.plays import Result
 
 RULES = """\
 table inet one_firewall

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.modules import Result, run, run_one
+from support.modules import run, run_one
+from support.plays import Result
 
 DOCKERFILE = """\
 FROM debian:trixie-slim AS build

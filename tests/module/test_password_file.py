@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from support.modules import Result, run, run_one
+from support.modules import run, run_one
+from support.plays import Result
 
 
 def ask(folder: Path, password: str = "") -> Result:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from support.modules import Result, run, run_one
+from support.modules import run, run_one
+from support.plays import Result
 
 SQL = """\
 CREATE TABLE IF NOT EXISTS bookings (id INTEGER PRIMARY KEY, day TEXT);

@@ -65,7 +65,9 @@ class Net:
         """Take away every machine and the network; of a run that was killed too."""
         for old in self.engine.containers.list(all=True, filters={"label": f"test-net={self.name}"}):
             old.remove(force=True, v=True)
-        for network in self.engine.networks.list(names=[f"^{self.name}$"]):
+        for network in self.engine.networks.list(names=[f"^{self.name}$"], greedy=True):
+            for other in network.containers:  # a booking database, which this is not to remove
+                network.disconnect(other, force=True)
             network.remove()
 
     def start(self, container: Container, address: str) -> Container:

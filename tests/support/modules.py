@@ -1,17 +1,12 @@
-"""Runs the project's Ansible modules as a playbook does, on this machine, and returns their results."""
+"""Runs single tasks, usually one of the project's own modules, on this machine, and returns their results."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-ROOT = Path(__file__).parents[2]
-Result = dict[str, Any]
+from support.configuration import write_yaml
+from support.plays import Result, ansible
 
 
 def run(
@@ -30,26 +25,10 @@ def run(
         "hosts": "localhost", "connection": "local", "gather_facts": False,
         "tasks": [{"name": "Ask", "ignore_errors": True, **task} for task in tasks],
     }]  # fmt: skip
-    playbook = folder / "play.yml"
-    playbook.write_text(yaml.safe_dump(plays))
-    own = {
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_HOME": str(folder / "ansible"),
-        "ANSIBLE_LOCAL_TEMP": str(folder / "ansible/tmp"),
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        "ANSIBLE_NOCOLOR": "1",
-        **environment,
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    line = [
-        *within,
-        str(Path(sys.executable).with_name("ansible-playbook")),
-        "-i",
-        "localhost,",
-        *options,
-        str(playbook),
-    ]
-    done = subprocess.run(line, cwd=ROOT, env=kept | own, text=True, capture_output=True, timeout=600, check=False)
+    playbook = write_yaml(folder / "play.yml", plays)
+    line = ["-i", "localhost,", *options, str(playbook)]
+    given = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", **environment}
+    done = ansible("ansible-playbook", *line, home=folder, within=within, **given)
     assert done.returncode == 0, done.stdout + done.stderr
     [play] = json.loads(done.stdout[done.stdout.index("{") :])["plays"]
     return [task["hosts"]["localhost"] for task in play["tasks"]]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ ROOT = Path(__file__).parents[2]
 Result = dict[str, Any]
 
 
-def ansible(program: str, *arguments: str, home: Path, callback: str = "default") -> subprocess.CompletedProcess[str]:
-    """Run one of Ansible's programs from the project's root; what it keeps for itself goes to `home`."""
+def ansible(
+    program: str, *arguments: str, home: Path, within: Sequence[str] = (), **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one of Ansible's programs from the project's root; what it keeps for itself goes to `home`.
+
+    `within` is a command that runs another one, such as `unshare`; `variables` are added to the environment.
+    """
     places = {"ANSIBLE_HOME": str(home / "ansible"), "ANSIBLE_LOCAL_TEMP": str(home / "ansible" / "tmp")}
-    own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": callback}
+    own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     kept = {name: value for name, value in environment().items() if not name.startswith("ANSIBLE_")}
-    line = [str(Path(sys.executable).with_name(program)), *arguments]
+    line = [*within, str(Path(sys.executable).with_name(program)), *arguments]
     return subprocess.run(
-        line, cwd=ROOT, env=kept | places | own, text=True, capture_output=True, timeout=120, check=False
+        line, cwd=ROOT, env=kept | places | own | variables, text=True, capture_output=True, timeout=600, check=False
     )
 
 
@@ -29,7 +35,7 @@ def run(home: Path, *plays: Result, options: tuple[str, ...] = ()) -> tuple[list
     own = {"hosts": "localhost", "connection": "local", "gather_facts": False}
     playbook = write_yaml(home / "play.yml", [own | play for play in plays])
     line = ["-i", "localhost,", *options, str(playbook)]
-    done = ansible("ansible-playbook", *line, home=home, callback="ansible.posix.json")
+    done = ansible("ansible-playbook", *line, home=home, ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
     assert done.returncode == 0, done.stdout + done.stderr
     ran = json.loads(done.stdout[done.stdout.index("{") :])["plays"]
     results = [task["hosts"]["localhost"] for play in ran for task in play["tasks"] if task["hosts"]]

@@ -95,6 +95,7 @@ def test_every_file_of_the_repository_exists(page: Path) -> None:
 def test_every_variable_exists(page: Path) -> None:
     known = variables() | renamed()
     not_variables = {path.stem for path in [*ROLES, *PROJECT.glob("library/*")]}
+    not_variables |= {f"{role.name}_firewall" for role in ROLES}  # tables of nftables
     prefixes = "|".join(["site", "vault", *(role.name for role in ROLES)])
     for name, more in re.findall(rf"(?<![\w/.-])((?:{prefixes})_[a-z_]*[a-z])(_?…)?", page.read_text()):
         if name not in not_variables:

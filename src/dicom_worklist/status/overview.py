@@ -257,11 +257,11 @@ def _calendar(found: Findings) -> Iterable[Problem]:
     """Return what in the calendar and in the folder belongs to nobody."""
     if found.labs:
         text = f"No scanner has the labs {_counted(found.labs)}."
-        remedy = "Correct the lab of a scanner in the inventory, or name the lab in ignored_labs."
+        remedy = "Correct the lab of a scanner in the inventory, or name the lab in worklist_sync_ignored_labs."
         yield Problem(Level.WARNING, text, remedy=remedy, kind="labs")
     if unknown := {status: count for status, count in found.statuses.items() if status.upper() not in CANCELLING}:
         text = f"Bookings of these statuses don't count: {_counted(unknown)}."
-        remedy = "If they take place, add the status to booking.statuses."
+        remedy = "If they take place, add the status to worklist_sync_booking in the inventory."
         yield Problem(Level.WARNING, text, remedy=remedy, kind="statuses")
     for double in found.doubles:
         yield Problem(Level.WARNING, f"{double[0].upper()}{double[1:]}.", remedy="Ask who booked them.", kind="double")
