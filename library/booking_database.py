@@ -102,6 +102,9 @@ GREETING = 10
 DEBIAN = "/etc/ssl/certs/ca-certificates.crt"
 
 
+UNASKED = 'Nothing was changed; "--skip-tags source" deploys without this question.'
+
+
 class NoDatabaseError(Exception):
     """Why the database can't be used; the text says what to do."""
 
@@ -224,13 +227,13 @@ def main() -> None:
                 with encrypted(connection, greeting, context, asked["host"]) as secure:
                     subject = named((secure.getpeercert() or {}).get("subject", ()))
     except NoDatabaseError as error:
-        module.fail_json(msg=f"{place}: {error}.")
+        module.fail_json(msg=f"{place}: {error}. {UNASKED}")
     except ssl.SSLError as error:
-        module.fail_json(msg=f"{place}: {certificate_remedy(error, asked['host'], ca)}.")
+        module.fail_json(msg=f"{place}: {certificate_remedy(error, asked['host'], ca)}. {UNASKED}")
     except OSError as error:  # a name that nobody knows and a timeout are, too
         module.fail_json(
             msg=f"{place}: {error}. Check that the server runs and is reached from {asked['from_host']}, and "
-            "worklist_sync_source.host and .port."
+            f"worklist_sync_source.host and .port. {UNASKED}"
         )
     module.exit_json(changed=False, version=said, certificate=subject)
 
