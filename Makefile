@@ -87,7 +87,6 @@ pins: $(VENV)/test
 	$(BIN)/uv pip compile $(LOCK) --extra controller -c requirements/host.txt -o requirements/controller.txt pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --extra test -c requirements/controller.txt -o requirements/test.txt pyproject.toml
 	$(BIN)/python -m tools.requirements
-	$(BIN)/python -m tools.words
 LOCK = --quiet $(PINS) --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 $(VENV)/bin/python:

@@ -65,7 +65,7 @@ options:
         type: str
 attributes:
   check_mode:
-    support: none
+    support: full
     description: It changes nothing that lasts, so it runs in check mode too.
   diff_mode:
     support: none

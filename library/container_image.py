@@ -131,8 +131,6 @@ def build(client: Client, name: str, archive: bytes, labels: dict[str, str]) -> 
     parameters = {"t": name, "rm": True, "forcerm": True, "labels": json.dumps(labels)}
     # apt in there asks the proxy that Docker's own client would (~/.docker/config.json); no image keeps it
     parameters["buildargs"] = json.dumps(client._proxy_configs.get_environment())
-    if proxy := client._proxy_configs.get_environment():  # of ~/.docker/config.json, as Docker's own client does
-        parameters["buildargs"] = json.dumps(proxy)
     headers = {"Content-Type": "application/tar"}
     client._set_auth_headers(headers)
     response = client._post(

@@ -53,6 +53,11 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 LISTS = Path("/var/lib/apt/lists")
 FRESH = 86400  # seconds for which they are good
 ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+#: Wait for another apt, such as that of unattended-upgrades, and keep the configuration files that are there.
+APT = ["apt-get", "--quiet", *(f"--option={option}" for option in (
+    "DPkg::Lock::Timeout=60", "Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold"
+))]  # fmt: skip
+TRIES, PAUSE = 12, 5  # of the lists' own lock, for which apt doesn't wait; in seconds
 
 
 def main() -> None:
@@ -72,7 +77,11 @@ def main() -> None:
         if not list(LISTS.glob("*Release")) or time.time() - LISTS.stat().st_mtime > FRESH:
             steps.insert(0, ["update"])
         for step in steps:
-            status, output, error = module.run_command(["apt-get", "--quiet", *step], environ_update=ENVIRONMENT)
+            for _ in range(TRIES):
+                status, output, error = module.run_command([*APT, *step], environ_update=ENVIRONMENT)
+                if not status or "Could not get lock" not in error:
+                    break
+                time.sleep(PAUSE)
             if status:
                 module.fail_json(
                     msg=f"The Debian packages {', '.join(missing)} are missing, and apt didn't install them: "

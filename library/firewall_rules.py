@@ -68,7 +68,9 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says exactly what a run would change, and changes nothing.
+    description: >-
+      Says exactly what a run would change, and changes nothing. That the last rules of a host take the unit with them
+      is not seen where several services go in one play.
   diff_mode:
     support: full
     description: Shows each file before and after.
@@ -105,6 +107,7 @@ removed:
 """
 
 import contextlib  # noqa: E402 - Ansible wants the documentation first
+import os  # noqa: E402
 import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -149,12 +152,19 @@ class Host:
 
     def write(self, path: Path, content: str) -> bool:
         """Write a file; return whether it has to be written."""
+        mode = 0o755 if content.startswith("#!") else 0o644
+        kept = path.stat() if path.is_file() else None
         changed = text(path) != content
+        if kept and not changed:
+            is_now = f"mode: {kept.st_mode & 0o7777:04o}, owner: {kept.st_uid}:{kept.st_gid}\n"
+            if self.differs(f"{path} (mode and owner)", is_now, f"mode: {mode:04o}, owner: 0:0\n"):
+                os.chown(path, 0, 0)
+                path.chmod(mode)
         if self.differs(str(path), text(path), content):
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as new:
                 new.write(content)
-            Path(new.name).chmod(0o755 if content.startswith("#!") else 0o644)
+            Path(new.name).chmod(mode)
             Path(new.name).replace(path)
         return changed
 

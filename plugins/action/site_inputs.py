@@ -210,7 +210,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         _, arguments = self.validate_argument_spec({"role": {"type": "str", "required": True}})
         self.role, self.variables = arguments["role"], task_vars or {}
         self.host = self.variables["inventory_hostname"]
-        roles = Path(self.variables["role_path"]).parent
+        self.roles = roles = Path(self.variables["role_path"]).parent
         # those of the site, too: every role reads them
         self.folders = [roles / name for name in dict.fromkeys(["site", self.role])]
         for stage in (self._names, self._values, self._forms, self._contents, self._resources):
@@ -224,7 +224,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         return self._templar.template(table[name]) if name in table else default
 
     def _names(self) -> Iterator[str]:
-        for folder in self.folders:
+        # the internal roles have no checks of their own
+        for folder in [*self.folders, *(self.roles / name for name in self._check("roles", []))]:
             role, entries = folder.name, specification(folder)
             names = {name for name in self.variables if name.startswith(f"{role}_")}
             inner = {name for options in entries.values() for name in options}

@@ -69,7 +69,8 @@ def run(
 
     def recorded(outcome: Outcome) -> list[str]:
         """Record the outcome, and return what else failed."""
-        if dry_run or not is_today:  # another day's entries are for a moment: page and metrics go on showing today
+        # another day's entries are for a moment: page and metrics go on showing today
+        if dry_run or not is_today or config.status is None:
             return [*known.failures]
         return record(known, answer or ask(known), outcome, present)
 

@@ -128,6 +128,16 @@ def test_what_somebody_flushed_is_put_right(machine: Machine) -> None:
     assert (result["changed"], machine.tables()) == (True, ["one_firewall"])
 
 
+def test_a_file_that_others_could_write_gets_its_mode_back(machine: Machine) -> None:
+    machine.ask(machine.task())
+    file = machine.etc / "firewall/one.nft"
+    file.chmod(0o666)
+    [preview] = machine.ask(machine.task(), check=True)
+    assert (preview["changed"], file.stat().st_mode & 0o777) == (True, 0o666)
+    result, second = machine.ask(machine.task(), machine.task())
+    assert (result["changed"], second["changed"], file.stat().st_mode & 0o777) == (True, False, 0o644)
+
+
 def test_wrong_rules_are_refused_and_the_old_ones_stay(machine: Machine) -> None:
     machine.ask(machine.task())
     before = (machine.etc / "firewall/one.nft").read_text()

@@ -131,6 +131,9 @@ CASES = {
     "a site-wide variable that there isn't": Case(
         "docker_host", {"site_scaner": 1}, ("site_scaner", "Is site_scanners meant?")
     ),
+    "a variable that an internal role doesn't have": Case(
+        "docker_host", {"firewall_enable": False}, ("firewall_enable", "Is firewall_enabled meant?")
+    ),
     "an unsupported distribution": Case(
         "docker_host", {"ansible_facts": {"distribution": "Ubuntu", "distribution_major_version": "24",
                                           "distribution_version": "24.04"}},

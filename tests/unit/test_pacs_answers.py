@@ -102,3 +102,12 @@ def test_a_password_that_can_not_be_read_is_named(site: RecordedSite) -> None:
     report = site.run(site.pacs(1, password_file=str(site.root / "nowhere")))
     assert "pacs.password_file" in report.warnings[0]
     assert [entry["booking_id"] for entry in report.published] == ["1"]
+
+
+def test_a_site_that_records_nothing_does_not_ask_the_pacs(stranger: Any, site: RecordedSite) -> None:
+    site.book("1")
+    stranger.answer = (500, {}, b"")
+    site.changes = {}
+    report = site.run(site.pacs(stranger.server_port))
+    assert ([entry["booking_id"] for entry in report.published], report.warnings) == (["1"], [])
+    assert stranger.asked == []
