@@ -227,7 +227,7 @@ def test_a_child_that_the_server_has_waited_for_leaves_its_place(start: Start) -
     first.socket.close()
     wait_until(lambda: one_has_ended(server))
     interrupt(server.pid)  # the server then does what wlmscpfs does after an error: it waits for all that have ended
-    assert list(server.children().values()) == ["S"]
+    wait_until(lambda: list(server.children().values()) == ["S"])
     server.served()
     server.rejected()
 
