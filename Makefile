@@ -44,7 +44,7 @@ CLOCKS = 2026-11-24T02:30 2026-11-24T12:00 2026-11-24T16:30 2026-11-24T23:40 202
 playbooks: $(VENV)/test
 	$(BIN)/pytest --quiet tests/playbooks
 
-hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and a table of what was shown where; about an hour
+hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and a table of what was shown where; an hour and a half
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/deploy
 

@@ -110,7 +110,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for outcome in ("passed", "failed", "error", "skipped")
         for report in terminalreporter.stats.get(outcome, [])
         if report.nodeid.startswith("tests/deploy/")
-        for host in [str(value) for name, value in report.user_properties if name == "host"] or [here]
+        for host in [str(value) for name, value in getattr(report, "user_properties", ()) if name == "host"] or [here]
     ]
     if rows:
         table = Table("host", "property", "", title="What was shown where", title_justify="left")
