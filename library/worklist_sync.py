@@ -139,7 +139,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     if pipeline is None:
-        module.fail_json(msg=missing_required_lib("dicom-worklist", reason=f"in {sys.executable}"))
+        module.fail_json(
+            msg=missing_required_lib(
+                "dicom-worklist", reason=f"as this checkout has it, in {sys.executable}: run site.yml first"
+            )
+        )
     try:
         day = date.fromisoformat(module.params["day"]) if module.params["day"] else None
     except ValueError:
