@@ -79,6 +79,12 @@ engine:
   returned: success
   type: bool
   sample: true
+containers:
+  description: The names of all containers that the engine has, running or not.
+  returned: success
+  type: list
+  elements: str
+  sample: [orthanc-pacs, wlmscpfs]
 """
 
 import base64  # noqa: E402 - Ansible wants the documentation first
@@ -206,19 +212,21 @@ def main() -> None:
         )
     except NoEngineError as error:
         if error.module.check_mode:
-            error.module.exit_json(changed=True, image="", engine=False)
+            error.module.exit_json(changed=True, image="", engine=False, containers=[])
         error.module.fail_json(
             msg=f"No Docker engine answers: {error}. The containers need one. Run the role docker_host first; the "
             'engine\'s log is docker_host_log_file, or "journalctl -u docker" where there is systemd.'
         )
     module = client.module
     params = module.params
+    every = client.get_json("/containers/json", params={"all": 1})
+    containers = sorted(name.lstrip("/") for container in every for name in container["Names"])
     name, bases = params["image"], []
     if not name:
         found = {base: find(client, base) for base in params["bases"]}
         missing = ", ".join(base for base, image in found.items() if image is None)
         if missing and module.check_mode:
-            module.exit_json(changed=True, image="", engine=True)
+            module.exit_json(changed=True, image="", engine=True, containers=containers)
         if missing:
             module.fail_json(
                 msg=f"The image {params['repository']} is built on {missing}, which is missing. Run the role "
@@ -229,8 +237,8 @@ def main() -> None:
         name = f"{params['repository']}:{hashlib.sha256((params['checksum'] + layers).encode()).hexdigest()[:12]}"
     there = find(client, name)
     if there and params["id"] in {None, there["Id"]}:
-        module.exit_json(changed=False, image=name, engine=True)
-    result: dict[str, Any] = {"changed": True, "image": "", "engine": True}
+        module.exit_json(changed=False, image=name, engine=True, containers=containers)
+    result: dict[str, Any] = {"changed": True, "image": "", "engine": True, "containers": containers}
     if module._diff:
         result["diff"] = {"before": "", "after": f"{name}\n"}
     if not module.check_mode and not params["id"]:

@@ -80,6 +80,18 @@ def test_an_image_is_built_once_and_named_after_its_folder_and_its_base(bench: B
     assert len({first["image"], changed["image"], rebased["image"]}) == 3
 
 
+def test_it_names_the_containers_whether_they_run_or_not(bench: Bench) -> None:
+    missing = bench.ask()["containers"]
+    container = ENGINE.containers.create(bench.base, ["/content"], name=f"{bench.name}-created")
+    try:
+        there, foreseen = bench.ask()["containers"], bench.ask("--check")["containers"]
+    finally:
+        container.remove(force=True)
+    assert container.name not in missing
+    assert container.name in there
+    assert container.name in foreseen
+
+
 def test_an_image_says_what_it_is_made_of(bench: Bench) -> None:
     bench.dockerfile(
         f"FROM {bench.base} AS made\nFROM made\nCOPY files/status /var/lib/dpkg/status\n"
@@ -168,6 +180,7 @@ def test_no_engine_is_a_reason_to_fail_but_not_in_check_mode(bench: Bench) -> No
     assert "No Docker engine answers" in run_one(bench.path, ask)["msg"]
     preview = run_one(bench.path, ask, options=["--check"])
     assert (preview["changed"], preview["image"], preview["engine"]) == (True, "", False)
+    assert preview["containers"] == []
 
 
 def test_an_image_that_nobody_has_is_not_pulled_in_check_mode(bench: Bench) -> None:

@@ -8,7 +8,7 @@ import yaml
 
 from support.plays import ROOT, ansible, documented
 
-MODULES = ["booking_database", "host_resources", "site_bundle", "worklist_configuration"]
+MODULES = ["booking_database", "host_files", "host_resources", "site_bundle", "worklist_configuration"]
 
 
 @pytest.mark.parametrize("module", [*MODULES, "site_inputs"])
