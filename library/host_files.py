@@ -187,7 +187,7 @@ def _keep(module: AnsibleModule, file: File) -> dict[str, Any] | None:
 
 
 def _make(path: Path) -> None:
-    """Make a folder, and those above it, whatever the umask is; only the owner can enter it before it has its mode."""
+    """Make a folder, and those above it, with any umask; only the owner can enter it before it has its mode."""
     for parent in reversed(path.parents):
         if not parent.exists():
             parent.mkdir()
