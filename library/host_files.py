@@ -148,7 +148,8 @@ def _refuse_what_is_in_the_way(module: AnsibleModule, files: list[File]) -> None
             there, belongs = "folder", "file"
         elif state == "directory" and path.exists() and not path.is_dir():
             there, belongs = "file", "folder"
-        elif state == "file" and not path.parent.is_dir() and path.parent not in made:
+        elif state == "file" and not path.parent.is_dir() and path.parent not in made and not module.check_mode:
+            # in check mode an earlier task has not made it
             module.fail_json(
                 msg=f"{path} can't be written: there is no folder {path.parent}. List that before the file."
             )
