@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dicom_worklist.bookings.booking import Row, counts, read_booking, read_date
 from dicom_worklist.bookings.identity import read_subject_session
 from dicom_worklist.errors import Rejected
-from dicom_worklist.settings import CHARACTERS, Reading
+from dicom_worklist.settings import Reading
 
 at = datetime.fromisoformat  # naive, as a booking's start is
 START = datetime(2026, 11, 24, 9, 5, 7)  # noqa: DTZ001 - a booking's start is naive
@@ -62,24 +62,24 @@ def row(**columns: object) -> Row:
     ],
 )
 def test_one_dash_separates_subject_and_session(subject_session: str, subject: str, session: int) -> None:
-    assert read_subject_session(subject_session, START, CHARACTERS) == (subject, session)
+    assert read_subject_session(subject_session, START, READING) == (subject, session)
 
 
 @pytest.mark.parametrize("subject_session", ["", " ", "-", "-1", " - 2", "--3"])
 def test_no_subject_is_rejected(subject_session: str) -> None:
     with pytest.raises(Rejected, match="subject"):
-        read_subject_session(subject_session, START, CHARACTERS)
+        read_subject_session(subject_session, START, READING)
 
 
 @pytest.mark.parametrize("session", ["", " ", "x", "a1", "100", "1.5", "+1", "1 2", "٣", "²", "1\n2"])
 def test_a_session_that_is_not_a_number_of_two_digits_is_rejected(session: str) -> None:
     with pytest.raises(Rejected, match="session"):
-        read_subject_session(f"7-{session}", START, CHARACTERS)
+        read_subject_session(f"7-{session}", START, READING)
 
 
 @given(st.integers(0, 99999), st.integers(0, 99), st.sampled_from(["-", " - ", "-  ", "\u2013"]))
 def test_any_number_is_padded_to_three_characters(subject: int, session: int, dash: str) -> None:
-    assert read_subject_session(f"{subject}{dash}{session}", START, CHARACTERS) == (f"{subject:03}", session)
+    assert read_subject_session(f"{subject}{dash}{session}", START, READING) == (f"{subject:03}", session)
 
 
 @pytest.mark.parametrize("status", ["CONFIRMED", "TENTATIVE", "confirmed", " Tentative "])
