@@ -212,7 +212,7 @@ def test_siemens_makes_the_study_id_of_the_requested_procedure(site: Site, port:
     console, entries = registered(site, port, ready("siemens", "philips"))
     images = [console.images(entry) for entry in entries]
     assert [image["StudyID"] for image in images] == [image["AccessionNumber"] for image in images]
-    # none is longer than the 16 characters of the step's id that it keeps
+    # all fit the 16 characters of the step's id that it keeps
     assert [image["StepID"] for image in images] == [image["AccessionNumber"] for image in images]
     assert len({image["StepID"] for image in images}) == 3
 

@@ -1,4 +1,4 @@
-"""Consoles of three makes, as vendors' statements and manuals describe them: docs/scanners.md has the same in words.
+"""Consoles of three makes, as vendors' statements and manuals describe them; docs/scanners.md says the same.
 
 No console was at hand. Each asks the broker for what it uses, and does with the answers what is written of its make.
 """
