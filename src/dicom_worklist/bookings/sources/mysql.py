@@ -3,6 +3,7 @@
 import re
 import ssl
 import sys
+from collections.abc import Collection
 from contextlib import closing
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +11,8 @@ from zoneinfo import available_timezones
 
 import msgspec
 
-from dicom_worklist.bookings.booking import Row
-from dicom_worklist.bookings.sources import _dccn, _secrets, _tls, as_rows, bind
+from dicom_worklist.bookings.booking import COLUMNS
+from dicom_worklist.bookings.sources import Rows, _dccn, _secrets, _tls, as_rows, bind
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
 
@@ -65,7 +66,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Say where the bookings are."""
         return f"the booking database {self.database} on {self.host}:{self.port}"
 
-    def rows(self, first_day: date, last_day: date) -> list[Row]:
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:
         """Read the days in one read-only transaction with a consistent snapshot."""
         import pymysql  # noqa: PLC0415 - other kinds of source don't need it
 
@@ -76,7 +77,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
                 cursor.execute("SET @first_day = %s, @last_day = %s", (first_day, last_day))
                 self._execute(cursor)
-                rows = as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self)
+                rows = as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self, needed)
                 if not any(row.get("start_date") or row.get("start") for row in rows):
                     self._check_zones(cursor)
                 return rows
