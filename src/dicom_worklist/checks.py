@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dicom_worklist import bookings, pipeline
 from dicom_worklist.bookings import printable
 from dicom_worklist.errors import BrokerError, FolderError, WorklistError
 from dicom_worklist.settings import Config
+from dicom_worklist.status.overview import spell
 from dicom_worklist.worklist import folder
 from dicom_worklist.worklist.attributes import ROOT, STEP
 
@@ -38,6 +39,9 @@ def _source(config: Config, now: datetime) -> str:
     count = sum(one.shown for one in selected.selected) + sum(shown for _, _, shown, _ in selected.rejected)
     when = f"{days.first}" if days.first == days.last else f"{days.first} to {days.last}"
     said = [f"{config.source} can be read and has {count} bookings of scanners for {when} at the site"]
+    if selected.made:
+        age = spell(now.astimezone(UTC) - selected.made)
+        said.append(f"what it gave was made {pipeline.at_site(config, selected.made):%Y-%m-%d %H:%M}, {age} ago")
     with suppress(FolderError):  # the next check reports it
         report = pipeline.run(config, now=now, dry_run=True)
         waiting = len(report.published) + len(report.updated) + len(report.removed)

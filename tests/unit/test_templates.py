@@ -42,7 +42,9 @@ def test_a_name_that_no_booking_has_may_be_a_column_of_the_source() -> None:
     entry, _ = describe(replace(BOOKING, columns=columns), SCANNER, SITE, attributes)
     assert entry.values["PatientComments"] == "head M1 2"
     assert entry.values["PatientID"] == "3010000.01_sub-007"
-    with pytest.raises(Rejected, match=r"there is no column coil, room, room_floor among accession_number, .*subject"):
+    with pytest.raises(
+        Rejected, match=r"fails: .*; there is no column coil, room, room_floor among accession_number, .*subject"
+    ):
         describe(BOOKING, SCANNER, SITE, attributes)
 
 
