@@ -11,7 +11,7 @@ from dicom_worklist.errors import BrokerError, FolderError, WorklistError
 from dicom_worklist.settings import Config
 from dicom_worklist.status.overview import spell
 from dicom_worklist.worklist import folder
-from dicom_worklist.worklist.attributes import ROOT, STEP
+from dicom_worklist.worklist.attributes import CODE_SEQUENCES, ROOT, STEP
 
 
 def run(config: Config, now: datetime, only: str | None = None) -> Iterator[tuple[str, str | WorklistError]]:
@@ -82,7 +82,7 @@ def _broker(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks 
     from dicom_worklist.worklist import broker, dataset, listing  # noqa: PLC0415 - only this check speaks DICOM
 
     entries, _ = listing.entries(config.folders(), config.worklist.lock_timeout)
-    asked = (*ROOT, *STEP, "SpecificCharacterSet")
+    asked = (*ROOT, *STEP, *CODE_SEQUENCES, "SpecificCharacterSet")
     counts: list[str] = []
     for scanner in config.scanners:
         found = map(dataset.attributes_of, broker.find(config.broker, scanner))
