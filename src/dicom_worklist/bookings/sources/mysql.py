@@ -6,14 +6,13 @@ import ssl
 import sys
 from contextlib import closing
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import available_timezones
 
 import msgspec
 
 from dicom_worklist.bookings.booking import Row
-from dicom_worklist.bookings.sources import _dccn, as_rows, bind
+from dicom_worklist.bookings.sources import _dccn, as_rows, bind, password
 from dicom_worklist.errors import SourceError
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             host=self.host,
             port=self.port,
             user=self.user,
-            password=self._password().encode(),  # as a str PyMySQL sends it in Latin-1
+            password=password(self.password_file, self).encode(),  # as a str PyMySQL sends it in Latin-1
             database=self.database,
             charset="utf8mb4",
             connect_timeout=self.connect_timeout,
@@ -156,17 +155,6 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                     f"server doesn't know the time zone {zone}. Load its zone tables: mariadb-tzinfo-to-sql (MySQL: "
                     "mysql_tzinfo_to_sql) /usr/share/zoneinfo | mariadb mysql"
                 )
-
-    def _password(self) -> str:
-        if self.password_file is None:
-            return ""
-        try:
-            return Path(self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(
-                f"the password for {self} can't be read from {self.password_file}: "
-                f"{getattr(error, 'strerror', None) or 'it is not UTF-8'}. Write it there, readable by this user"
-            ) from error
 
     def _why(self, error: Exception, *, connected: bool) -> str:
         code, *rest = error.args or (0,)
