@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import yaml
 
-from dicom_worklist.bookings import identity, sources
+from dicom_worklist.bookings import Rules, identity, sources
 from dicom_worklist.errors import ConfigError
 from dicom_worklist.settings import Config, Scanner, Site
 from dicom_worklist.worklist import templates
@@ -108,6 +108,7 @@ def _check(config: Config) -> None:
         identity.check_characters(config.booking.characters)
     except ValueError as error:
         raise ConfigError(f"booking.characters is {config.booking.characters!r}: {error}") from error
+    Rules(config.booking)
     for at, lab in enumerate(config.ignored_labs):
         _check_expression(f"ignored_labs[{at}]", lab)
     if config.pacs and not re.fullmatch(r"https?://[^\s/@]+(/[^\s?#]*)?", config.pacs.url):

@@ -210,7 +210,8 @@ def _describe(
         booking_id = text(one.row, "booking_id")
         try:
             booking = bookings.read_booking(one.row, config.reading)
-            entry, warnings = describe(booking, one.scanner, config.site, config.attributes)
+            plain = config.reading.plain
+            entry, warnings = describe(booking, one.scanner, config.site, config.attributes, plain=plain)
             booked = memory.with_since(_record_of(booking, entry), known)
             if reason := memory.used_before(booked, known):
                 raise Rejected(reason)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -68,9 +68,14 @@ class Scanner(_Section, frozen=True):
 class BookingRules(_Section, frozen=True):
     """How a row of any source is read: which statuses count, in any case, and what project and subject consist of.
 
-    `characters` is a regular expression for one character.
+    `columns` has a Jinja2 template over the row's own columns for columns of a booking, `patterns` a regular expression
+    for columns of the row, whose named groups become columns. With `identity: plain` the PatientID is the subject as
+    it is, with `dccn` project and subject. `characters` is a regular expression for one character.
     """
 
+    columns: dict[str, str] = {}
+    patterns: dict[str, str] = {}
+    identity: Literal["dccn", "plain"] = "dccn"
     statuses: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1)] = ("CONFIRMED", "TENTATIVE")
     characters: str = CHARACTERS
 
@@ -128,12 +133,14 @@ class Reading:
     """How a site reads its rows.
 
     `zone` is the site's; `statuses` that count, in lower case; `characters` is a regular expression for one character
-    of project and subject, checked by `bookings.identity.check_characters`.
+    of project and subject, checked by `bookings.identity.check_characters`. `plain` is whether the PatientID is the
+    subject as it is.
     """
 
     zone: ZoneInfo
     statuses: frozenset[str] = frozenset({"confirmed", "tentative"})
     characters: str = CHARACTERS
+    plain: bool = False
 
 
 class Config(_Section, frozen=True, dict=True):  # dict: has room for what is computed once
@@ -158,7 +165,8 @@ class Config(_Section, frozen=True, dict=True):  # dict: has room for what is co
     def reading(self) -> Reading:
         """How a row of the source is read."""
         statuses = frozenset(status.strip().casefold() for status in self.booking.statuses)
-        return Reading(ZoneInfo(self.site.timezone), statuses, self.booking.characters)
+        plain = self.booking.identity == "plain"
+        return Reading(ZoneInfo(self.site.timezone), statuses, self.booking.characters, plain)
 
     def ignores(self, lab: str) -> bool:
         """Return whether it is known that this lab has no scanner."""

@@ -237,9 +237,9 @@ def test_rotating_a_password_is_a_variable_and_a_run(rotation: Rotation, site: l
     assert rotation.done.status == 0, rotation.done.output
     assert {task for task, _ in rotation.done.changes} == {
         "orthanc : Keep the passwords",
-        "orthanc : Write Orthanc's configuration, what the reader may do, and the health check's login",
+        "orthanc : Write Orthanc's configuration and the health check's login",
         "orthanc : Restart what has not read its configuration, and wait until it reaches its database",
-        "worklist_sync : Keep the passwords and certificates that the sync needs, and no others",
+        "worklist_sync : Keep the passwords that the sync needs, and no others",
     }
     assert rotation.preview.changes == rotation.done.changes
     now = started()

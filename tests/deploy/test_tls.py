@@ -73,6 +73,7 @@ class SecureSite:
     scanner: Identity
     stranger: Identity
     server: Identity
+    options: Sequence[str]
 
     def trusting(self, port: int) -> tuple[str, str]:
         """DCMTK's options to trust what is shown there, and nobody else."""
@@ -107,7 +108,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureSite]:
     options = [*TAGS, "-e", f"@{variables}"]
     first = live.play("site.yml", *options)
     second = live.play("site.yml", *options, *live.UNVERIFIED)
-    yield SecureSite(first, second, scanner, stranger, server)
+    yield SecureSite(first, second, scanner, stranger, server, options)
     if live.traces():
         live.play("teardown.yml", "-e", "site_teardown_data=true")
 
@@ -174,10 +175,13 @@ def test_a_scanner_finds_its_entry_over_tls(site: SecureSite, tmp_path: Path) ->
     assert (answer.PatientName, answer.PatientID) == ("sub-007", "sub-007")
 
 
+def password() -> str:
+    return (Path(V["orthanc_config_dir"]) / "admin.password").read_text().strip()
+
+
 def orthanc(site: SecureSite, path: str) -> requests.Response:
-    password = (Path(V["orthanc_config_dir"]) / "admin.password").read_text().strip()
     verify = site.trusting(WEB)[1]
-    return requests.get(f"https://127.0.0.1:{WEB}{path}", auth=("admin", password), verify=verify, timeout=10)
+    return requests.get(f"https://127.0.0.1:{WEB}{path}", auth=("admin", password()), verify=verify, timeout=10)
 
 
 def test_an_image_goes_in_over_dicom_tls_and_out_over_https(site: SecureSite, tmp_path: Path) -> None:
@@ -281,6 +285,28 @@ def test_a_wrong_certificate_is_refused_before_anything_is_touched(tmp_path: Pat
     for message, refusal in zip(wrong, refusals, strict=True):
         assert message in refusal
     assert good.key.splitlines()[5] not in done.stdout + done.stderr
+
+
+def test_without_tls_the_proxies_go_and_their_ports_are_free(site: SecureSite) -> None:
+    """And with it they are back; the last test but one."""
+    engine = docker.from_env()
+    removed = {
+        "orthanc : Remove the proxy of a site that no longer wants HTTPS",
+        "wlmscpfs : Remove the proxy of a site that no longer wants TLS",
+    }
+    predicted = live.play("site.yml", *TAGS, "--check", *live.UNVERIFIED)
+    assert predicted.status == 0, predicted.output
+    assert {container.name for container in engine.containers.list()} >= {*PROXIES}
+    played = live.play("site.yml", *TAGS)
+    assert played.status == 0, played.output
+    assert not {container.name for container in engine.containers.list(all=True)} & {*PROXIES}
+    for done in (predicted, played):
+        assert {task for task, _ in done.changes} >= removed
+    assert requests.get(f"http://127.0.0.1:{WEB}/system", auth=("admin", password()), timeout=10).status_code == 200
+    again = live.play("site.yml", *TAGS, *live.UNVERIFIED)
+    assert (again.status, again.changed) == (0, 0), again.output
+    assert live.play("site.yml", *site.options, *live.UNVERIFIED).status == 0
+    assert {container.name for container in engine.containers.list()} >= {*PROXIES}
 
 
 def test_teardown_takes_the_proxies_and_the_keys_away(site: SecureSite) -> None:

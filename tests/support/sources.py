@@ -1,6 +1,8 @@
 """A source of each kind, and what a day of it is read as."""
 
+from datetime import date
 from pathlib import Path
+from typing import TypedDict
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,7 +14,14 @@ from dicom_worklist.settings import Reading
 from support.calendar import DAY
 
 #: The days for which a source is asked: the tests' day alone.
-TODAY = {"first_day": DAY, "last_day": DAY}
+
+
+class Days(TypedDict):
+    first_day: date
+    last_day: date
+
+
+TODAY: Days = {"first_day": DAY, "last_day": DAY}
 #: A CSV's header row, and a booking in it.
 HEADER = ",".join(COLUMNS)
 LINE = f"1,3010000.01,Language,7-1,{DAY},09:00:00,SKYRA,Ada,Lovelace,CONFIRMED"

@@ -10,12 +10,13 @@ import pytest
 from tools.modules import imports
 
 ROOT = Path(__file__).parents[2]
-GROUND = {"", "errors", "files", "settings"}
+GROUND = {"", "errors", "expressions", "files", "settings"}
 WINGS = {"bookings", "worklist", "status"}
 #: Each room, and the rooms that it may import.
 ROOMS: dict[str, Set[str]] = {
     "": set(),
     "errors": set(),
+    "expressions": set(),
     "files": set(),
     "settings": set(),
     "bookings": GROUND,

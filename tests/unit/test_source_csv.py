@@ -195,7 +195,8 @@ def test_a_row_may_be_short_of_columns_that_no_booking_needs(tmp_path: Path) -> 
     lines = [LINE, f"{LINE},10:30", f"{LINE},10:30,x", f"{LINE},,", f"{LINE},10:30,x,,,,", ",,,", ",,,,,,,,,,,,,,,", ""]
     rows = csv_source(tmp_path / "bookings.csv", "\n".join([header, *lines])).rows(**TODAY)
     assert [row["end_time"] for row in rows] == ["", "10:30", "10:30", "", "10:30"]
-    assert all("comment" not in row and row["status"] == "CONFIRMED" for row in rows)
+    assert [row["comment"] for row in rows] == ["", "", "x", "", "x"]
+    assert all(row["status"] == "CONFIRMED" and "" not in row for row in rows)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", ""])

@@ -33,10 +33,12 @@ def test_sqlite_and_csv_give_the_same_bookings_for_the_same_rows(calendar: Calen
     assert expected.keys() == {"1", "2", "c-3"}
 
 
-def test_a_source_may_give_further_columns_and_no_others_are_kept() -> None:
-    names = [*OPTIONAL, "comment", *reversed(COLUMNS)]
+def test_a_source_may_give_further_columns_but_not_two_of_one_name() -> None:
+    names = [*OPTIONAL, "comment", "twice", *reversed(COLUMNS), "twice"]
     [row] = as_rows(names, [[f"the {name}" for name in names]], "it")
-    assert row == {name: f"the {name}" for name in (*COLUMNS, *OPTIONAL)}
+    assert row == {name: f"the {name}" for name in (*COLUMNS, *OPTIONAL, "comment")}
+    with pytest.raises(SourceError, match="gives the column twice twice"):
+        as_rows(names, [], "it", ["twice"])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Other wings import from here, and from no module inside.
 """
 
 from dicom_worklist.bookings.booking import Booking, Row, printable, read_booking, read_date, read_start, text
+from dicom_worklist.bookings.columns import Rules, template_context
 from dicom_worklist.bookings.selection import (
     CANCELLING,
     Days,
@@ -16,6 +17,7 @@ from dicom_worklist.bookings.selection import (
 )
 
 __all__ = [
-    "CANCELLING", "Booking", "Days", "Row", "SelectedRow", "Selection", "days", "is_over", "printable", "read",
-    "read_booking", "read_date", "read_start", "session_length", "text",
+    "CANCELLING", "Booking", "Days", "Row", "Rules", "SelectedRow", "Selection", "days", "is_over", "printable", "read",
+    "read_booking", "read_date", "read_start", "session_length", "template_context",
+    "text",
 ]  # fmt: skip

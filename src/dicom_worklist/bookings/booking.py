@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
@@ -25,7 +25,13 @@ COLUMNS = (
 )
 #: Further columns, which a source may give or not; NULL and blank count as not given. `subject` and `session` stand in
 #: place of subject_session, `start` of start_date and start_time.
-OPTIONAL = tuple("subject session start end end_date end_time minutes birth_date sex weight size".split())  # noqa: SIM905
+OPTIONAL = (
+    *("subject", "session", "start", "end", "end_date", "end_time", "minutes"),
+    *("birth_date", "sex", "weight", "size"),
+)
+#: What a person weighs, in kg, and how tall one is, in m: other numbers are of another unit, or typed wrongly.
+WEIGHTS, SIZES = (0.3, 500), (0.2, 2.8)
+SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 #: An end that is further from the start is a mistake: no session lasts a day, and its entry would stay as long.
 LONGEST = timedelta(hours=24)
 #: What people write in place of a subject.
@@ -34,7 +40,8 @@ _DECIMALS = (float, Decimal)
 _MOMENT = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8})(?P<clock>[Tt ].+)?", re.ASCII)
 
 
-#: One booking as its source has it: COLUMNS and OPTIONAL, each text, a number, a date, a time or None.
+#: One booking as its source has it: COLUMNS, OPTIONAL and others, each text, a number, a date, a time, None, or a
+#: mapping or a list of these.
 Row = Mapping[str, object]
 
 
@@ -42,9 +49,11 @@ Row = Mapping[str, object]
 class Booking:
     """One session in the calendar.
 
-    `subject` is what follows `sub-` in the PatientID, `session` a number from 0 to 99. `start` and `end` are naive
-    datetimes in the site's time zone; `end` is None where it is not known. `user_last_name` is the login where the user
-    is unknown. `warnings` has a sentence for each value that was there and could not be used.
+    `subject` is what follows `sub-` in the PatientID, or the PatientID itself; `session` is a number from 0 to 99.
+    `start` and `end` are naive datetimes in the site's time zone; `end` is None where it is not known. `user_last_name`
+    is the login where the user is unknown. `birth_date`, `sex` (M, F or O, PS3.3 C.7.1.1), `weight` in kg and `size` in
+    m are None where they are not known. `columns` is the row itself, for the site's own templates. `warnings` has a
+    sentence for each value that was there and could not be used.
     """
 
     booking_id: str
@@ -58,6 +67,11 @@ class Booking:
     user_last_name: str
     status: str
     end: datetime | None = None
+    birth_date: date | None = None
+    sex: str | None = None
+    weight: float | None = None
+    size: float | None = None
+    columns: Row = field(default_factory=dict, compare=False)
     warnings: tuple[str, ...] = ()
 
 
@@ -112,6 +126,11 @@ def read_booking(row: Row, reading: Reading) -> Booking:
         user_last_name=text(row, "user_last_name"),
         status=text(row, "status"),
         end=end,
+        birth_date=_birth_date(row, start, warnings),
+        sex=_sex(row, warnings),
+        weight=_measure(row, "weight", WEIGHTS, "kilograms", warnings),
+        size=_measure(row, "size", SIZES, "metres", warnings),
+        columns=row,
         warnings=tuple(warnings),
     )
 
@@ -225,11 +244,11 @@ def _read_who(row: Row, start: datetime, reading: Reading) -> tuple[str, int]:
     """Return subject and session; where the source gives them twice they must be the same."""
     both = _identifier(row, "subject_session")
     if row.get("subject") is None and row.get("session") is None:  # the usual case
-        return identity.read_subject_session(both, start, reading.characters)
+        return identity.read_subject_session(both, start, reading)
     subject, session = _identifier(row, "subject"), _identifier(row, "session")
-    whole = identity.read_subject_session(both, start, reading.characters) if both or not subject else None
+    whole = identity.read_subject_session(both, start, reading) if both or not subject else None
     read = (
-        identity.read_subject(subject, start, reading.characters) if subject else whole[0] if whole else "",
+        identity.read_subject(subject, start, reading) if subject else whole[0] if whole else "",
         identity.read_session(session) if session else whole[1] if whole else 1,
     )
     if whole and whole != read:
@@ -238,6 +257,46 @@ def _read_who(row: Row, start: datetime, reading: Reading) -> tuple[str, int]:
             "leave one of them empty"
         )
     return read
+
+
+def _birth_date(row: Row, start: datetime, warnings: list[str]) -> date | None:
+    """Return when the subject was born; None, with a warning if it was given, where that isn't known."""
+    if not text(row, "birth_date"):
+        return None
+    moment = _moment(row, "birth_date")
+    if moment is None:
+        why = "is not a date: write YYYY-MM-DD"
+    elif not start.date() - timedelta(days=130 * 365) < moment.date() <= start.date():
+        why = f"can't be right for a session on {start:%Y-%m-%d}"
+    else:
+        return moment.date()
+    warnings.append(f"birth_date {text(row, 'birth_date')!r} {why}. It is left out, so the console asks for it")
+    return None
+
+
+def _sex(row: Row, warnings: list[str]) -> str | None:
+    typed = text(row, "sex")
+    if typed and typed.lower() not in SEXES:
+        warnings.append(f"sex {typed!r} is not M, F or O. It is left out, so the console asks for it")
+    return SEXES.get(typed.lower())
+
+
+def _measure(row: Row, column: str, between: tuple[float, float], unit: str, warnings: list[str]) -> float | None:
+    """Return a number; None, with a warning if it was given, where it isn't a person's in this unit."""
+    typed = text(row, column)
+    if not typed:
+        return None
+    try:
+        number = float(typed)
+    except ValueError:
+        number = 0
+    if between[0] <= number <= between[1]:
+        return number
+    warnings.append(
+        f"{column} {typed!r} is not a person's in {unit}, from {between[0]} to {between[1]}. It is left out, so the "
+        "console asks for it"
+    )
+    return None
 
 
 def _identifier(row: Row, column: str) -> str:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import repeat
 
 from dicom_worklist.errors import Rejected
-from dicom_worklist.settings import CHARACTERS
+from dicom_worklist.settings import CHARACTERS, Reading
 
 _CHARACTERS_IN_WORDS = "the letters A to Z, digits and . _ - +"
 #: What no site can allow: it separates values and parts of names (PS3.5 6.2), or is a wildcard of a query (PS3.4).
@@ -92,18 +92,19 @@ def read_project(typed: str, characters: str) -> str:
     return project
 
 
-def read_subject_session(typed: str, start: datetime, characters: str) -> tuple[str, int]:
+def read_subject_session(typed: str, start: datetime, reading: Reading) -> tuple[str, int]:
     """Read `<subject>-<session>`, or BIDS' `sub-<subject>_ses-<session>`, as the calendar's users type it.
 
     Without a session it is 1. `7` → `007`, `x2` → `x002`, `Undefined` → `start`, the booking's; anything else is
-    padded with zeros to three characters.
+    padded with zeros to three characters. Where the PatientID is the plain subject, it stays as it is, and an undefined
+    one is rejected.
 
     Raises:
         Rejected: no subject, more parts than two, a session that is not a number from 0 to 99, a date, or a character
             that the site doesn't allow.
     """
-    if characters == CHARACTERS and (usual := _USUAL.fullmatch(typed)):  # most are, and need no further look
-        return _padded(usual[1]), int(usual[2] or 1)
+    if reading.characters == CHARACTERS and (usual := _USUAL.fullmatch(typed)):  # most are, and need no further look
+        return usual[1] if reading.plain else _padded(usual[1]), int(usual[2] or 1)
     column = "subject_session"
     plain = _plain(typed)
     if "-" in plain:
@@ -117,17 +118,20 @@ def read_subject_session(typed: str, start: datetime, characters: str) -> tuple[
         if dash and subject.strip().lower() in _LABELS:
             raise Rejected(f"{column} {typed!r} has {subject.strip()!r} where the subject should be: {_FORMS}")
         session = session if dash else "1"
-    return _subject(column, typed, subject.strip(), start, characters), _session(column, typed, session.strip())
+    return _subject(column, typed, subject.strip(), start, reading), _session(column, typed, session.strip())
 
 
-def read_subject(typed: str, start: datetime, characters: str) -> str:
+def read_subject(typed: str, start: datetime, reading: Reading) -> str:
     """Read a subject that has a column of its own, as `read_subject_session` does; BIDS' `sub-` may stand before it.
+
+    Where the PatientID is the plain subject, that belongs to it.
 
     Raises:
         Rejected: as `read_subject_session`.
     """
     plain = _plain(typed)
-    return _subject("subject", typed, re.sub("^sub-", "", plain, flags=re.IGNORECASE).strip(), start, characters)
+    subject = plain if reading.plain else re.sub("^sub-", "", plain, flags=re.IGNORECASE)
+    return _subject("subject", typed, subject.strip(), start, reading)
 
 
 def read_session(typed: str) -> int:
@@ -167,14 +171,17 @@ def _without_accents(word: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFD", folded) if not unicodedata.combining(c))
 
 
-def _subject(column: str, typed: str, subject: str, start: datetime, characters: str) -> str:
-    if not subject:
-        raise Rejected(f"{column} {typed!r} names no subject: {_FORMS}")
-    if subject[:9].lower() == "undefined":
+def _subject(column: str, typed: str, subject: str, start: datetime, reading: Reading) -> str:
+    undefined = subject[:9].lower() == "undefined"
+    if not subject or (undefined and reading.plain):
+        raise Rejected(f"{column} {typed!r} names no subject: {_FORMS if not reading.plain else 'write its PatientID'}")
+    if undefined:
         return f"{start:%Y%m%dT%H%M%S}"
     if not subject.isalpha():
         _reject_spreadsheet(column, typed, subject)
-    _check(column, typed, subject, characters)
+    _check(column, typed, subject, reading.characters)
+    if reading.plain:
+        return subject
     if _HALF_BIDS.search(subject.lower()):
         raise Rejected(f"{column} {typed!r} has 'sub' or 'ses' where the subject should be: {_FORMS}")
     return _padded(subject)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from dicom_worklist.bookings.booking import Row, counts, printable, read_date, read_end, read_start, text
+from dicom_worklist.bookings.columns import Rules
 from dicom_worklist.errors import ConfigError, Rejected, SourceError
 from dicom_worklist.settings import Config, Scanner
 
@@ -66,7 +67,8 @@ class Selection:
 
     `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count,
     `withdrawn` those of them that somebody cancelled explicitly; `labs` and `statuses` say how many rows of these
-    days have a lab without a scanner, and a status that doesn't count. `warnings` are the source's, in sentences.
+    days have a lab without a scanner, and a status that doesn't count. `warnings` are the source's, in sentences, and
+    `made` is when it says that its rows were made (UTC).
     """
 
     selected: list[SelectedRow] = field(default_factory=list)
@@ -76,6 +78,7 @@ class Selection:
     labs: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     warnings: tuple[str, ...] = ()
+    made: datetime | None = None
 
 
 def days(config: Config, day: date, now: datetime | None) -> Days:
@@ -103,15 +106,17 @@ def read(config: Config, days: Days, expected: Collection[str] = ()) -> Selectio
     first, last = days.all
     if days.now is not None and first > date.min:
         first = min(first, days.first - ONE_DAY)
-    rows = config.source.rows(first, last)
-    selection = select(rows, config, days, expected)
-    selection.warnings = getattr(rows, "warnings", ())
+    rules = Rules(config.booking)
+    rows = config.source.rows(first, last, rules.needed)
+    selection = select(map(rules.read, rows), config, days, expected)
+    selection.warnings, selection.made = rows.warnings, rows.made
     there = {text(one.row, "booking_id") for one in selection.selected} | selection.cancelled
     there |= {text(row, "booking_id") for row, *_ in selection.rejected}
     gone = {*expected} - there
     if gone and last <= date.max - FURTHER:
         with suppress(SourceError):
-            further = select(config.source.rows(last + ONE_DAY, last + FURTHER), config, days, gone)
+            rows = config.source.rows(last + ONE_DAY, last + FURTHER, rules.needed)
+            further = select(map(rules.read, rows), config, days, gone)
             selection.selected += [one for one in further.selected if text(one.row, "booking_id") in gone]
     return selection
 
@@ -125,9 +130,9 @@ def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[st
         if not counts(row, config.reading):
             _pass_over(row, config, days, selection)
             continue
-        lab = text(row, "lab")
+        lab, fault = text(row, "lab"), getattr(row, "fault", "")
         scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
-        if not scanners:
+        if not scanners and not (fault and not lab):
             if _is_near(row, config, days) and not config.ignores(lab):
                 selection.labs[printable(lab)] += 1
             continue
@@ -136,11 +141,13 @@ def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[st
             day = read_date(row, config.reading)
             shown = days.first <= day <= days.last or _goes_on(row, day, config, days)
             if shown or days.is_near(day) or text(row, "booking_id") in known:
+                if fault:
+                    raise Rejected(fault)
                 matched.append(SelectedRow(row, _only(scanners, lab), day, shown))
         except Rejected as rejected:
             # a day that can't be read may be today
-            shown = not _is_far(row, config, days)
-            selection.rejected.append((row, scanners[0] if len(scanners) == 1 else None, shown, str(rejected)))
+            shown, reason = not _is_far(row, config, days), fault or str(rejected)
+            selection.rejected.append((row, scanners[0] if len(scanners) == 1 else None, shown, reason))
     _once(matched, times, selection)
     return selection
 

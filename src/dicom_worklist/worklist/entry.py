@@ -25,7 +25,7 @@ from dicom_worklist.worklist.attributes import (
     TEXT_LENGTH,
     vr_of,
 )
-from dicom_worklist.worklist.templates import render
+from dicom_worklist.worklist.templates import context, render
 
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]+")  # control characters, line ends, backslash
 FORBIDDEN_IN_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\^=]+")  # and what separates a name's parts
@@ -39,17 +39,22 @@ class Entry:
     values: Mapping[str, str]
 
 
-def describe(booking: Booking, scanner: Scanner, site: Site, attributes: Mapping[str, str]) -> tuple[Entry, list[str]]:
+def describe(
+    booking: Booking, scanner: Scanner, site: Site, attributes: Mapping[str, str], *, plain: bool = False
+) -> tuple[Entry, list[str]]:
     """Return the entry of a booking on a scanner, and a warning for each value that was changed or not used.
 
-    `attributes` (keyword → Jinja2 template) override the defaults and add to them.
+    `attributes` (keyword → Jinja2 template) override the defaults and add to them. With `plain` the PatientID is the
+    subject as it is.
 
     Raises:
         Rejected: a value doesn't fit its attribute; the reason names the keyword and the rule.
     """
     warnings = list(booking.warnings)
-    values = _defaults(booking, scanner, site, warnings)
-    values |= {keyword: render(keyword, source, booking, scanner) for keyword, source in attributes.items()}
+    values = _defaults(booking, scanner, site, warnings, plain=plain)
+    if attributes:
+        names = context(booking, scanner, accession_number(booking.booking_id))
+        values |= {keyword: render(keyword, source, names) for keyword, source in attributes.items()}
     fitted = {keyword: _checked(keyword, text, scanner.charset, warnings) for keyword, text in values.items()}
     return Entry(scanner.charset, {keyword: text for keyword, text in fitted.items() if text}), warnings
 
@@ -73,10 +78,10 @@ def accession_number(booking_id: str) -> str:
     return b32encode(sha256(booking_id.encode()).digest()[:10]).decode()
 
 
-def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str]) -> dict[str, str]:
-    if not booking.project_id:
+def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str], *, plain: bool) -> dict[str, str]:
+    if not booking.project_id and not plain:
         raise Rejected("PatientID: the booking has no project_id, which it begins with")
-    patient = f"{booking.project_id}_sub-{booking.subject}"
+    patient = booking.subject if plain else f"{booking.project_id}_sub-{booking.subject}"
     name = f"{patient}_ses-{booking.session:02}"
     if separator := re.search(r"[\^=]", name):
         raise Rejected(f"PatientName: {name!r} has a {separator[0]!r}, which would split the name")
@@ -87,10 +92,12 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
             f"AccessionNumber and StudyInstanceUID are made of booking_id {booking.booking_id!r}, which has bytes that "
             "are not UTF-8: give the booking another id"
         ) from None
+    step = f"{scanner.modality} session {booking.session:02}"
     title = booking.project_title
     if not _fitted(title, "LO", scanner.charset):
-        title = booking.project_id
-        warnings.append(f"RequestedProcedureDescription: project {title!r} has no title, so its id is used")
+        title = booking.project_id or step
+        if booking.project_id:
+            warnings.append(f"RequestedProcedureDescription: project {title!r} has no title, so its id is used")
     who = _person_name(booking, warnings)
     procedure = f"ses-mri{booking.session:02}"
     return {
@@ -102,11 +109,16 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
         "RequestedProcedureDescription": title,
         "RequestingPhysician": who,
         "ReferringPhysicianName": who,
-        "ScheduledProcedureStepID": procedure,
-        "ScheduledProcedureStepDescription": f"{scanner.modality} session {booking.session:02}",
+        # some consoles take two steps with one id for the same examination
+        "ScheduledProcedureStepID": accession_number(booking.booking_id) if plain else procedure,
+        "ScheduledProcedureStepDescription": step,
         "ScheduledStationAETitle": scanner.ae_title,
         "ScheduledStationName": scanner.station_name or scanner.ae_title,
         "ScheduledProcedureStepLocation": scanner.location or site.name,
+        "PatientBirthDate": f"{booking.birth_date:%Y%m%d}" if booking.birth_date else "",
+        "PatientSex": booking.sex or "",
+        "PatientWeight": "" if booking.weight is None else f"{booking.weight:g}",
+        "PatientSize": "" if booking.size is None else f"{booking.size:g}",
         "Modality": scanner.modality,
         "ScheduledProcedureStepStartDate": f"{booking.start:%Y%m%d}",
         "ScheduledProcedureStepStartTime": f"{booking.start:%H%M%S}",

@@ -1,18 +1,13 @@
 """The operator's own attributes: a DICOM keyword and a Jinja2 template over the booking."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from dicom_worklist.bookings import Booking
+from dicom_worklist import expressions
+from dicom_worklist.bookings import Booking, template_context
 from dicom_worklist.errors import ConfigError, Rejected
 from dicom_worklist.worklist.attributes import TEXT_LENGTH, vr_of
-
-if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
-    from jinja2 import Template
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 #: Attributes that have a place of their own.
 FIXED = {
@@ -22,6 +17,8 @@ FIXED = {
 #: What a template may give.
 TEXT_VRS = TEXT_LENGTH.keys() | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
 NUMBER_VRS = {"FD", "FL", "SL", "SS", "UL", "US"}
+#: What of a Booking is for people, and what its other columns are in.
+_NOT_A_COLUMN = {"warnings", "columns"}
 _SAMPLE = Booking(
     booking_id="1",
     project_id="3010000.01",
@@ -41,15 +38,13 @@ def check(attributes: Mapping[str, str], scanners: Iterable[object]) -> None:
     """Check that each keyword can be set and each template rendered.
 
     Raises:
-        ConfigError: DICOM has no such keyword, or it holds a sequence; the template has a fault or
-            uses a name that doesn't exist.
+        ConfigError: DICOM has no such keyword, or it holds a sequence; the template has a fault.
     """
     if not attributes:
         return
-    from jinja2 import meta  # noqa: PLC0415
     from pydicom.datadict import tag_for_keyword  # noqa: PLC0415
 
-    known = _context(_SAMPLE, None)
+    known = context(_SAMPLE, None, "1")
     for keyword, source in attributes.items():
         place = f"attributes.{keyword}"
         tag = tag_for_keyword(keyword)
@@ -62,46 +57,34 @@ def check(attributes: Mapping[str, str], scanners: Iterable[object]) -> None:
         if vr_of(keyword) not in TEXT_VRS | NUMBER_VRS or tag >> 16 in {0x0000, 0x0002}:
             raise ConfigError(f"{place} can't be a template: its value is not text or a number")
         try:
-            unknown = meta.find_undeclared_variables(_environment().parse(source)) - known.keys()
-            if unknown:
-                raise ConfigError(
-                    f"{place} uses {', '.join(sorted(unknown))}, which a booking doesn't have: it has "
-                    f"{', '.join(sorted(known))}"
-                )
+            if expressions.names(source) - known.keys():  # columns of the source, which only a row has
+                expressions.template(source)
+                continue
             for scanner in scanners:
-                _template(source).render(_context(_SAMPLE, scanner))
-        except ConfigError:
-            raise
+                expressions.template(source).render(context(_SAMPLE, scanner, "1"))
         except Exception as error:  # a template may call any method of a str
             raise ConfigError(f"{place}: the template {source!r} has a fault: {error}") from error
 
 
-def render(keyword: str, source: str, booking: Booking, scanner: object) -> str:
-    """Return the attribute's text for this booking.
+def render(keyword: str, source: str, names: Mapping[str, object]) -> str:
+    """Return the attribute's text for a booking, whose `names` are its `context`.
 
     Raises:
         Rejected: the template fails on it.
     """
     try:
-        return _template(source).render(_context(booking, scanner)).strip()
+        return expressions.template(source).render(names).strip()
     except Exception as error:  # a template may call any method of a str
-        raise Rejected(f"{keyword}: the template {source!r} fails: {error}") from error
+        unknown = sorted(expressions.names(source) - names.keys())
+        has = f"; there is no column {', '.join(unknown)} among {', '.join(sorted(names))}" if unknown else ""
+        raise Rejected(f"{keyword}: the template {source!r} fails: {error}{has}") from error
 
 
-def _context(booking: Booking, scanner: object) -> dict[str, object]:
-    values = asdict(booking)
-    del values["warnings"]  # for people
-    return values | {"booking": booking, "scanner": scanner}
+def context(booking: Booking, scanner: object, accession_number: str) -> dict[str, object]:
+    """Return the names that a template can use: what was read, the row's further columns, `booking` and `scanner`.
 
-
-@lru_cache(maxsize=1)
-def _environment() -> "ImmutableSandboxedEnvironment":
-    from jinja2 import StrictUndefined  # noqa: PLC0415
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
-
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined)
-
-
-@lru_cache(maxsize=256)
-def _template(source: str) -> "Template":
-    return _environment().from_string(source)
+    `accession_number` is of this booking only, and has at most 16 characters.
+    """
+    own = {field.name: getattr(booking, field.name) for field in fields(booking) if field.name not in _NOT_A_COLUMN}
+    more = {"accession_number": accession_number, "booking": booking, "scanner": scanner}
+    return template_context(booking.columns) | own | more

@@ -6,10 +6,10 @@ Protocol below. Adding a module adds the kind.
 
 import pkgutil
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Protocol
 
 from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, Row
@@ -24,8 +24,10 @@ MARKS = {"first_day": "?", "last_day": "?"}
 class Source(Protocol):
     """A place that has bookings; its text (`str`) says where, for people, without secrets."""
 
-    def rows(self, first_day: date, last_day: date) -> list[Row]:
-        """Return the rows of these days (of the site's time zone), both included; more may come.
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> "Rows":
+        """Return the rows of these days (of the site's time zone), both included; more may come, with more columns.
+
+        A table that lacks one of the `needed` columns is not read: it is another one, or cut off.
 
         Raises:
             SourceError: they can't be read.
@@ -44,41 +46,49 @@ def source_class(kind: str) -> type[Any]:
 
 
 class Rows(list[Row]):
-    """Rows, and in sentences what people should know about how they were read."""
+    """Rows, and what the source says of all of them.
+
+    `warnings` says in sentences what people should know about how they were read. `made` is when what the source gave
+    was made (UTC), as far as it can know.
+    """
 
     warnings: tuple[str, ...] = ()
+    made: datetime | None = None
 
 
-def missing_columns(names: Collection[str]) -> list[str]:
-    """Return which of COLUMNS are not among these, each with what may stand in its place."""
+def missing_columns(names: Collection[str], needed: Collection[str]) -> list[str]:
+    """Return which of the needed columns are not among these, each with what may stand in its place."""
     instead = {"subject_session": "subject", "start_date": "start", "start_time": "start"}
     return [
         f"{column} (or {instead[column]} in its place)" if column in instead else column
-        for column in COLUMNS
+        for column in needed
         if column not in names and instead.get(column) not in names
     ]
 
 
-def as_rows(names: Sequence[str], values: Iterable[Sequence[object]], place: object) -> Rows:
-    """Return rows of COLUMNS and OPTIONAL out of a result with these column names; other columns are left out.
+def as_rows(
+    names: Sequence[str], values: Iterable[Sequence[object]], place: object, needed: Collection[str] = COLUMNS
+) -> Rows:
+    """Return the rows of a table with these column names.
 
-    `subject` may stand in place of `subject_session`, `start` in place of `start_date` and `start_time`.
+    `subject` may stand in place of `subject_session`, `start` in place of `start_date` and `start_time`. A column that
+    no booking has is left out where its name is there twice.
 
     Raises:
-        SourceError: a column is missing, or there twice.
+        SourceError: one of the `needed` columns is missing, or one of a booking's is there twice.
     """
-    if missing := missing_columns(names):
+    if missing := missing_columns(names, needed):
         raise SourceError(
             f"{place} gives no column {', '.join(missing)}: every booking needs it. Fix source.query, or the header row"
         )
-    kept = [column for column in (*COLUMNS, *OPTIONAL) if column in names]
-    if twice := [column for column in kept if names.count(column) > 1]:
+    times = Counter(names)
+    if twice := [column for column in dict.fromkeys((*COLUMNS, *OPTIONAL, *needed)) if times[column] > 1]:
         raise SourceError(
             f"{place} gives the column {', '.join(twice)} twice: only one of them can be right. "
             "Rename the other in source.query, or in the header row"
         )
-    order = [names.index(column) for column in kept]
-    return Rows({column: row[at] for column, at in zip(kept, order, strict=True)} for row in values)
+    kept = [(at, column) for at, column in enumerate(names) if column and times[column] == 1]
+    return Rows({column: row[at] for at, column in kept} for row in values)
 
 
 def limited(values: Iterable[Sequence[object]], place: object) -> Iterator[Sequence[object]]:
@@ -96,23 +106,6 @@ def limited(values: Iterable[Sequence[object]], place: object) -> Iterator[Seque
                 "of bookings. Narrow source.query to :first_day and :last_day"
             )
         yield row
-
-
-def password(file: str | None, place: object) -> str:
-    """Return the password in a file, without its line end; no file is an empty password.
-
-    Raises:
-        SourceError: it can't be read.
-    """
-    if file is None:
-        return ""
-    try:
-        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(
-            f"the password for {place} can't be read from {file}: "
-            f"{getattr(error, 'strerror', None) or 'it is not UTF-8'}. Write it there, readable by this user"
-        ) from error
 
 
 def bind(query: str, marks: Mapping[str, str] = MARKS) -> tuple[str, list[str]]:

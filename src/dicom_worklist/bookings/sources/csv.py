@@ -3,14 +3,15 @@
 import codecs
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, Row, printable
-from dicom_worklist.bookings.sources import as_rows, missing_columns
+from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, printable
+from dicom_worklist.bookings.sources import Rows, as_rows, missing_columns
 from dicom_worklist.errors import SourceError
 
 #: What a file begins with, and its encoding; a file of ASCII names in UTF-16 shows itself without a mark, too.
@@ -27,7 +28,7 @@ BAD_BYTE = re.compile("[\udc80-\udcff]")  # as surrogateescape leaves it
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`path` names the file; columns that no booking has are ignored.
+    """`path` names the file; further columns are for the templates of the site.
 
     `encoding` is a Python codec such as windows-1252, for a file without a byte order mark. Without it the file is
     UTF-8, and a bad byte is a fault of its own row; only if most of the rows that aren't ASCII are not UTF-8 is it read
@@ -49,7 +50,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Say where the bookings are."""
         return f"the booking file {self.path}"
 
-    def rows(self, first_day: date, last_day: date) -> list[Row]:  # noqa: ARG002 - the whole file is read
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:  # noqa: ARG002
         """Read the whole file; the caller picks the days. A file that isn't whole is not read in part.
 
         A row may be shorter than the header row where only columns are missing that no booking needs.
@@ -62,19 +63,21 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         body = text[declared.end() :] if declared else text
         names, delimiter = max(
             ((_header(body, delimiter), delimiter) for delimiter in (declared[1] if declared else ",;\t")),
-            key=lambda found: len({*COLUMNS, *OPTIONAL} & {*found[0]}),
+            key=lambda found: (len({*COLUMNS, *OPTIONAL, *needed} & {*found[0]}), len(found[0])),
         )
         read_as = f"read as {encoding} with {DELIMITERS[delimiter]} between its columns"
         if not text.strip("\0\r\n "):
-            raise SourceError(f"{self} is empty, so it gives no column {', '.join(COLUMNS)}: write a header row")
-        if missing := missing_columns(names):
+            raise SourceError(f"{self} is empty, so it gives no column {', '.join(needed)}: write a header row")
+        if missing := missing_columns(names, needed):
             found = printable(", ".join(name for name in names if name))
             raise SourceError(
                 f"{self}, {read_as}, gives no column {', '.join(missing)}. Its first row is: {found[:300]}. "
                 "Fix that row; where it can't be read, save the file as CSV UTF-8 or set source.encoding"
             )
-        values = self._values(body, names, read_as, delimiter, above=1 if declared else 0)
-        rows = as_rows(names, values, f"{self}, {read_as},")
+        least = 1 + max((at for at, name in enumerate(names) if name in {*needed, "subject", "start"}), default=0)
+        layout = _Layout(read_as, delimiter, least, above=1 if declared else 0)
+        values = self._values(body, names, layout)
+        rows = as_rows(names, values, f"{self}, {read_as},", needed)
         if guessed:
             rows[:] = [{name: _reread(name, value) for name, value in row.items()} for row in rows]
             warning = f"{self} is not UTF-8 ({guessed}): it is read as Windows-1252, which is a guess. "
@@ -101,15 +104,15 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 return text, "Windows-1252", f"line {number} has the byte 0x{ord(bad[0]) & 0xFF:02X}"
         return text, name.removesuffix("-sig").upper().replace("CP125", "Windows-125"), ""
 
-    def _values(self, body: str, names: list[str], read_as: str, delimiter: str, above: int) -> Iterator[list[str]]:
-        """Yield the rows under the header row, each as long as it; `above` is how many lines are above the body."""
+    def _values(self, body: str, names: list[str], layout: "_Layout") -> Iterator[list[str]]:
+        """Yield the rows under the header row, each as long as it."""
+        read_as, delimiter, least, above = layout
         reader = csv.reader(_lines(body), delimiter=delimiter, strict=True)
-        needed = 1 + max(at for at, name in enumerate(names) if name in {*COLUMNS, "subject", "start"})
         begin, short = above + 1, False
         try:
             for number, row in enumerate(reader):
                 if number and any(row):  # without the header row, empty lines and lines of delimiters only
-                    if len(row) < needed or any(row[len(names) :]):
+                    if len(row) < least or any(row[len(names) :]):
                         raise SourceError(
                             f"{self}, line {begin}: it has {len(row)} fields, the header row {len(names)} ({read_as}). "
                             "Put a text with a delimiter in quotes; write the file elsewhere and rename it into place"
@@ -127,6 +130,15 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 f"{self} ends in the middle of a row ({read_as}). "
                 "End the last line with a line end; write the file elsewhere and rename it into place"
             )
+
+
+class _Layout(NamedTuple):
+    """How a file is read: the words for it, its delimiter, the fewest fields of a row, the lines above the header."""
+
+    read_as: str
+    delimiter: str
+    least: int
+    above: int
 
 
 def _lines(body: str) -> Iterator[str]:

@@ -4,15 +4,17 @@ import os
 import re
 import ssl
 import sys
+from collections.abc import Collection
 from contextlib import closing
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import available_timezones
 
 import msgspec
 
-from dicom_worklist.bookings.booking import Row
-from dicom_worklist.bookings.sources import _dccn, as_rows, bind, password
+from dicom_worklist.bookings.booking import COLUMNS
+from dicom_worklist.bookings.sources import Rows, _dccn, as_rows, bind
 from dicom_worklist.errors import SourceError
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Say where the bookings are."""
         return f"the booking database {self.database} on {self.host}:{self.port}"
 
-    def rows(self, first_day: date, last_day: date) -> list[Row]:
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:
         """Read the days in one read-only transaction with a consistent snapshot."""
         import pymysql  # noqa: PLC0415 - other kinds of source don't need it
 
@@ -87,7 +89,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
                 cursor.execute("SET @first_day = %s, @last_day = %s", (first_day, last_day))
                 self._execute(cursor)
-                rows = as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self)
+                rows = as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self, needed)
                 if not any(row.get("start_date") or row.get("start") for row in rows):
                     self._check_zones(cursor)
                 return rows
@@ -113,7 +115,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             host=self.host,
             port=self.port,
             user=self.user,
-            password=password(self.password_file, self).encode(),  # as a str PyMySQL sends it in Latin-1
+            password=self._password().encode(),  # as a str PyMySQL sends it in Latin-1
             database=self.database,
             charset="utf8mb4",
             connect_timeout=self.connect_timeout,
@@ -155,6 +157,17 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                     f"server doesn't know the time zone {zone}. Load its zone tables: mariadb-tzinfo-to-sql (MySQL: "
                     "mysql_tzinfo_to_sql) /usr/share/zoneinfo | mariadb mysql"
                 )
+
+    def _password(self) -> str:
+        if self.password_file is None:
+            return ""
+        try:
+            return Path(self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceError(
+                f"the password for {self} can't be read from {self.password_file}: "
+                f"{getattr(error, 'strerror', None) or 'it is not UTF-8'}. Write it there, readable by this user"
+            ) from error
 
     def _why(self, error: Exception, *, connected: bool) -> str:
         code, *rest = error.args or (0,)

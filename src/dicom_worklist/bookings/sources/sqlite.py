@@ -1,14 +1,15 @@
 """Bookings in a SQLite database, such as the demonstration's."""
 
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from datetime import date
 from pathlib import Path
 
 import msgspec
 
-from dicom_worklist.bookings.booking import Row
-from dicom_worklist.bookings.sources import _dccn, as_rows, bind, limited
+from dicom_worklist.bookings.booking import COLUMNS
+from dicom_worklist.bookings.sources import Rows, _dccn, as_rows, bind, limited
 from dicom_worklist.errors import SourceError
 
 #: How long to wait for another program's lock on the file, in seconds.
@@ -25,7 +26,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Say where the bookings are."""
         return f"the booking database {self.path}"
 
-    def rows(self, first_day: date, last_day: date) -> list[Row]:
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:
         """Read the days in one transaction; the file is opened read-only."""
         try:
             uri = f"{Path(self.path).absolute().as_uri()}?mode=ro"
@@ -33,7 +34,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 # a bad byte in one title must not hide the other bookings
                 connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
                 cursor = self._execute(connection, first_day, last_day)
-                return as_rows([column[0] for column in cursor.description or ()], limited(cursor, self), self)
+                return as_rows([column[0] for column in cursor.description or ()], limited(cursor, self), self, needed)
         except sqlite3.Error as error:
             raise SourceError(f"{self} can't be read: {self._why(error)}") from error
 
