@@ -15,7 +15,7 @@ import pytest
 
 from dicom_worklist.bookings import sources
 from dicom_worklist.bookings.sources import postgresql
-from dicom_worklist.bookings.sources.mysql import TLS
+from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
 from support.sources import TODAY, error_of
 

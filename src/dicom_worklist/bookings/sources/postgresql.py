@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import date
 from decimal import Decimal
@@ -20,11 +20,12 @@ from psycopg.adapt import Loader
 from psycopg.types.json import set_json_loads
 from psycopg.types.string import TextLoader
 
-from dicom_worklist.bookings.booking import Row, printable
-from dicom_worklist.bookings.sources import as_rows, bind, limited, password
-from dicom_worklist.bookings.sources.mysql import TLS, Seconds
+from dicom_worklist.bookings.booking import COLUMNS, printable
+from dicom_worklist.bookings.sources import Rows, _secrets, _tls, as_rows, bind, limited
+from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
 
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=3600)]
 #: A file that can't be there, in place of those below ~/.postgresql and of ~/.pgpass, which libpq would take.
 NOWHERE = f"{os.devnull}/none"
 #: How many seconds the server has, after its own limit for the query, to say that the query took too long.
@@ -134,21 +135,21 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Say where the bookings are."""
         return f"the booking database {self.database} on {self.host}:{self.port}"
 
-    def rows(self, first_day: date, last_day: date) -> list[Row]:
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:
         """Read the days in one read-only transaction, which sees one snapshot."""
         try:
             with _own_settings(), closing(self._connect()) as connection:
-                return self._read(connection, first_day, last_day)
+                return self._read(connection, (first_day, last_day), needed)
+        except SourceError:
+            raise
         except psycopg.Error as error:
             raise SourceError(f"{self} can't be read: {self._why(error)}") from error
-        except (ValueError, LookupError, NotImplementedError) as error:  # psycopg believes what a server says
+        except Exception as error:  # psycopg believes what a server says: nonsense can become any error
             raise SourceError(f"{self} can't be read: what answers is not understood ({error!r}). {OTHER}") from error
 
     def _connect(self) -> "psycopg.Connection[Any]":
         tls = self.tls
-        for path in (tls.ca, tls.certificate, tls.key) if tls else ():
-            if path is not None and not os.access(path, os.R_OK):
-                raise SourceError(f"{self} can't be read: source.tls names {path}, which this user can't read")
+        _tls.check_files(tls, self)
         mode = "prefer" if tls is None else "verify-full" if tls.verify_hostname else "verify-ca"
         certificate = tls and tls.certificate
         connection = psycopg.connect(
@@ -156,7 +157,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             port=self.port,
             dbname=self.database,
             user=self.user,
-            password=password(self.password_file, self),
+            password=_secrets.read(self.password_file, f"the password for {self}") if self.password_file else "",
             passfile=NOWHERE,
             connect_timeout=self.connect_timeout,
             client_encoding="UTF8",
@@ -181,7 +182,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         set_json_loads(partial(json.loads, parse_float=Decimal), connection)
         return connection
 
-    def _read(self, connection: "psycopg.Connection[Any]", first_day: date, last_day: date) -> list[Row]:
+    def _read(self, connection: "psycopg.Connection[Any]", days: tuple[date, date], needed: Collection[str]) -> Rows:
         with _cut_off(connection, self.read_timeout + PATIENCE):
             # psycopg reads times in these forms only; the whole answer is wanted, not its first rows
             settings = {
@@ -194,8 +195,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 connection.execute("SELECT set_config($1, $2, true)", (name, value))
             cursor = connection.cursor("bookings")
             cursor.itersize = PAGE
-            cursor.execute(bind(self.query, {"first_day": "$1", "last_day": "$2"})[0], (first_day, last_day))
-            return as_rows([column.name for column in cursor.description or ()], limited(cursor, self), self)
+            cursor.execute(bind(self.query, {"first_day": "$1", "last_day": "$2"})[0], days)
+            return as_rows([column.name for column in cursor.description or ()], limited(cursor, self), self, needed)
 
     def _why(self, error: psycopg.Error) -> str:
         """Return what the server, or libpq, says, and what to do about it."""
