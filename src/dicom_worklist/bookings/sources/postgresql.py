@@ -196,6 +196,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             cursor = connection.cursor("bookings")
             cursor.itersize = PAGE
             cursor.execute(bind(self.query, {"first_day": "$1", "last_day": "$2"})[0], days)
+            if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+                # such a database holds any bytes, of which the server would let only those of UTF-8 through
+                connection.execute("SET LOCAL client_encoding = 'SQL_ASCII'")
             return as_rows([column.name for column in cursor.description or ()], limited(cursor, self), self, needed)
 
     def _why(self, error: psycopg.Error) -> str:
