@@ -70,7 +70,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: The server's version, as it says; empty for PostgreSQL, which tells it after the login only.
+  description: The server's version, as it says; empty for PostgreSQL, which shows it only after the login.
   returned: success
   type: str
   sample: 11.8.6-MariaDB

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+import yaml
 
 from dicom_worklist.bookings.booking import COLUMNS, read_booking
 from dicom_worklist.bookings.sources import _dccn, source_class
@@ -61,10 +62,28 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+TABLES: dict[str, list[tuple[Any, ...]]] = {
+    "projects": [("3010000.01", "50% of \"what\" 'we' \\ say ^ = [脳] 👩‍🔬"), ("3010000.02", "line\r\nbreak\tand tab")],
+    "users": [("adalov", "Ada", "Lovelace"), ("jurmul", "Jürgen", "Müller")],
+    "calendars": [(1, "Siemens PRISMA 3T"), (2, "Prismafit")],
+    "calendar_items_new": [
+        (1, "3010000.01", 1, "adalov", "7-2", DAY, "09:30:00", "10:30:00", "CONFIRMED"),
+        (2, "3010000.02", 2, "jurmul", " x2 - 3 ", DAY, "20:00:00", "24:00:00", "TENTATIVE"),
+        (3, "3010000.02", 3, "nobody", "Undefined", DAY, "23:59:59", None, "CONFIRMED"),
+        (5, "3010000.01", 1, "adalov", "7-2", "2026-10-27", "09:30:00", None, "CONFIRMED"),
+    ],
+}
+
+
 @pytest.fixture(scope="module")
 def server(files: Path) -> Iterator[PostgreSQL]:
     made = PostgreSQL(files)
     try:
+        with made.connection() as connection:
+            for table, rows in TABLES.items():
+                for row in rows:
+                    marks = ", ".join(["%s"] * len(row))
+                    connection.execute(f"INSERT INTO {table} VALUES ({marks})".encode(), row)
         yield made
     finally:
         made.remove()
@@ -111,22 +130,9 @@ def altered(server: PostgreSQL, there: Sequence[str], back: Sequence[str]) -> It
         server.do(*back)
 
 
-TABLES: dict[str, list[tuple[Any, ...]]] = {
-    "projects": [("3010000.01", "50% of \"what\" 'we' \\ say ^ = [脳] 👩‍🔬"), ("3010000.02", "line\r\nbreak\tand tab")],
-    "users": [("adalov", "Ada", "Lovelace"), ("jurmul", "Jürgen", "Müller")],
-    "calendars": [(1, "Siemens PRISMA 3T"), (2, "Prismafit")],
-    "calendar_items_new": [
-        (1, "3010000.01", 1, "adalov", "7-2", DAY, "09:30:00", "10:30:00", "CONFIRMED"),
-        (2, "3010000.02", 2, "jurmul", " x2 - 3 ", DAY, "20:00:00", "24:00:00", "TENTATIVE"),
-        (3, "3010000.02", 3, "nobody", "Undefined", DAY, "23:59:59", None, "CONFIRMED"),
-        (5, "3010000.01", 1, "adalov", "7-2", "2026-10-27", "09:30:00", None, "CONFIRMED"),
-    ],
-}
-
-
-def test_the_dccn_s_query_gives_the_same_bookings_as_sqlite(server: PostgreSQL, read: Read, tmp_path: Path) -> None:
+def test_the_dccn_s_query_gives_the_same_bookings_as_sqlite(read: Read, tmp_path: Path) -> None:
     path = tmp_path / "calendar.sqlite"
-    with closing(sqlite3.connect(path)) as connection, connection, server.connection() as other:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(
             """
             CREATE TABLE projects (id, projectName);
@@ -140,7 +146,6 @@ def test_the_dccn_s_query_gives_the_same_bookings_as_sqlite(server: PostgreSQL, 
             for row in rows:
                 marks = ", ".join("?" * len(row))
                 connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)
-                other.execute(f"INSERT INTO {table} VALUES ({marks.replace('?', '%s')})".encode(), row)
     reading = Reading(ZoneInfo("Europe/Amsterdam"))
     bookings = [read_booking(row, reading) for row in read()]
     assert [booking.booking_id for booking in bookings] == ["1", "2", "3"]
@@ -148,6 +153,21 @@ def test_the_dccn_s_query_gives_the_same_bookings_as_sqlite(server: PostgreSQL, 
     assert f"{bookings[1].end}" == "2026-10-26 00:00:00"
     sqlite = source_class("sqlite")(path=str(path)).rows(*DAYS)
     assert bookings == [read_booking(row, reading) for row in sqlite]
+
+
+def test_the_example_of_the_documentation_runs(server: PostgreSQL, read: Read) -> None:
+    section = (live.PROJECT / "docs/calendar.md").read_text().partition("## PostgreSQL\n\n")[2]
+    example = yaml.safe_load(section.partition("\n\n")[0])["worklist_sync_source"]
+    columns = "id INT, project TEXT, title TEXT, subject TEXT, begins TIMESTAMPTZ, ends TIMESTAMPTZ, room TEXT, "
+    row = "'3010000.01', 'Language', '7-2', timestamptz '{}', timestamptz '{}', 'SKYRA', 'Ada', 'Lovelace', 'CONFIRMED'"
+    times = {"2026-10-24T21:59:59Z": "2026-10-24T23:00Z", "2026-10-24T22:00Z": "2026-10-25T00:30Z"}
+    rows = [f"INSERT INTO reservations VALUES ({at}, {row.format(*pair)})" for at, pair in enumerate(times.items())]
+    create = f"CREATE TABLE reservations ({columns} first TEXT, last TEXT, status TEXT)"
+    grant = "GRANT SELECT ON reservations TO dicomdf"
+    with altered(server, [create, grant, *rows], ["DROP TABLE reservations"]):
+        [found] = read(example["query"])
+    booking = read_booking(found, Reading(ZoneInfo("Europe/Amsterdam")))
+    assert (booking.booking_id, f"{booking.start}", f"{booking.end}") == ("1", f"{DAY} 00:00:00", f"{DAY} 02:30:00")
 
 
 def test_values_of_each_type_are_what_the_reader_expects(read: Read) -> None:

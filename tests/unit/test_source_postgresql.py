@@ -41,7 +41,7 @@ def message(letter: bytes, content: bytes) -> bytes:
 
 
 def asks_for(login: int) -> bytes:
-    """Ask for a login: 0 none is needed, 3 the password as it is."""
+    """Ask for a login: 0 for no login, 3 the password as it is."""
     return message(b"R", struct.pack("!i", login))
 
 

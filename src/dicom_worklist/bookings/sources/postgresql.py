@@ -230,7 +230,7 @@ def _own_settings() -> Iterator[None]:
 
 @contextmanager
 def _cut_off(connection: "psycopg.Connection[Any]", seconds: float) -> Iterator[None]:
-    """End the connection after so many seconds, whatever the server does: libpq itself would wait for it."""
+    """End the connection after so many seconds: libpq would wait for a silent server without end."""
     over = threading.Event()
 
     def cut() -> None:
