@@ -1,12 +1,15 @@
 """Series in an iCalendar text: which instances there are, what they are called, and what became of them."""
 
-from datetime import date, timedelta
+import os
+import random
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from support.calendar import DAY
-from support.ical import AMSTERDAM, DAILY, NINE, at, event, ids, only, read, starts
+from support.ical import AMSTERDAM, DAILY, NINE, at, calendar, event, ical_source, ids, only, read, starts
+from support.invented_series import Inventor, within
 
 ID = "a/20261124T080000Z"
 
@@ -181,3 +184,41 @@ def test_a_time_that_the_clock_leaves_out_is_an_hour_later(tmp_path: Path) -> No
     for of in ("20260329T013000Z", "20260329T023000"):
         moved = change("DTSTART:20260329T170000Z", of=f"RECURRENCE-ID:{of}")
         assert ids(read(tmp_path, event(*nightly), moved, days=days)) == ["a/20260329T013000Z"]
+
+
+# Series that nobody thought of, against a second reading. SERIES=5000 was run once.
+
+SERIES = int(os.environ.get("SERIES", "500"))
+
+
+def differences(folder: Path, numbers: range) -> tuple[list[str], int]:
+    """Return in how many invented series, and how, the source differs from the second reading; and their instances."""
+    wrong, instances = [], 0
+    for number in numbers:
+        series = Inventor(random.Random(number)).invent(f"s{number}")
+        rows = ical_source(folder, calendar(*series.components)).rows(*series.days)
+        found = [
+            (str(row["booking_id"]), tuple(map(_utc, (row["start"], row["end"]))) + (row["status"], row["lab"]))
+            for row in rows
+        ]
+        got = within(dict(found), series.days)  # type: ignore[arg-type]
+        instances += len(series.expected)
+        if got != series.expected or len(found) != len(dict(found)):
+            names = sorted({*got, *series.expected})
+            differ = [f"{name} is {got.get(name)}, not {series.expected.get(name)}" for name in names]
+            wrong += [
+                f"{number}: {what}"
+                for what, name in zip(differ, names, strict=True)
+                if got.get(name) != series.expected.get(name)
+            ]
+    return wrong, instances
+
+
+def _utc(moment: object) -> object:
+    return moment.astimezone(UTC) if isinstance(moment, datetime) and moment.tzinfo else moment
+
+
+def test_invented_series_are_what_a_second_reading_makes_of_them(tmp_path: Path) -> None:
+    wrong, instances = differences(tmp_path, range(SERIES))
+    assert instances > 2 * SERIES
+    assert not wrong, f"{len(wrong)} of {SERIES}: " + "\n".join(wrong[:5])

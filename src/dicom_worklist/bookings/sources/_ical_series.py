@@ -8,7 +8,7 @@ drops the instance at 10:00, which is 09:00 in UTC.
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -95,10 +95,12 @@ class Reading:
         masters = [version for version in versions if "RECURRENCE-ID" not in version.component]
         master = newest(masters) if masters else None
         start: Moment | None = None
+        is_out: Callable[[Moment], bool] = lambda _: False  # noqa: E731 - where the series has no EXDATE
         if master:
             try:
                 master.check()
-                start = _there(master.moment("DTSTART"))
+                begin = _there(master.moment("DTSTART"))
+                is_out, start = _left_out(master, begin), begin
             except (Unreadable, *ODD) as reason:
                 yield from self._unreadable(master, "", reason)
         lost: list[Row] = []
@@ -106,15 +108,14 @@ class Reading:
         yield from lost
         if master and start is not None:
             try:
-                yield from list(self._instances(master, start, changes))
+                yield from list(self._instances(master, start, changes, is_out))
             except (Unreadable, *ODD) as reason:
                 yield from self._unreadable(master, "", reason)
         for change in changes.values():
             if self._is_asked(change.start):
-                end = change.event.end(change.start)
-                yield change.event.row(
-                    _written(change.original), change.start, end, cancelled=_undone(change.event, master)
-                )
+                event, end = change.event, change.event.end(change.start)
+                undone = _undone(event, master) or is_out(change.original)
+                yield event.row(_written(change.original), change.start, end, cancelled=undone)
 
     def _unreadable(self, event: Version, recurrence_id: str, reason: Exception) -> Iterator[Row]:
         if self._is_near(event.text):
@@ -154,7 +155,9 @@ class Reading:
                 event.complete(master)
         return changes
 
-    def _instances(self, master: Version, start: Moment, changes: dict[Moment, _Change]) -> Iterator[Row]:
+    def _instances(
+        self, master: Version, start: Moment, changes: dict[Moment, _Change], is_out: Callable[[Moment], bool]
+    ) -> Iterator[Row]:
         """Yield the rows of a master that are not changed; of a single event it is one."""
         if not {"RRULE", "RDATE"} & master.component.keys():
             if self._is_asked(start) and key_of(start) not in changes:
@@ -163,8 +166,6 @@ class Reading:
         following = sorted((key for key, change in changes.items() if _is_for_following(change)), key=str)
         shifts = [_wall(changes[key].start, start) - _wall(changes[key].original, start) for key in following]
         most = max(map(abs, shifts), default=timedelta(0))
-        left_out = {key_of(_original(one, start)) for one in master.moments("EXDATE") if not isinstance(one, tuple)}
-        days_out = {one for one in master.moments("EXDATE") if type(one) is date}
         periods: dict[Moment, object] = {}
         found = self._expanded(master, start, most)
         for one in master.moments("RDATE"):
@@ -173,7 +174,7 @@ class Reading:
             if isinstance(one, tuple):
                 periods[key_of(begin)] = one[1]
         for key, original in sorted(found.items(), key=lambda item: str(item[0])):
-            if key in changes or key in left_out or _day(original) in days_out:
+            if key in changes or is_out(original):
                 continue
             event, begin = master, original
             for at, shift in zip(following, shifts, strict=True):
@@ -273,6 +274,14 @@ def _there(moment: Moment | None) -> Moment:
     if moment is None:
         raise Unreadable("it has no DTSTART")
     return moment
+
+
+def _left_out(master: Version, start: Moment) -> Callable[[Moment], bool]:
+    """Return what says of an instance whether EXDATE leaves it out; a date leaves out the whole day."""
+    named = list(master.moments("EXDATE"))
+    keys = {key_of(_original(one, start)) for one in named}
+    days = {one for one in named if type(one) is date}
+    return lambda original: key_of(original) in keys or _wall(original, start).date() in days
 
 
 def _undone(event: Version, master: Version | None) -> bool:
