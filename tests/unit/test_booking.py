@@ -316,3 +316,55 @@ def test_a_site_has_statuses_of_its_own(status: str) -> None:
 def test_a_placeholder_in_a_subject_s_own_column_does_not_count(subject: object) -> None:
     assert not counts(row(subject_session=None, subject=subject), READING)
     assert not counts(row(subject_session="Cancellation", subject="7"), READING)
+
+
+# --- what is known of the subject ---
+
+
+def person(**columns: object) -> tuple[dict[str, object], tuple[str, ...]]:
+    booking = read_booking(row(**columns), READING)
+    return {name: getattr(booking, name) for name in columns}, booking.warnings
+
+
+@pytest.mark.parametrize(
+    ("column", "given_as", "read"),
+    [
+        ("birth_date", date(1990, 2, 3), date(1990, 2, 3)),
+        ("birth_date", datetime(1990, 2, 3), date(1990, 2, 3)),  # noqa: DTZ001
+        ("birth_date", "1990-02-03", date(1990, 2, 3)),
+        ("birth_date", "19900203", date(1990, 2, 3)),
+        ("birth_date", date(2026, 11, 24), date(2026, 11, 24)),
+        ("sex", "f", "F"),
+        ("sex", " Male ", "M"),
+        ("sex", "O", "O"),
+        ("weight", "72.5", 72.5),
+        ("weight", Decimal("72.50"), 72.5),
+        ("weight", 72, 72.0),
+        ("size", 1.8, 1.8),
+        *((column, nothing, None) for column in ("birth_date", "sex", "weight", "size") for nothing in (None, "", " ")),
+    ],
+)
+def test_a_person_s_data_is_read(column: str, given_as: object, read: object) -> None:
+    assert person(**{column: given_as}) == ({column: read}, ())
+
+
+@pytest.mark.parametrize(
+    ("column", "typed", "rule"),
+    [
+        ("birth_date", "3.2.1990", "is not a date: write YYYY-MM-DD"),
+        ("birth_date", "2026-11-25", "can't be right for a session on 2026-11-24"),
+        ("birth_date", "1890-01-01", "can't be right for a session on 2026-11-24"),
+        ("sex", "w", "is not M, F or O"),
+        ("weight", "72,5", "is not a person's in kilograms, from 0.3 to 500"),
+        ("weight", "0", "is not a person's in kilograms"),
+        ("weight", "nan", "is not a person's in kilograms"),
+        ("weight", "160000", "is not a person's in kilograms"),
+        ("size", "180", "is not a person's in metres, from 0.2 to 2.8"),
+    ],
+)
+def test_a_person_s_data_that_can_not_be_right_is_left_out_with_a_warning(column: str, typed: str, rule: str) -> None:
+    read, warnings = person(**{column: typed})
+    assert read == {column: None}
+    [warning] = warnings
+    assert warning.startswith(f"{column} {typed!r} {rule}")
+    assert warning.endswith("It is left out, so the console asks for it")

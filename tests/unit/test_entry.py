@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from dicom_worklist.bookings.booking import Booking
+from dicom_worklist.bookings.booking import SIZES, WEIGHTS, Booking
 from dicom_worklist.errors import Rejected
 from dicom_worklist.settings import Scanner
 from dicom_worklist.worklist.attributes import CODECS, EMPTY_SEQUENCES
@@ -54,10 +54,19 @@ HOSTILE = st.text(max_size=80) | st.text(
     st.sampled_from("\\^=\r\n\t\x00\x1b\x85\u2028 \u3000\"'[]{}%/.-~ëß日\U0001f9e0")
 )
 TIMES = st.datetimes(datetime(1999, 1, 1), datetime(2099, 12, 31))  # noqa: DTZ001
+#: What is known of a person, as a row is read.
+PERSON: dict[str, st.SearchStrategy[object]] = {
+    "birth_date": st.none() | st.dates(date(1890, 1, 1), date(2099, 12, 31)),
+    "sex": st.none() | st.sampled_from("MFO"),
+    "weight": st.none() | st.floats(*WEIGHTS),
+    "size": st.none() | st.floats(*SIZES),
+    "columns": st.just({}),
+}
 BOOKINGS = st.builds(
     Booking,
     **dict.fromkeys(Booking.__slots__, HOSTILE)
-    | {"session": st.integers(0, 99), "start": TIMES, "end": st.none() | TIMES, "warnings": st.just(())},
+    | {"session": st.integers(0, 99), "start": TIMES, "end": st.none() | TIMES, "warnings": st.just(())}
+    | PERSON,
 )
 #: The same, with the identifiers of an orderly calendar: what is rejected then is so for a description.
 TITLED = st.builds(
@@ -133,6 +142,27 @@ def test_an_unknown_attribute_is_empty(keyword: str) -> None:
 def test_midnight_is_written_in_full() -> None:
     [step] = entry_of(replace(BOOKING, start=datetime(2026, 1, 2))).ScheduledProcedureStepSequence  # noqa: DTZ001
     assert (step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepStartTime) == ("20260102", "000000")
+
+
+def test_what_is_known_of_the_subject_is_in_the_entry() -> None:
+    person = {"birth_date": date(1990, 2, 3), "sex": "F", "weight": 72.55, "size": 1.8}
+    entry = entry_of(replace(BOOKING, **person))
+    assert (entry.PatientBirthDate, entry.PatientSex) == ("19900203", "F")
+    assert (entry.PatientWeight, entry.PatientSize) == (72.55, 1.8)
+
+
+def test_a_plain_identity_is_the_subject_and_a_step_of_its_own() -> None:
+    booking = replace(BOOKING, project_id="", project_title="", subject="MRN-0012", booking_id="f" * 40)
+    entry, warnings = describe(booking, SCANNER, SITE, {}, plain=True)
+    assert (entry.values["PatientID"], entry.values["PatientName"]) == ("MRN-0012", "MRN-0012_ses-02")
+    assert entry.values["ScheduledProcedureStepID"] == entry.values["AccessionNumber"]
+    assert len(entry.values["ScheduledProcedureStepID"]) == 16
+    assert entry.values["RequestedProcedureDescription"] == "MR session 02"
+    assert warnings == []
+    other, _ = describe(replace(booking, booking_id="g" * 40), SCANNER, SITE, {}, plain=True)
+    assert other.values["ScheduledProcedureStepID"] != entry.values["ScheduledProcedureStepID"]
+    with pytest.raises(Rejected, match="PatientID: the booking has no project_id"):
+        describe(booking, SCANNER, SITE, {})
 
 
 def assert_broker_shows(entry: Dataset) -> None:

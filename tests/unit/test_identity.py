@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from dicom_worklist.bookings.booking import Row, read_booking
-from dicom_worklist.bookings.identity import check_characters, read_subject_session
+from dicom_worklist.bookings.identity import check_characters, read_subject, read_subject_session
 from dicom_worklist.errors import Rejected
 from dicom_worklist.settings import CHARACTERS, Reading, Scanner, Site
 from dicom_worklist.worklist.entry import describe
@@ -336,3 +336,37 @@ def test_a_subject_is_read_or_rejected_and_nothing_else(typed: str) -> None:
         return
     assert len(subject) >= 3
     assert 0 <= session <= 99
+
+
+# --- where the PatientID is the subject ---
+
+PLAIN = Reading(ZoneInfo("Europe/Amsterdam"), plain=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "subject"),
+    [
+        ("7", "7"),
+        ("007", "007"),
+        ("x2", "x2"),
+        ("X2", "X2"),
+        ("sub-001", "sub-001"),
+        ("MRN-0012", "MRN-0012"),
+        (" 7 ", "7"),
+    ],
+)
+def test_a_plain_subject_is_as_it_was_typed(typed: str, subject: str) -> None:
+    assert read_subject(typed, START, PLAIN) == subject
+
+
+@pytest.mark.parametrize(("typed", "read"), [("7", ("7", 1)), ("7-2", ("7", 2)), ("sub-001_ses-02", ("001", 2))])
+def test_a_plain_subject_with_its_session(typed: str, read: tuple[str, int]) -> None:
+    assert read_subject_session(typed, START, PLAIN) == read
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "undefined", "Undefined 3", "7.0", "1/7/2026", "a b", "a/b", "nan", "7_ses-1", "?"]
+)
+def test_a_plain_subject_is_rejected_for_the_same_reasons(typed: str) -> None:
+    with pytest.raises(Rejected, match="subject"):
+        read_subject(typed, START, PLAIN)

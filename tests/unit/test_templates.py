@@ -1,12 +1,16 @@
 """The operator's attribute templates: what is refused when the configuration is loaded."""
 
+from dataclasses import replace
+
 import pytest
 
 from dicom_worklist import cli, pipeline
 from dicom_worklist.config import load
-from dicom_worklist.errors import ConfigError
+from dicom_worklist.errors import ConfigError, Rejected
+from dicom_worklist.worklist.entry import describe
 from support.calendar import DAY, NOW, Calendar
 from support.configuration import Configure
+from support.sample_entry import BOOKING, SCANNER, SITE
 
 
 def error_of(configure: Configure, keyword: str, template: str) -> str:
@@ -32,10 +36,14 @@ def test_a_value_that_is_not_text_is_refused(keyword: str, configure: Configure)
     assert "its value is not text or a number" in error_of(configure, keyword, "x")
 
 
-def test_an_undefined_name_is_refused_with_the_names_that_exist(configure: Configure) -> None:
-    said = error_of(configure, "PatientComments", "{% if False %}{{ subjet }}{% endif %}")
-    assert "subjet" in said
-    assert "project_title, scanner, session" in said
+def test_a_name_that_no_booking_has_may_be_a_column_of_the_source() -> None:
+    attributes = {"PatientComments": "{{ coil }} {{ room.name }} {{ room_floor }}"}
+    columns = {"coil": "head", "room": {"name": "M1", "floor": 2}, "subject": "not what was read"}
+    entry, _ = describe(replace(BOOKING, columns=columns), SCANNER, SITE, attributes)
+    assert entry.values["PatientComments"] == "head M1 2"
+    assert entry.values["PatientID"] == "3010000.01_sub-007"
+    with pytest.raises(Rejected, match=r"there is no column coil, room, room_floor among accession_number, .*subject"):
+        describe(BOOKING, SCANNER, SITE, attributes)
 
 
 @pytest.mark.parametrize(
@@ -126,5 +134,5 @@ def test_no_attribute_can_stop_the_other_bookings(
 
 
 def test_the_command_names_a_faulty_template(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["sync", "-c", str(configure({"attributes.PatientComments": "{{ subjet }}"}))]) == 2
-    assert "attributes.PatientComments uses subjet" in capsys.readouterr().err
+    assert cli.main(["sync", "-c", str(configure({"attributes.PatientComments": "{{ subject"}))]) == 2
+    assert "attributes.PatientComments: the template '{{ subject' has a fault" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from dicom_worklist.worklist.attributes import (
     TEXT_LENGTH,
     vr_of,
 )
-from dicom_worklist.worklist.templates import render
+from dicom_worklist.worklist.templates import context, render
 
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]+")  # control characters, line ends, backslash
 FORBIDDEN_IN_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\^=]+")  # and what separates a name's parts
@@ -52,7 +52,9 @@ def describe(
     """
     warnings = list(booking.warnings)
     values = _defaults(booking, scanner, site, warnings, plain=plain)
-    values |= {keyword: render(keyword, source, booking, scanner) for keyword, source in attributes.items()}
+    if attributes:
+        names = context(booking, scanner, accession_number(booking.booking_id))
+        values |= {keyword: render(keyword, source, names) for keyword, source in attributes.items()}
     fitted = {keyword: _checked(keyword, text, scanner.charset, warnings) for keyword, text in values.items()}
     return Entry(scanner.charset, {keyword: text for keyword, text in fitted.items() if text}), warnings
 

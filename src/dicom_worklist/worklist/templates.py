@@ -44,7 +44,7 @@ def check(attributes: Mapping[str, str], scanners: Iterable[object]) -> None:
         return
     from pydicom.datadict import tag_for_keyword  # noqa: PLC0415
 
-    known = _context(_SAMPLE, None)
+    known = context(_SAMPLE, None, "1")
     for keyword, source in attributes.items():
         place = f"attributes.{keyword}"
         tag = tag_for_keyword(keyword)
@@ -61,26 +61,30 @@ def check(attributes: Mapping[str, str], scanners: Iterable[object]) -> None:
                 expressions.template(source)
                 continue
             for scanner in scanners:
-                expressions.template(source).render(_context(_SAMPLE, scanner))
+                expressions.template(source).render(context(_SAMPLE, scanner, "1"))
         except Exception as error:  # a template may call any method of a str
             raise ConfigError(f"{place}: the template {source!r} has a fault: {error}") from error
 
 
-def render(keyword: str, source: str, booking: Booking, scanner: object) -> str:
-    """Return the attribute's text for this booking.
+def render(keyword: str, source: str, names: Mapping[str, object]) -> str:
+    """Return the attribute's text for a booking, whose `names` are its `context`.
 
     Raises:
         Rejected: the template fails on it.
     """
-    context = _context(booking, scanner)
     try:
-        return expressions.template(source).render(context).strip()
+        return expressions.template(source).render(names).strip()
     except Exception as error:  # a template may call any method of a str
-        unknown = sorted(expressions.names(source) - context.keys())
-        has = f"; there is no column {', '.join(unknown)} among {', '.join(sorted(context))}" if unknown else ""
+        unknown = sorted(expressions.names(source) - names.keys())
+        has = f"; there is no column {', '.join(unknown)} among {', '.join(sorted(names))}" if unknown else ""
         raise Rejected(f"{keyword}: the template {source!r} fails: {error}{has}") from error
 
 
-def _context(booking: Booking, scanner: object) -> dict[str, object]:
+def context(booking: Booking, scanner: object, accession_number: str) -> dict[str, object]:
+    """Return the names that a template can use: what was read, the row's further columns, `booking` and `scanner`.
+
+    `accession_number` is of this booking only, and has at most 16 characters.
+    """
     own = {field.name: getattr(booking, field.name) for field in fields(booking) if field.name not in _NOT_A_COLUMN}
-    return {**template_context(booking.columns), **own, "booking": booking, "scanner": scanner}
+    more = {"accession_number": accession_number, "booking": booking, "scanner": scanner}
+    return template_context(booking.columns) | own | more

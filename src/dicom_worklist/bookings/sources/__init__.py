@@ -41,7 +41,7 @@ def source_class(kind: str) -> type[Any]:
 
 
 class Rows(list[Row]):
-    """Rows, and what is known of them as a whole.
+    """Rows, and what the source says of all of them.
 
     `warnings` says in sentences what people should know about how they were read. `made` is when what the source gave
     was made (UTC), as far as it can know.

@@ -133,7 +133,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class _Layout(NamedTuple):
-    """How a file is read: in words, its delimiter, how many fields a row has at least, how many lines are above it."""
+    """How a file is read: the words for it, its delimiter, the fewest fields of a row, the lines above the header."""
 
     read_as: str
     delimiter: str

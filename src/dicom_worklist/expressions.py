@@ -1,0 +1,37 @@
+"""Templates of the configuration: Jinja2 in its sandbox; a name without a value is an error."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
+    from jinja2 import Template
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+
+@lru_cache(maxsize=256)
+def template(source: str) -> "Template":
+    """Return the template.
+
+    Raises:
+        jinja2.TemplateError: it has a fault.
+    """
+    return _environment().from_string(source)
+
+
+def names(source: str) -> set[str]:
+    """Return the names that a template uses and doesn't set itself.
+
+    Raises:
+        jinja2.TemplateError: it has a fault.
+    """
+    from jinja2 import meta  # noqa: PLC0415
+
+    return meta.find_undeclared_variables(_environment().parse(source))
+
+
+@lru_cache(maxsize=1)
+def _environment() -> "ImmutableSandboxedEnvironment":
+    from jinja2 import StrictUndefined  # noqa: PLC0415
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined)

@@ -1,0 +1,129 @@
+"""How a row's own columns become those of a booking: `booking.patterns` and `booking.columns`."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from dicom_worklist.bookings.booking import COLUMNS, Row
+from dicom_worklist.bookings.columns import ReadRow, Rules
+from dicom_worklist.errors import ConfigError
+from dicom_worklist.settings import BookingRules
+
+TITLE = r"(?P<project_id>\d+\.\d+) +(?P<subject_session>\S+)(?: +(?P<comment>.*))?"
+
+
+def rules(columns: dict[str, str] | None = None, patterns: dict[str, str] | None = None) -> Rules:
+    return Rules(BookingRules(columns=columns or {}, patterns=patterns or {}))
+
+
+def read(row: Row, columns: dict[str, str] | None = None, patterns: dict[str, str] | None = None) -> ReadRow:
+    made = rules(columns, patterns).read(row)
+    assert isinstance(made, ReadRow)
+    return made
+
+
+def test_without_rules_a_row_stays_as_it_is() -> None:
+    row = {"lab": "SKYRA"}
+    assert rules().read(row) is row
+    assert rules().needed == list(COLUMNS)
+
+
+def test_a_pattern_makes_columns_of_what_was_typed() -> None:
+    row = read({"title": "  3010000.01 7-1 ", "lab": "SKYRA"}, patterns={"title": TITLE})
+    made = {"project_id": "3010000.01", "subject_session": "7-1", "comment": ""}
+    assert {name: row[name] for name in made} == made
+    assert (row["lab"], row["title"]) == ("SKYRA", "  3010000.01 7-1 ")
+    assert row.origins == dict.fromkeys(made, "title")
+    assert row.fault == ""
+
+
+@pytest.mark.parametrize("typed", ["", None, "7-1", "3010000.01 7-1\n8-1", "x3010000.01 7-1", "3010000.01 7-1 ok\nno"])
+def test_a_text_that_does_not_match_as_a_whole_is_a_fault(typed: str | None) -> None:
+    row = read({"title": typed}, patterns={"title": TITLE})
+    assert f"title {(typed or '')!r} doesn't match booking.patterns.title, {TITLE!r}" in row.fault
+    assert "subject_session" not in row
+
+
+def test_a_text_that_is_too_long_for_a_pattern_is_a_fault() -> None:
+    assert "has 1001 characters" in read({"title": "7" * 1001}, patterns={"title": "(?P<subject>7*)"}).fault
+    assert read({"title": "7" * 1000}, patterns={"title": "(?P<subject>7*)"}).fault == ""
+
+
+def test_a_pattern_of_a_column_that_a_row_lacks_is_a_fault_that_names_those_that_it_has() -> None:
+    fault = read({"summary": "7", "lab": "x"}, patterns={"title": "(?P<subject>.*)"}).fault
+    assert "the row has no column title; it has lab, summary" in fault
+
+
+def test_a_template_has_the_columns_of_the_row_and_of_the_patterns() -> None:
+    columns = {
+        "subject": "{{ who | replace('P', '') }}",
+        "start": "{{ when }}T09:00",
+        "lab": "{{ resource.name }} ({{ resource_id }})",
+        "project_title": "{{ row['Project name'] }}{{ nothing }}",
+    }
+    source = {
+        "code": "P7/2",
+        "when": date(2026, 11, 24),
+        "resource": {"name": "3T", "id": 5},
+        "Project name": "Language",
+        "nothing": None,
+    }
+    row = read(source, columns, {"code": "(?P<who>P[0-9]+)/(?P<session>[0-9]+)"})
+    assert {name: row[name] for name in (*columns, "session")} == {
+        "subject": "7", "start": "2026-11-24T09:00", "lab": "3T (5)", "project_title": "Language", "session": "2",
+    }  # fmt: skip
+    assert row.origins["lab"] == "resource, resource_id"
+    assert row.origins["session"] == "code"
+
+
+def test_a_template_that_fails_is_a_fault_and_the_others_are_there() -> None:
+    row = read({"a": "1", "lab": "own"}, {"subject": "{{ b }}", "booking_id": "{{ a }}", "lab": "{{ a.b.c }}"})
+    assert (
+        "booking.columns.subject: the template '{{ b }}' fails: 'b' is undefined; the row has the columns a"
+        in row.fault
+    )
+    assert "booking.columns.lab" in row.fault
+    assert (row["booking_id"], row["lab"]) == ("1", "own")
+    assert "subject" not in row
+
+
+@pytest.mark.parametrize(
+    "attack", ["{{ ''.__class__.__mro__ }}", "{{ row.update({}) }}", "{{ row.__init__.__globals__ }}"]
+)
+def test_a_template_runs_in_a_sandbox(attack: str) -> None:
+    assert read({"a": "1"}, {"subject": attack}).fault
+
+
+@pytest.mark.parametrize(
+    ("columns", "patterns", "said"),
+    [
+        ({"subjet": "{{ a }}"}, {}, "booking.columns.subjet is not a column of a booking: they are booking_id"),
+        ({"subject": "{{ a"}, {}, "booking.columns.subject: the template '{{ a' has a fault"),
+        ({"subject": "{{ a | nothing }}"}, {}, "booking.columns.subject: the template"),
+        ({}, {"title": "(?P<subject>"}, "booking.patterns.title '(?P<subject>' is not a valid regular expression"),
+        ({}, {"title": "([0-9]+)"}, "booking.patterns.title '([0-9]+)' has no named group"),
+        ({}, {"a": "(?P<subject>.)", "b": "(?P<subject>.)"}, "booking.patterns gives the column subject twice"),
+        ({"subject": "{{ a }}"}, {"b": "(?P<subject>.)"}, "both give the column subject: leave one of them out"),
+    ],
+)  # fmt: skip
+def test_a_rule_that_can_not_be_used_is_refused(columns: dict[str, str], patterns: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        rules(columns, patterns)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "patterns", "missing", "more"),
+    [
+        ({"subject": "x"}, {}, {"subject_session"}, set()),
+        ({"start": "x", "lab": "x"}, {}, {"start_date", "start_time", "lab"}, set()),
+        ({}, {"title": "(?P<subject_session>.)(?P<status>.)"}, {"subject_session", "status"}, {"title"}),
+        ({}, {"lab": "(?P<project_title>.*)"}, {"project_title"}, set()),
+    ],
+)
+def test_a_table_need_not_have_what_the_rules_make(
+    columns: dict[str, str], patterns: dict[str, str], missing: set[str], more: set[str]
+) -> None:
+    needed: Any = rules(columns, patterns).needed
+    assert {*needed} == {*COLUMNS} - missing | more

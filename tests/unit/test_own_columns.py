@@ -1,0 +1,96 @@
+"""A calendar with columns of its own, from the file to the entries."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dicom_worklist import pipeline
+from dicom_worklist.config import load
+from dicom_worklist.errors import SourceError
+from dicom_worklist.report import Report
+from support.calendar import DAY, NOW
+from support.configuration import Configure
+from support.worklist_folder import entries
+
+HEADER = "Nr;Room;Title;From;To;Born;Sex;Kg;Coil"
+RULES = {
+    "booking.columns": {
+        "booking_id": "{{ Nr }}",
+        "lab": "{{ Room }}",
+        "start": f"{DAY}T{{{{ From }}}}",
+        "end": f"{DAY}T{{{{ To }}}}",
+        "birth_date": "{{ Born }}",
+        "sex": "{{ Sex }}",
+        "weight": "{{ Kg | replace(',', '.') }}",
+        "project_title": "{{ comment }}",
+        "user_first_name": "",
+        "user_last_name": "",
+        "status": "{{ 'CANCELLED' if comment.startswith('off') else 'CONFIRMED' }}",
+    },
+    "booking.patterns": {"Title": r"(?P<project_id>\S+)/(?P<subject>[0-9]+)/(?P<session>[0-9])(?: (?P<comment>.*))?"},
+    "attributes.PatientComments": "coil {{ Coil }}",
+}
+Publish = Callable[..., Report]
+
+
+@pytest.fixture
+def publish(configure: Configure, tmp_path: Path) -> Publish:
+    def publish(*lines: str, header: str = HEADER, **rules: object) -> Report:
+        path = tmp_path / "bookings.csv"
+        path.write_text("\n".join([header, *lines, ""]))
+        changes = {"source": {"type": "csv", "path": str(path)}} | RULES | rules
+        return pipeline.run(load(configure(changes)), DAY, now=NOW)
+
+    return publish
+
+
+def test_a_row_with_other_names_becomes_an_entry(publish: Publish, folder: Path) -> None:
+    report = publish(
+        "1;SKYRA;3010000.01/7/2 Language;09:00;10:00;1990-02-03;f;72,5;head",
+        "2;SKYRA;3010000.01/8/1 off today;11:00;12:00;;;;",
+    )
+    assert (report.rejected, report.warnings) == ([], [])
+    [entry] = entries(folder).values()
+    assert (entry.PatientID, entry.PatientBirthDate, entry.PatientSex) == ("3010000.01_sub-007", "19900203", "F")
+    assert (entry.PatientWeight, entry.PatientComments, entry.RequestedProcedureDescription) == (
+        72.5,
+        "coil head",
+        "Language",
+    )
+    [step] = entry.ScheduledProcedureStepSequence
+    assert step.ScheduledProcedureStepStartTime == "090000"
+
+
+def test_a_title_that_does_not_match_rejects_its_row_alone(publish: Publish, folder: Path) -> None:
+    report = publish(
+        "1;SKYRA;3010000.01/7/2 Language;09:00;10:00;;;;head",
+        "2;SKYRA;7-2;11:00;12:00;;;;head",
+        "3;EEG;whatever;11:00;12:00;;;;head",
+    )
+    [rejected] = report.rejected
+    assert rejected["booking_id"] == "2"
+    assert rejected["reason"].startswith("Title '7-2' doesn't match booking.patterns.Title")
+    assert len(entries(folder)) == 1
+
+
+def test_a_row_whose_lab_can_not_be_made_is_rejected_and_not_overlooked(publish: Publish) -> None:
+    columns = RULES["booking.columns"] | {"lab": "{{ Nothing }}"}  # type: ignore[operator]
+    report = publish("1;SKYRA;3010000.01/7/2;09:00;10:00;;;;head", **{"booking.columns": columns})
+    [rejected] = report.rejected
+    assert "booking.columns.lab: the template '{{ Nothing }}' fails" in rejected["reason"]
+
+
+def test_a_file_that_lacks_the_column_of_a_pattern_is_not_read(publish: Publish) -> None:
+    with pytest.raises(SourceError, match="gives no column Title"):
+        publish("1;SKYRA;3010000.01/7/2;09:00;10:00;;;;head", header=HEADER.replace("Title", "Subject"))
+
+
+def test_a_plain_subject_is_the_patient_id(publish: Publish, folder: Path) -> None:
+    pattern = {"Title": "(?P<subject>.+)"}
+    columns = RULES["booking.columns"] | {"project_title": "", "project_id": "", "status": "confirmed"}  # type: ignore[operator]
+    rules = {"booking.columns": columns, "booking.patterns": pattern, "booking.identity": "plain"}
+    report = publish("1;SKYRA;MRN-0012;09:00;10:00;;;;head", **rules)
+    assert report.rejected == []
+    [entry] = entries(folder).values()
+    assert (entry.PatientID, str(entry.PatientName)) == ("MRN-0012", "MRN-0012_ses-01")
