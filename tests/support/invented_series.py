@@ -1,4 +1,4 @@
-"""Series of events, invented, with what an independent reading (dateutil's rrule, and RFC 5545 by hand) makes of them."""
+"""Series of events, invented, with what a second reading (dateutil's rrule, the rest by hand) makes of them."""
 
 import random
 from collections.abc import Mapping
@@ -107,138 +107,156 @@ class Inventor:
     def invent(self, uid: str) -> Series:
         """Return a series."""
         chance = self.chance
-        hourly = False
-        while True:
-            rule = self.rule()
-            hourly = rule["freq"] == HOURLY
-            base = datetime(2026, chance.randint(1, 12), 1) if hourly else datetime(2024, 1, 1)  # noqa: DTZ001
-            base += timedelta(days=chance.randint(0, 20 if hourly else 1000))
-            hour, minute = chance.choice(CLOCKS)
-            base = base.replace(hour=hour, minute=minute)
-            far = base + timedelta(days=150 if hourly else 1500)
-            walls = list(islice(rrule(dtstart=base, **rule), 4))
-            if len(walls) > 3 and walls[3] < far:
-                break
-        loose = chance.random() < 0.15
-        start = base if loose else walls[0]
+        rule, base, far = self._start()
+        loose = chance.random() < 0.15  # its first instance is none of the rule's
+        start = base if loose else next(iter(rrule(dtstart=base, **rule)))
         walls = list(takewhile(lambda wall: wall < far, rrule(dtstart=start, **rule)))
         text = {name.upper(): value for name, value in rule.items() if name != "freq"}
         text["BYDAY"] = text.pop("BYWEEKDAY", None)
         written = [f"FREQ={NAMES[rule['freq']]}", *(f"{name}={_written(one)}" for name, one in text.items() if one)]
-        end = chance.choice(["", "", "UNTIL"] + ([] if loose else ["COUNT"]))
-        at = min(chance.choice([3, 10, 40, 200]), len(walls) - 1)
+        end = chance.choice(["", "", "UNTIL", "" if loose else "COUNT"])
+        last = walls[min(chance.choice([3, 10, 40, 200]), len(walls) - 1)]
         if end == "COUNT":
-            walls = walls[: at + 1]
+            walls = [wall for wall in walls if wall <= last]
             written.append(f"COUNT={len(walls)}")
+        elif end == "UNTIL" and chance.random() < 0.5:
+            walls = [wall for wall in walls if wall.date() <= last.date()]
+            written.append(f"UNTIL={last:%Y%m%d}")
         elif end == "UNTIL":
-            last = self.utc(walls[at])
-            forms = [f"{last:%Y%m%dT%H%M%S}{'Z' if self.zone else ''}", f"{walls[at]:%Y%m%d}"]
-            form = chance.choice(forms)
-            written.append(f"UNTIL={form}")
-            walls = [
-                wall
-                for wall in walls
-                if (wall.date() <= walls[at].date() if len(form) == 8 else self.utc(wall) <= last)
-            ]
+            walls = [wall for wall in walls if self.utc(wall) <= self.utc(last)]
+            written.append(f"UNTIL={self.utc(last):%Y%m%dT%H%M%S}{'Z' if self.zone else ''}")
         asked = [wall for wall in walls if wall < far - timedelta(days=30)] or walls[:1]
         first_day = chance.choice(asked).date() - timedelta(days=chance.randint(0, 3))
         days = (first_day, first_day + timedelta(days=chance.randint(0, 6)))
         return self._changed(uid, start, ";".join(written), walls, days)
 
+    def _start(self) -> tuple[dict[str, Any], datetime, datetime]:
+        """Return a rule, from when it has instances, and until when they are looked at."""
+        chance = self.chance
+        while True:
+            rule = self.rule()
+            hourly = rule["freq"] == HOURLY
+            base = datetime(2026, chance.randint(1, 12), 1) if hourly else datetime(2024, 1, 1)  # noqa: DTZ001
+            hour, minute = chance.choice(CLOCKS)
+            base += timedelta(days=chance.randint(0, 20 if hourly else 1000), hours=hour, minutes=minute)
+            far = base + timedelta(days=150 if hourly else 1500)
+            walls = list(islice(rrule(dtstart=base, **rule), 4))
+            if len(walls) == 4 and walls[3] < far:
+                return rule, base, far
+
     def _changed(self, uid: str, start: datetime, rule: str, walls: list[datetime], days: tuple[date, date]) -> Series:
         """Return the series with changes, near the days that are asked for."""
         chance = self.chance
-        length = timedelta(minutes=chance.choice([30, 60, 90, 180, 600]))
-        near = [wall for wall in walls if abs(wall.date() - days[0]) < timedelta(days=12)] or walls[-1:]
-        sequence = chance.randint(0, 2)
-        gone = chance.random() < 0.06
-        lines = [f"RRULE:{rule}", "LOCATION:PRISMA", f"SEQUENCE:{sequence}", *(["STATUS:CANCELLED"] if gone else [])]
+        self.uid, self.start = uid, start
+        self.near = [wall for wall in walls if abs(wall.date() - days[0]) < timedelta(days=12)] or walls[-1:]
+        self.sequence, self.gone = chance.randint(0, 2), chance.random() < 0.06
+        self.changed: dict[datetime, Expected] = {}
         begin = self.typed("DTSTART", self.utc(start), own=True)
-        if self.zone and self.utc(start).astimezone(self.zone).replace(tzinfo=None) != start:
-            begin = f"DTSTART;TZID={self.name}:{start:%Y%m%dT%H%M%S}"  # a time that the clock leaves out
+        if not self.is_shown(start):
+            begin = f"DTSTART;TZID={self.name}:{start:%Y%m%dT%H%M%S}"
+        length = timedelta(minutes=chance.choice([30, 60, 90, 180, 600]))
         lasts = f"DURATION:PT{int(length.total_seconds()) // 60}M"
-        lines += [begin, chance.choice([lasts, self.typed("DTEND", self.utc(start) + length)])]
-        #: the wall of each instance by its id's moment
-        walls = sorted({*walls, start} if "UNTIL" not in rule or walls[0] >= start else walls)
-        instances = {self.utc(wall): wall for wall in walls}
-        lengths: dict[datetime, timedelta] = {}
+        ends = chance.choice([lasts, self.typed("DTEND", self.utc(start) + length)])
         following = chance.random() < 0.25
-        for _ in range(chance.choice([0, 0, 1, 3])):
-            wall = chance.choice(near) + timedelta(minutes=chance.choice([45, 200, 1500]))
+        if "UNTIL" not in rule or walls[0] >= start:
+            walls = sorted({*walls, start})
+        instances = {self.utc(wall): wall for wall in walls}
+        dates, lengths = self._dates(instances, periods=not following)
+        exdates, left_out = self._left_out(instances)
+        lines = [f"RRULE:{rule}", "LOCATION:PRISMA", f"SEQUENCE:{self.sequence}", begin, ends, *dates, *exdates]
+        components = [event(*lines, *(["STATUS:CANCELLED"] if self.gone else []), uid=uid)]
+        if chance.random() < 0.2:
+            older = (begin, "RRULE:FREQ=DAILY", f"SEQUENCE:{self.sequence - 1}", "LOCATION:old")
+            components.append(event(*older, uid=uid))
+        since, shift, state = self._following(components, left_out) if following else (None, timedelta(0), "")
+        self._moved(components, left_out)
+        expected: dict[str, Expected] = {}
+        for moment, wall in instances.items():
+            if moment in self.changed or moment in left_out:
+                continue
+            if since is not None and moment > since:
+                begins = self.utc(wall + shift)
+                expected[self._id(moment)] = (begins, begins + timedelta(minutes=75), state, "SKYRA")
+            else:
+                status = "CANCELLED" if self.gone else "CONFIRMED"
+                expected[self._id(moment)] = (moment, moment + lengths.get(moment, length), status, "PRISMA")
+        expected |= {self._id(moment): change for moment, change in self.changed.items()}
+        chance.shuffle(components)
+        return Series([ZONE.format(name="Ours"), *components], days, within(expected, days))
+
+    def _dates(
+        self, instances: dict[datetime, datetime], *, periods: bool
+    ) -> tuple[list[str], dict[datetime, timedelta]]:
+        """Add dates of its own to the instances; return their lines, and how long those with a period take."""
+        lines, lengths = [], {}
+        for _ in range(self.chance.choice([0, 0, 1, 3])):
+            wall = self.chance.choice(self.near) + timedelta(minutes=self.chance.choice([45, 200, 1500]))
             moment = self.utc(wall)
-            if self.zone and moment.astimezone(self.zone).replace(tzinfo=None) != wall:
+            if not self.is_shown(wall):
                 continue
             instances[moment] = wall
-            if not following and self.zone and chance.random() < 0.5:
+            if periods and self.zone and self.chance.random() < 0.5:
                 lines.append(f"RDATE;VALUE=PERIOD:{moment:%Y%m%dT%H%M%SZ}/PT45M")
                 lengths[moment] = timedelta(minutes=45)
             else:
                 lines.append(self.typed("RDATE", moment))
-        left_out: set[datetime] = set()
-        for wall in chance.sample(near, min(len(near), chance.choice([0, 0, 1, 2]))):
-            if chance.random() < 0.25:
+        return lines, lengths
+
+    def _left_out(self, instances: dict[datetime, datetime]) -> tuple[list[str], set[datetime]]:
+        """Return lines that leave instances out, and these."""
+        lines, left_out = [], set()
+        for wall in self.chance.sample(self.near, min(len(self.near), self.chance.choice([0, 0, 1, 2]))):
+            if self.chance.random() < 0.25:
                 lines.append(f"EXDATE;VALUE=DATE:{wall:%Y%m%d}")
                 left_out |= {moment for moment, one in instances.items() if one.date() == wall.date()}
             else:
                 lines.append(self.typed("EXDATE", self.utc(wall)))
                 left_out.add(self.utc(wall))
-        components = [event(*lines, uid=uid)]
-        if chance.random() < 0.2:
-            components.append(event(begin, "RRULE:FREQ=DAILY", f"SEQUENCE:{sequence - 1}", "LOCATION:old", uid=uid))
-        expected: dict[str, Expected] = {}
-        status = "CANCELLED" if gone else "CONFIRMED"
-        shift, since, after = timedelta(0), None, ("PRISMA", length, status)
-        changed: dict[datetime, Expected] = {}
-        if following:
-            wall = chance.choice(near)
+        return lines, left_out
+
+    def _following(self, components: list[str], left_out: set[datetime]) -> tuple[datetime | None, timedelta, str]:
+        """Change this and all following instances; return since when, by how much, and their status."""
+        wall = self.chance.choice(self.near)
+        moved = wall + timedelta(minutes=self.chance.choice([0, 30, 90, -60, 1440, -4320]))
+        moment = self.utc(wall)
+        if not self.is_shown(wall) or not self.is_shown(moved) or moment in left_out:
+            return None, timedelta(0), ""
+        number = self.chance.randint(0, 3)
+        status = "CANCELLED" if self.gone and number <= self.sequence else "CONFIRMED"
+        of = self.typed("RECURRENCE-ID", moment, parameters=";RANGE=THISANDFUTURE")
+        change = (of, self.typed("DTSTART", self.utc(moved), own=True), "DURATION:PT75M", "LOCATION:SKYRA")
+        components.append(event(*change, f"SEQUENCE:{number}", uid=self.uid))
+        self.changed[moment] = (self.utc(moved), self.utc(moved) + timedelta(minutes=75), status, "SKYRA")
+        return moment, moved - wall, status
+
+    def _moved(self, components: list[str], left_out: set[datetime]) -> None:
+        """Change some instances."""
+        chance = self.chance
+        for wall in chance.sample(self.near, min(len(self.near), chance.choice([0, 1, 2]))):
             moment = self.utc(wall)
-            plain = self.zone is None or moment.astimezone(self.zone).replace(tzinfo=None) == wall
-            moved = wall + timedelta(minutes=chance.choice([0, 30, 90, -60, 1440, -4320]))
-            known = self.zone is None or self.utc(moved).astimezone(self.zone).replace(tzinfo=None) == moved
-            if plain and known and moment not in left_out:
-                shift, since = moved - wall, moment
-                number = chance.randint(0, 3)
-                last = "CANCELLED" if gone and number <= sequence else "CONFIRMED"
-                after = ("SKYRA", timedelta(minutes=75), last)
-                of = self.typed("RECURRENCE-ID", moment, parameters=";RANGE=THISANDFUTURE")
-                change = (of, self.typed("DTSTART", self.utc(moved), own=True), "DURATION:PT75M", "LOCATION:SKYRA")
-                components.append(event(*change, f"SEQUENCE:{number}", uid=uid))
-                changed[moment] = (self.utc(moved), self.utc(moved) + after[1], last, "SKYRA")
-        for wall in chance.sample(near, min(len(near), chance.choice([0, 1, 2]))):
-            moment = self.utc(wall)
-            if moment in changed:
+            if moment in self.changed:
                 continue
             of = self.typed("RECURRENCE-ID", moment)
-            if chance.random() < 0.15 and wall.time() == start.time():
+            if chance.random() < 0.15 and wall.time() == self.start.time():
                 of = f"RECURRENCE-ID;VALUE=DATE:{wall:%Y%m%d}"
-            moved_to = moment + timedelta(minutes=chance.choice([0, 15, -600, 1440, 4000, -9000]))
+            moved = moment + timedelta(minutes=chance.choice([0, 15, -600, 1440, 4000, -9000]))
             number = chance.randint(0, 3)
-            state = chance.choice(["CONFIRMED", "TENTATIVE", "CANCELLED"])
-            change = (self.typed("DTSTART", moved_to), "DURATION:PT20M", "LOCATION:moved", f"STATUS:{state}")
-            versions = [event(of, *change, f"SEQUENCE:{number}", uid=uid)]
+            status = chance.choice(["CONFIRMED", "TENTATIVE", "CANCELLED"])
+            change = (self.typed("DTSTART", moved), "DURATION:PT20M", "LOCATION:moved", f"STATUS:{status}")
+            components.append(event(of, *change, f"SEQUENCE:{number}", uid=self.uid))
             if number and chance.random() < 0.4:
-                older = ("LOCATION:older", f"SEQUENCE:{number - 1}")
-                versions.append(
-                    event(self.typed("RECURRENCE-ID", moment), self.typed("DTSTART", moment), *older, uid=uid)
-                )
-            components += versions
-            state = "CANCELLED" if (gone and number <= sequence) or moment in left_out else state
-            changed[moment] = (moved_to, moved_to + timedelta(minutes=20), state, "moved")
-        for moment, wall in instances.items():
-            if moment in changed or moment in left_out:
-                continue
-            lab, lasting, state = ("PRISMA", lengths.get(moment, length), status)
-            begins = moment
-            if since is not None and moment > since:
-                lab, lasting, state = after
-                begins = self.utc(wall + shift)
-            expected[self._id(uid, moment)] = (begins, begins + lasting, state, lab)
-        expected |= {self._id(uid, moment): change for moment, change in changed.items()}
-        chance.shuffle(components)
-        return Series([ZONE.format(name="Ours"), *components], days, within(expected, days))
+                older = (self.typed("DTSTART", moment), "LOCATION:older", f"SEQUENCE:{number - 1}")
+                components.append(event(self.typed("RECURRENCE-ID", moment), *older, uid=self.uid))
+            if (self.gone and number <= self.sequence) or moment in left_out:
+                status = "CANCELLED"
+            self.changed[moment] = (moved, moved + timedelta(minutes=20), status, "moved")
 
-    def _id(self, uid: str, moment: datetime) -> str:
-        return f"{uid}/{moment:%Y%m%dT%H%M%S}{'Z' if self.zone else ''}"
+    def is_shown(self, wall: datetime) -> bool:
+        """Return whether a clock of the zone ever shows this."""
+        return self.zone is None or self.utc(wall).astimezone(self.zone).replace(tzinfo=None) == wall
+
+    def _id(self, moment: datetime) -> str:
+        return f"{self.uid}/{moment:%Y%m%dT%H%M%S}{'Z' if self.zone else ''}"
 
 
 def within(instances: Mapping[str, Expected], days: tuple[date, date]) -> dict[str, Expected]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.calendar import DAY
-from support.ical import AMSTERDAM, DAILY, NINE, at, calendar, event, ical_source, ids, only, read, starts
+from support.ical import AMSTERDAM, DAILY, NINE, ZONE, at, calendar, event, ical_source, ids, only, read, starts
 from support.invented_series import Inventor, within
 
 ID = "a/20261124T080000Z"
@@ -176,14 +176,27 @@ def test_an_hour_that_comes_twice_ends_a_rule_by_the_moment(tmp_path: Path) -> N
     assert ids(read(tmp_path, event(*nightly), days=days)) == ["a/20261024T003000Z", "a/20261025T003000Z"]
 
 
-def test_a_time_that_the_clock_leaves_out_is_an_hour_later(tmp_path: Path) -> None:
-    nightly = ("DTSTART;TZID=Europe/Amsterdam:20260328T023000", "RRULE:FREQ=DAILY;COUNT=3")
+@pytest.mark.parametrize("zone", ["Europe/Amsterdam", "W. Europe Standard Time", "Ours"])
+def test_a_time_that_the_clock_leaves_out_is_an_hour_later(zone: str, tmp_path: Path) -> None:
+    ours = ZONE.format(name="Ours")
+    nightly = event(f"DTSTART;TZID={zone}:20260328T023000", "DURATION:PT1H", "RRULE:FREQ=DAILY;COUNT=3")
+    single = event(f"DTSTART;TZID={zone}:20260329T023000", uid="b")
     days = (date(2026, 3, 29), date(2026, 3, 29))
-    [row] = read(tmp_path, event(*nightly), days=days)
-    assert (starts([row]), row["booking_id"]) == ([at(3, 30, days[0])], "a/20260329T013000Z")
-    for of in ("20260329T013000Z", "20260329T023000"):
-        moved = change("DTSTART:20260329T170000Z", of=f"RECURRENCE-ID:{of}")
-        assert ids(read(tmp_path, event(*nightly), moved, days=days)) == ["a/20260329T013000Z"]
+    row, other = read(tmp_path, ours, nightly, single, days=days)
+    assert (starts([row, other]), row["booking_id"]) == ([at(3, 30, days[0])] * 2, "a/20260329T013000Z")
+    assert row["end"].astimezone(AMSTERDAM).hour == 4
+    for of in (":20260329T013000Z", f";TZID={zone}:20260329T023000"):
+        moved = change("DTSTART:20260329T170000Z", of=f"RECURRENCE-ID{of}")
+        assert ids(read(tmp_path, ours, nightly, moved, days=days)) == ["a/20260329T013000Z"]
+
+
+def test_a_date_of_its_own_is_moved_with_all_following_in_the_zone_of_the_series(tmp_path: Path) -> None:
+    series = event("DTSTART;TZID=America/New_York:20261030T140000", "RDATE:20261031T180000Z")
+    moved = change(
+        "DTSTART;TZID=America/New_York:20261031T140000", of="RECURRENCE-ID;RANGE=THISANDFUTURE:20261030T180000Z"
+    )
+    row = only(read(tmp_path, series, moved, days=(date(2026, 11, 1), date(2026, 11, 1))))
+    assert (row["booking_id"], row["start"].astimezone(UTC).hour) == ("a/20261031T180000Z", 19)
 
 
 # Series that nobody thought of, against a second reading. SERIES=5000 was run once.
@@ -198,8 +211,7 @@ def differences(folder: Path, numbers: range) -> tuple[list[str], int]:
         series = Inventor(random.Random(number)).invent(f"s{number}")
         rows = ical_source(folder, calendar(*series.components)).rows(*series.days)
         found = [
-            (str(row["booking_id"]), tuple(map(_utc, (row["start"], row["end"]))) + (row["status"], row["lab"]))
-            for row in rows
+            (str(row["booking_id"]), (_utc(row["start"]), _utc(row["end"]), row["status"], row["lab"])) for row in rows
         ]
         got = within(dict(found), series.days)  # type: ignore[arg-type]
         instances += len(series.expected)

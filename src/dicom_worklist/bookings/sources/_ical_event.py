@@ -192,8 +192,17 @@ def newest(versions: list[Version]) -> Version:
 
 
 def key_of(moment: Any) -> Any:
-    """Return what identifies a moment: the same in UTC, if it has a zone."""
-    return moment.astimezone(UTC) if isinstance(moment, datetime) and moment.tzinfo else moment
+    """Return what identifies a moment: the same in UTC, if it has a zone.
+
+    A time that the clock leaves out has the offset from before the gap (RFC 5545, 3.3.5). zoneinfo takes that one, the
+    zones that a calendar defines don't.
+    """
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        return moment
+    utc = moment.astimezone(UTC)
+    if utc.astimezone(moment.tzinfo).replace(tzinfo=None, fold=0) == moment.replace(tzinfo=None, fold=0):
+        return utc
+    return (moment - ONE_DAY).astimezone(UTC) + ONE_DAY
 
 
 def _plain(value: Any) -> object:

@@ -179,7 +179,7 @@ class Reading:
             event, begin = master, original
             for at, shift in zip(following, shifts, strict=True):
                 if at < key:
-                    event, begin = changes[at].event, _shifted(original, shift)
+                    event, begin = changes[at].event, _like(_wall(original, start) + shift, start)
             if self._is_asked(begin):
                 end = event.end(begin, periods.get(key))
                 yield event.row(_written(original), begin, end, cancelled=_undone(event, master))
@@ -325,10 +325,6 @@ def _like(wall: datetime, start: Moment) -> Moment:
     return wall.replace(tzinfo=start.tzinfo) if isinstance(start, datetime) else wall.date()
 
 
-def _shifted(moment: Moment, by: timedelta) -> Moment:
-    return _like(_wall(moment, moment) + by, moment)
-
-
 def _original(moment: Any, start: Moment | None) -> Moment:
     """Return which instance of the series that begins at `start` a RECURRENCE-ID, EXDATE or RDATE names."""
     if start is None:
@@ -341,7 +337,7 @@ def _original(moment: Any, start: Moment | None) -> Moment:
         return moment.replace(tzinfo=start.tzinfo)
     if start.tzinfo is None:
         raise Unreadable("its series is in local time without a zone, and it names an instance with a zone")
-    return moment
+    return moment if moment.tzinfo is start.tzinfo else moment.astimezone(start.tzinfo)
 
 
 def _until(typed: str | None, start: Moment) -> Moment | None:
