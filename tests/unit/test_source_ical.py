@@ -16,6 +16,8 @@ from support.calendar import DAY
 from support.ical import AMSTERDAM, DAILY, NINE, ZONE, at, calendar, event, ical_source, ids, only, read, starts
 from support.sources import TODAY, error_of
 
+SIXTY = ",".join(map(str, range(60)))
+
 
 def test_an_event_has_the_columns_of_its_properties(tmp_path: Path) -> None:
     lines = (
@@ -355,8 +357,10 @@ def test_what_was_booked_again_after_a_cancellation_counts(tmp_path: Path) -> No
     [
         (["RRULE:FREQ=SECONDLY"], "the rule FREQ=SECONDLY takes [0-9,]+ steps .* and the limit is 100,000"),
         (["RRULE:FREQ=MINUTELY"], "the rule FREQ=MINUTELY takes [0-9,]+ steps .* and the limit is 100,000"),
-        (["RRULE:FREQ=YEARLY;BYHOUR=1,2,3;BYMINUTE=" + ",".join(map(str, range(60)))], "the rule FREQ=YEARLY takes"),
-        (["RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"], "BYMONTH and BYMONTHDAY may be a rule without any day"),
+        (["RRULE:FREQ=YEARLY;BYHOUR=9;BYMINUTE=" + SIXTY + ";BYSECOND=" + SIXTY], "the rule FREQ=YEARLY takes"),
+        (["RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"], "there is no day of BYMONTH=2 and BYMONTHDAY=30"),
+        (["RRULE:FREQ=YEARLY;BYMONTH=4,6;BYMONTHDAY=31"], "there is no day of BYMONTH=4,6 and BYMONTHDAY=31"),
+        (["RRULE:FREQ=DAILY;BYMONTH=2;BYYEARDAY=200"], "BYMONTH and BYYEARDAY may be a rule without any day"),
         (["RRULE:FREQ=HOURLY;BYSETPOS=2"], "BYSETPOS may be a rule without any day"),
         (["RDATE:" + ",".join(["20261125T080000Z"] * 10_001)], "name 10,001 dates, and the limit is 10,000"),
         (["RRULE:FREQ=DAILY", *["EXDATE:20261125T080000Z"] * 10_001], "name 10,001 dates, and the limit is 10,000"),
@@ -378,13 +382,22 @@ def test_an_endless_series_is_expanded_in_the_days_that_are_asked_for(tmp_path: 
 
 
 def test_rules_that_never_come_are_bounded_together(tmp_path: Path) -> None:
-    never = [event(NINE, "RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", uid=f"never-{number}") for number in range(3)]
+    never = [event(NINE, "RRULE:FREQ=YEARLY;BYMONTH=2;BYYEARDAY=200", uid=f"never-{number}") for number in range(3)]
     assert starts(read(tmp_path, *never)) == [at(9)] * 3
     limit = pytest.MonkeyPatch()
     with limit.context() as patch:
-        patch.setattr(_ical_series, "MOST_STEPS_OF_ALL", 250_000)
+        patch.setattr(_ical_series, "MOST_STEPS_OF_ALL", 50_000)
         message = error_of(ical_source(tmp_path, calendar(*never)))
-    assert "with the event never-2 their rules take more than 250,000 steps" in message
+    assert "with the event never-2 their rules take more than 50,000 steps" in message
+
+
+def test_many_days_of_a_year_are_no_reason_to_stop(tmp_path: Path) -> None:
+    birthdays = [
+        event("DTSTART;VALUE=DATE:19800229", "RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29", uid=f"birthday-{number}")
+        for number in range(300)
+    ]
+    second = [event(NINE, "RRULE:FREQ=MONTHLY;BYDAY=TU;BYSETPOS=4", uid=f"monthly-{number}") for number in range(100)]
+    assert len(read(tmp_path, *birthdays, *second)) == 100
 
 
 @pytest.mark.parametrize("rule", ["FREQ=SECONDLY", "FREQ=YEARLY;BYHOUR=1,2,3", "FREQ=DAILY"])

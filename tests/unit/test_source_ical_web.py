@@ -231,7 +231,7 @@ def test_an_answer_with_several_events_is_read_as_a_whole() -> None:
         (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "it has a document type"),
         ('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'.encode("utf-16"), "it has a document type"),
         (ANSWER.format("<response><href>/a</href><status>HTTP/1.1 507 Insufficient</status></response>"), "/a .*507"),
-        (ANSWER.format(found("a", calendar(event(NINE))) + found("b", "")), "/b.ics without its event"),
+        (ANSWER.format(found("a", calendar(event(NINE))) + found("b", "")), "/b.ics comes without its event"),
         (ANSWER.format(found("a", calendar()) + FOUND.format("b", "x").replace("200 OK", "404 Gone")), "/b.ics .*404"),
         (ANSWER.format(found("a", calendar(event(NINE))[:-9])), "in /a.ics, is not whole"),
     ],

@@ -53,7 +53,7 @@ def events(content: bytes, place: object) -> Iterator[tuple[str, bytes]]:
         if not texts:
             status = printable(" ".join(one.text or "" for one in response.iter(f"{DAV}status")))[:100]
             raise SourceError(
-                f"{place} is not whole, so nothing of it is used: the server gives {href} without its event ({status}). "
+                f"{place} is not whole, so nothing of it is used: {href} comes without its event ({status}). "
                 "If this stays, look at the server's log, and at the rights of the account"
             )
         yield href, "".join(text.text or "" for text in texts).encode()

@@ -25,14 +25,23 @@ from dicom_worklist.errors import SourceError
 
 #: How many steps the rule of one event may take until the last day that is asked for, and those of all events.
 MOST_STEPS, MOST_STEPS_OF_ALL = 100_000, 5_000_000
+#: What a rule counts for that may have no day: it is looked for until the year 9999.
+RARE_STEPS = 20_000
 #: The site's day begins at most a day before or after that of an event's zone; one more for both of them.
 MARGIN = timedelta(days=2)
-#: The seconds of a step, and the parts of a rule that make several instances of one.
+#: Outlook begins the rules of a zone in 1601, and each look-up goes through all years since.
+_SINCE = re.compile(r"^(DTSTART:)1[0-8]\d\d(?=\d{4}T)(?!0229)", re.MULTILINE | re.IGNORECASE)
+#: How many seconds a rule goes on in the time that one step takes, and the parts that make several instances of it.
+_CLOCK, _DAYS = ("BYSECOND", "BYMINUTE", "BYHOUR"), ("BYDAY", "BYMONTHDAY", "BYYEARDAY")
 _STEPS: dict[str, tuple[int, tuple[str, ...]]] = {
     "SECONDLY": (1, ()),
-    "MINUTELY": (60, ("BYSECOND",)),
-    "HOURLY": (3600, ("BYSECOND", "BYMINUTE")),
-} | dict.fromkeys(("DAILY", "WEEKLY", "MONTHLY", "YEARLY"), (86400, ("BYSECOND", "BYMINUTE", "BYHOUR")))
+    "MINUTELY": (60, _CLOCK[:1]),
+    "HOURLY": (3600, _CLOCK[:2]),
+    "DAILY": (86_400, _CLOCK),
+    "WEEKLY": (3 * 86_400, _CLOCK + _DAYS),
+    "MONTHLY": (10 * 86_400, _CLOCK + _DAYS),
+    "YEARLY": (20 * 86_400, _CLOCK + _DAYS),
+}
 #: The parts that leave days out, with their greatest number. Two of them may leave no day at all.
 _FILTERS = {"BYMONTH": 12, "BYMONTHDAY": 31, "BYYEARDAY": 366, "BYWEEKNO": 53, "BYSETPOS": 366}
 
@@ -229,14 +238,16 @@ class Reading:
         if interval < 1:
             raise Unreadable(f"INTERVAL={interval} is not a positive number")
         seconds, several = _STEPS[frequency]
-        rare = len(filters) > 1 or "BYSETPOS" in rule
+        rare = "BYSETPOS" in rule or (len(filters) > 1 and filters != ["BYMONTH", "BYMONTHDAY"])
+        if not rare and len(filters) > 1 and not _has_day(rule["BYMONTH"], rule["BYMONTHDAY"]):
+            raise Unreadable(f"there is no day of BYMONTH={rule['BYMONTH']} and BYMONTHDAY={rule['BYMONTHDAY']}")
         if rare and frequency in {"SECONDLY", "MINUTELY", "HOURLY", "DAILY"}:
             raise Unreadable(
                 f"FREQ={frequency} with {' and '.join(filters)} may be a rule without any day: "
                 "write it with FREQ=MONTHLY or YEARLY"
             )
         steps = int((end - start).total_seconds()) // seconds
-        if seconds < 86400:
+        if seconds < 86_400:
             steps //= interval
         for name in several:
             steps *= rule.get(name, "").count(",") + 1
@@ -245,7 +256,7 @@ class Reading:
                 f"the rule FREQ={frequency} takes {steps:,} steps from its first instance until {self.last_day}, "
                 f"and the limit is {MOST_STEPS:,}"
             )
-        self.steps += max(steps, 0) + (MOST_STEPS if rare else 0)
+        self.steps += max(steps, 0) + (RARE_STEPS if rare else 0)
         if self.steps > MOST_STEPS_OF_ALL:
             raise SourceError(
                 f"{self.place} has too many long series: with the event {printable(event.text.uid)} their rules take "
@@ -254,18 +265,25 @@ class Reading:
             )
 
 
+def _has_day(months: str, days: str) -> bool:
+    """Return whether one of the months can have one of the days, counted from its begin or its end."""
+    most = max(31 if month not in {2, 4, 6, 9, 11} else 30 - (month == 2) for month in map(int, months.split(",")))
+    return any(abs(int(day)) <= most for day in days.split(","))
+
+
 def _use_zones(texts: Iterable[str]) -> None:
     """Let icalendar know the zones that a calendar defines, and no others; one that can't be used stays unknown."""
     tzp.use_default()
     for text in texts:
         rules, dates = _ical_text.values(text, "RRULE"), _ical_text.values(text, "RDATE")
+        several = any(re.search("INTERVAL=(?!1(?:;|$))|COUNT=", rule.upper()) for rule in rules) or dates
         yearly = all(
             "FREQ=YEARLY" in rule.upper() and not re.search("BY(?:HOUR|MINUTE|SECOND|SETPOS)", rule.upper())
             for rule in rules
         )
         if yearly and len(rules) + sum(value.count(",") + 1 for value in dates) < 1000:
             try:
-                icalendar.Timezone.from_ical(text)
+                icalendar.Timezone.from_ical(text if several else _SINCE.sub(r"\g<1>1970", text))
             except ODD:
                 continue
 
