@@ -60,7 +60,7 @@ def _families() -> list[Metric]:
         status=settings.Status(state="/nowhere/status.json"),
         pacs=settings.Pacs(url="http://localhost", user="reader", password_file="/nowhere/password"),  # noqa: S106
     )
-    found = Findings()
+    found = Findings(made=datetime(2026, 1, 1, tzinfo=UTC))
     with tempfile.TemporaryDirectory() as folder:
         written.write(Path(folder), overview(config, found, datetime(2026, 1, 1, tzinfo=UTC)), found)
         [file] = Path(folder).iterdir()

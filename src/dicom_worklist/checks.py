@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dicom_worklist import bookings, pipeline
 from dicom_worklist.bookings import printable
 from dicom_worklist.errors import BrokerError, FolderError, WorklistError
 from dicom_worklist.settings import Config
+from dicom_worklist.status.overview import spell
 from dicom_worklist.worklist import folder
-from dicom_worklist.worklist.attributes import ROOT, STEP
+from dicom_worklist.worklist.attributes import CODE_SEQUENCES, ROOT, STEP
 
 
 def run(config: Config, now: datetime, only: str | None = None) -> Iterator[tuple[str, str | WorklistError]]:
@@ -38,6 +39,9 @@ def _source(config: Config, now: datetime) -> str:
     count = sum(one.shown for one in selected.selected) + sum(shown for _, _, shown, _ in selected.rejected)
     when = f"{days.first}" if days.first == days.last else f"{days.first} to {days.last}"
     said = [f"{config.source} can be read and has {count} bookings of scanners for {when} at the site"]
+    if selected.made:
+        age = spell(now.astimezone(UTC) - selected.made)
+        said.append(f"what it gave was made {pipeline.at_site(config, selected.made):%Y-%m-%d %H:%M}, {age} ago")
     with suppress(FolderError):  # the next check reports it
         report = pipeline.run(config, now=now, dry_run=True)
         waiting = len(report.published) + len(report.updated) + len(report.removed)
@@ -78,7 +82,7 @@ def _broker(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks 
     from dicom_worklist.worklist import broker, dataset, listing  # noqa: PLC0415 - only this check speaks DICOM
 
     entries, _ = listing.entries(config.folders(), config.worklist.lock_timeout)
-    asked = (*ROOT, *STEP, "SpecificCharacterSet")
+    asked = (*ROOT, *STEP, *CODE_SEQUENCES, "SpecificCharacterSet")
     counts: list[str] = []
     for scanner in config.scanners:
         found = map(dataset.attributes_of, broker.find(config.broker, scanner))

@@ -16,6 +16,7 @@ from dicom_worklist import __version__, checks, pipeline, report
 from dicom_worklist.bookings import printable
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError, ExitStatus, FolderError, WorklistError
+from dicom_worklist.preview import counted, preview
 from dicom_worklist.settings import Config
 from dicom_worklist.status import findings
 from dicom_worklist.status.findings import Findings
@@ -56,12 +57,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Exit status: {'; '.join(f'{status:d} {status.meaning}' for status in ExitStatus)}.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="sync | list | status | check | repair")
+    commands = parser.add_subparsers(required=True, metavar="sync | list | status | check | preview | repair")
     for run, summary in (
         (_sync, "make the worklist equal to the calendar"),
         (_list, "show what the scanners see now"),
         (_status, "show what was booked, is on the console, was scanned and arrived"),
         (_check, "check the configuration, the source, the folder, the broker and the PACS"),
+        (_preview, "show what each row of the calendar was read as, and its entry or why it has none"),
         (_repair, "give a study in the PACS the identity that its booking has"),
     ):
         command = commands.add_parser(run.__name__.lstrip("_"), help=summary, description=f"{summary}.")
@@ -84,8 +86,9 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="ISO-8601",
                 help="stands in for the clock: date, time and offset",
             )
-        if run is _sync:
+        if run in {_sync, _preview}:
             command.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="stands in for today at the site")
+        if run is _sync:
             command.add_argument("--dry-run", action="store_true", help="say what would change; write nothing")
             command.add_argument(
                 "--log", action="store_true", help="for cron: lines with their time, and a warning only once"
@@ -219,6 +222,20 @@ def _overview(config: Config, now: datetime) -> "Overview":
             "or root"
         ) from error
     return overview.overview(config, found, now)
+
+
+def _preview(options: argparse.Namespace) -> int:
+    config = load(options.config)
+    shown = preview(config, options.day, now=_now(options))
+    if options.json:
+        print(json.dumps(shown, indent=2))
+    else:
+        from dicom_worklist.status import terminal  # noqa: PLC0415 - cron needs no tables
+
+        days = " to ".join(dict.fromkeys((shown["first_day"], shown["last_day"])))
+        terminal.show_preview(f"{shown['source']}, {days}", shown["rows"])
+        print(*map(printable, shown["warnings"]), counted(shown["rows"]), sep="\n")
+    return ExitStatus.REJECTED if any(row["outcome"] == "rejected" for row in shown["rows"]) else ExitStatus.DONE
 
 
 def _repair(options: argparse.Namespace) -> int:

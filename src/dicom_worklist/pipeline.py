@@ -9,12 +9,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from dicom_worklist import bookings
-from dicom_worklist.bookings import Booking, Days, Row, Selection, printable, text
+from dicom_worklist.bookings import Booking, Days, Row, SelectedRow, Selection, printable, text
 from dicom_worklist.errors import FolderError, Rejected, SourceError, WorklistError
 from dicom_worklist.report import Published, Rejection, Report
 from dicom_worklist.settings import Config, Scanner
@@ -103,6 +104,7 @@ def run(
             leftovers=tuple(map(printable, leftovers)),
             doubles=described.doubles,
             remarks=tuple(report.remarks()),
+            made=selection.made,
         )
     )
     return report
@@ -209,12 +211,7 @@ def _describe(
         one = selection.selected.pop()
         booking_id = text(one.row, "booking_id")
         try:
-            booking = bookings.read_booking(one.row, config.reading)
-            plain = config.reading.plain
-            entry, warnings = describe(booking, one.scanner, config.site, config.attributes, plain=plain)
-            booked = memory.with_since(_record_of(booking, entry), known)
-            if reason := memory.used_before(booked, known):
-                raise Rejected(reason)
+            entry, warnings, booked = describe_row(one, known)
             is_finished = one.shown and booking_id in done and done[booking_id].same(booked)
             on_console = one.shown and not is_finished
             name = folders.file_name(booking_id, one.scanner.ae_title)
@@ -236,6 +233,29 @@ def _describe(
     described.bookings += memory.moved_away(known, there)
     described.doubles = tuple(doubles(on_days, bookings.session_length(config)))
     return described
+
+
+class DescribedRow(NamedTuple):
+    """The entry of a booking, a warning for each value that was changed or not used, and what is recorded of it."""
+
+    entry: Entry
+    warnings: list[str]
+    booked: BookingRecord
+
+
+def describe_row(one: SelectedRow, known: Memory) -> DescribedRow:
+    """Read a row as a booking, and return its entry.
+
+    Raises:
+        Rejected: it can't have one.
+    """
+    config = known.config
+    booking = bookings.read_booking(one.row, config.reading)
+    entry, warnings = describe(booking, one.scanner, config.site, config.attributes, plain=config.reading.plain)
+    booked = memory.with_since(_record_of(booking, entry), known)
+    if reason := memory.used_before(booked, known):
+        raise Rejected(reason)
+    return DescribedRow(entry, warnings, booked)
 
 
 def _rejected(row: Row, scanner: Scanner | None, reason: str, config: Config, days: Days) -> BookingRecord:

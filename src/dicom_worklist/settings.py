@@ -115,7 +115,8 @@ class Status(_Section, frozen=True):
     `state` is the file that `dicom-worklist status` reads, `page` a folder for the web page, `metrics` one for a node
     exporter's textfile collector. An entry leaves the console `leave_after` the last image of its study; None: never.
     Without a good run for `frozen_after` the list counts as outdated, and the page as old. The history, a file
-    beside the state, goes back `history_days`.
+    beside the state, goes back `history_days`. If what the source gave was made more than `source_max_age` ago, as far
+    as it can know, that is a warning; None: never.
     """
 
     state: str
@@ -126,6 +127,7 @@ class Status(_Section, frozen=True):
     leave_after: Minutes | None = None
     frozen_after: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 5
     history_days: Annotated[int, msgspec.Meta(ge=2, le=36500)] = 400
+    source_max_age: Annotated[int, msgspec.Meta(ge=1, le=527040)] | None = None
 
 
 @dataclass(frozen=True, slots=True)

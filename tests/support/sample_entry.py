@@ -10,6 +10,7 @@ from dicom_worklist.settings import Scanner, Site
 from dicom_worklist.status.records import BookingRecord
 from dicom_worklist.worklist.dataset import encode
 from dicom_worklist.worklist.entry import describe
+from dicom_worklist.worklist.templates import Attributes
 from support.worklist_folder import read_dicom
 
 SITE = Site(name="DCCN", timezone="Europe/Amsterdam")
@@ -37,7 +38,7 @@ def entry_of(
     booking: Booking = BOOKING,
     scanner: Scanner = SCANNER,
     site: Site = SITE,
-    attributes: dict[str, str] | None = None,
+    attributes: Attributes | None = None,
 ) -> Dataset:
     """Return the entry as a scanner reads it."""
     return read_dicom(encode(describe(booking, scanner, site, attributes or {})[0]))

@@ -119,8 +119,8 @@ def serving(*answers: Answer | Callable[[Asked], Answer], context: ssl.SSLContex
         server.close()
 
 
-def as_json(value: object, status: int = 200, **headers: str) -> Reply:
-    return Reply(json.dumps(value), status, headers)
+def as_json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(json.dumps(value), status, headers or {})
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ ROOMS: dict[str, Set[str]] = {
     "report": GROUND | {"bookings", "worklist"},
     "pipeline": GROUND | WINGS | {"report"},
     "checks": GROUND | WINGS | {"pipeline"},
-    "cli": GROUND | WINGS | {"config", "report", "pipeline", "checks"},
+    "preview": GROUND | WINGS | {"pipeline"},
+    "cli": GROUND | WINGS | {"config", "report", "pipeline", "checks", "preview"},
     "__main__": {"cli"},
 }
 #: What some modules must never import.

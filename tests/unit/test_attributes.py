@@ -7,6 +7,8 @@ from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from dicom_worklist.worklist.attributes import (
+    CODE,
+    CODE_SEQUENCES,
     CODECS,
     EMPTY_SEQUENCES,
     IDENTIFIERS,
@@ -19,17 +21,17 @@ from dicom_worklist.worklist.attributes import (
 )
 
 
-@pytest.mark.parametrize("table", [STEP, ROOT], ids=["STEP", "ROOT"])
+@pytest.mark.parametrize("table", [STEP, ROOT, CODE], ids=["STEP", "ROOT", "CODE"])
 def test_each_vr_is_the_dictionary_s(table: dict[str, str]) -> None:
     assert table == {keyword: dictionary_VR(keyword) for keyword in table}
 
 
 def test_an_attribute_of_a_template_has_the_dictionary_s_vr() -> None:
-    assert vr_of("PatientComments") == "LT"
+    assert vr_of("StudyComments") == "LT"
 
 
 def test_every_name_is_a_dicom_keyword() -> None:
-    names = {*STEP, *ROOT, *TYPE_2, *EMPTY_SEQUENCES, *REQUIRED, *IDENTIFIERS}
+    names = {*STEP, *ROOT, *TYPE_2, *EMPTY_SEQUENCES, *REQUIRED, *IDENTIFIERS, *CODE, *CODE_SEQUENCES}
     assert not {name for name in names if tag_for_keyword(name) is None}
 
 

@@ -318,7 +318,7 @@ def test_a_placeholder_in_a_subject_s_own_column_does_not_count(subject: object)
     assert not counts(row(subject_session="Cancellation", subject="7"), READING)
 
 
-# --- what is known of the subject ---
+# --- birth date, sex, weight and size ---
 
 
 def person(**columns: object) -> tuple[dict[str, object], tuple[str, ...]]:

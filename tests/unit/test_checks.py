@@ -76,13 +76,31 @@ def with_another_name(folder: Path) -> dict[str, Dataset]:
     return shown
 
 
-@pytest.mark.parametrize("shown", [without_one, with_another_name])
+def with_another_code(folder: Path) -> dict[str, Dataset]:
+    shown = entries(folder)
+    for entry in shown.values():
+        entry.ScheduledProcedureStepSequence[0].ScheduledProtocolCodeSequence[0].CodeMeaning = "Foot"
+    return shown
+
+
+def without_codes(folder: Path) -> dict[str, Dataset]:
+    shown = entries(folder)
+    for entry in shown.values():
+        del entry.ScheduledProcedureStepSequence[0].ScheduledProtocolCodeSequence
+    return shown
+
+
+HEAD = {"CodeValue": "HEAD", "CodingSchemeDesignator": "99DCCN", "CodeMeaning": "Head"}
+
+
+@pytest.mark.parametrize("shown", [without_one, with_another_name, with_another_code, without_codes])
 def test_a_broker_that_shows_something_else_is_6(
     shown: Any, calendar: Calendar, configure: Configure, broker: Any, run: Any
 ) -> None:
     calendar.book(1)
     broker.shown = shown
-    config = configure({"broker.port": broker.server_address[1]})
+    changes = {"broker.port": broker.server_address[1], "attributes.ScheduledProtocolCodeSequence": [HEAD]}
+    config = configure(changes)
     run("sync", "-c", config, "--day", DAY.isoformat())
     done = run("check", "-c", config)
     assert done.status == 6

@@ -41,7 +41,7 @@ def test_a_pattern_makes_columns_of_what_was_typed() -> None:
 @pytest.mark.parametrize("typed", ["", None, "7-1", "3010000.01 7-1\n8-1", "x3010000.01 7-1", "3010000.01 7-1 ok\nno"])
 def test_a_text_that_does_not_match_as_a_whole_is_a_fault(typed: str | None) -> None:
     row = read({"title": typed}, patterns={"title": TITLE})
-    assert f"title {(typed or '')!r} doesn't match booking.patterns.title, {TITLE!r}" in row.fault
+    assert f"title {(typed or '')!r} doesn't match booking.patterns.title, which is {TITLE}" in row.fault
     assert "subject_session" not in row
 
 

@@ -54,7 +54,7 @@ HOSTILE = st.text(max_size=80) | st.text(
     st.sampled_from("\\^=\r\n\t\x00\x1b\x85\u2028 \u3000\"'[]{}%/.-~ëß日\U0001f9e0")
 )
 TIMES = st.datetimes(datetime(1999, 1, 1), datetime(2099, 12, 31))  # noqa: DTZ001
-#: What is known of a person, as a row is read.
+#: A person's data, as a row is read.
 PERSON: dict[str, st.SearchStrategy[object]] = {
     "birth_date": st.none() | st.dates(date(1890, 1, 1), date(2099, 12, 31)),
     "sex": st.none() | st.sampled_from("MFO"),
@@ -145,8 +145,7 @@ def test_midnight_is_written_in_full() -> None:
 
 
 def test_what_is_known_of_the_subject_is_in_the_entry() -> None:
-    person = {"birth_date": date(1990, 2, 3), "sex": "F", "weight": 72.55, "size": 1.8}
-    entry = entry_of(replace(BOOKING, **person))
+    entry = entry_of(replace(BOOKING, birth_date=date(1990, 2, 3), sex="F", weight=72.55, size=1.8))
     assert (entry.PatientBirthDate, entry.PatientSex) == ("19900203", "F")
     assert (entry.PatientWeight, entry.PatientSize) == (72.55, 1.8)
 

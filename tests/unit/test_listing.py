@@ -42,6 +42,19 @@ def test_list_json_holds_every_attribute(calendar: Calendar, configure: Configur
     assert expected.items() <= entry.items()
 
 
+def test_list_json_holds_the_codes(calendar: Calendar, configure: Configure, run: Any) -> None:
+    calendar.book(1)
+    code = {
+        "CodeValue": "{{ scanner.modality }}-{{ session }}",
+        "CodingSchemeDesignator": "99DCCN",
+        "CodeMeaning": "Größe",
+    }
+    config = configure({"attributes.RequestedProcedureCodeSequence": [code]})
+    run("sync", "-c", config, "--day", DAY.isoformat())
+    [entry] = run("list", "-c", config, "--json").json["entries"]
+    assert entry["RequestedProcedureCodeSequence"] == '(MR-1, 99DCCN, "Größe")'
+
+
 def test_list_accepts_a_name_of_many_bytes_but_few_characters(calendar: Calendar, configure: Configure) -> None:
     calendar.add_user("long", "Вильгельмина-Александра", "Константинопольская")
     calendar.book(1, user="long")

@@ -66,7 +66,7 @@ def test_a_title_that_does_not_match_rejects_its_row_alone(publish: Publish, fol
     report = publish(
         "1;SKYRA;3010000.01/7/2 Language;09:00;10:00;;;;head",
         "2;SKYRA;7-2;11:00;12:00;;;;head",
-        "3;EEG;whatever;11:00;12:00;;;;head",
+        "3;EEG;anything;11:00;12:00;;;;head",
     )
     [rejected] = report.rejected
     assert rejected["booking_id"] == "2"

@@ -70,7 +70,8 @@ def empty(**changes: object) -> Overview:
         for ahead in (-1, 0, 1)
     ]  # fmt: skip
     plain = Overview(
-        site="DCCN", now=HERE, good=HERE, frozen=None, failure="", pacs=True, asked=HERE, pacs_failure="",
+        site="DCCN", now=HERE, good=HERE, frozen=None, failure="", made=None,
+        pacs=True, asked=HERE, pacs_failure="",
         frozen_after=timedelta(minutes=5), problems=[],
         yesterday=days[0], today=days[1], tomorrow=days[2],
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """The whole way: each run makes the worklist equal to the calendar."""
 
+from collections.abc import Collection
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import msgspec
 import pytest
 
 from dicom_worklist import pipeline
-from dicom_worklist.bookings.booking import COLUMNS, Row
+from dicom_worklist.bookings.booking import COLUMNS
+from dicom_worklist.bookings.sources import Rows
 from dicom_worklist.errors import ConfigError, FolderError, SourceError
 from dicom_worklist.report import Report
 from dicom_worklist.worklist import folder as folders
 from support.calendar import DAY, MEG, NOW, PRISMA, PRISMAFIT, SKYRA
+from support.command import start
 from support.local_site import Site, ids
 from support.worklist_folder import entries, everything, locked_by_another_process, worklist_files
 
@@ -165,6 +168,35 @@ def test_a_second_run_writes_nothing(site: Site) -> None:
     assert (everything(site.folder), site.folder.stat().st_mtime_ns) == (before, changed)
     assert len(report.unchanged) == 5
     assert not report.changed
+
+
+#: A code that a column of the calendar chooses.
+CODE = {"CodeValue": "{{ protocol | default('T1') }}", "CodingSchemeDesignator": "99DCCN", "CodeMeaning": "T1"}
+#: Attributes as sites set them.
+USUAL = {
+    "PatientComments": "Project:{{ project_id }}",
+    "IssuerOfPatientID": "DCCN",
+    "PatientSize": "{{ size or '' }}",
+    "ScheduledProtocolCodeSequence": [CODE],
+}
+
+
+@pytest.mark.parametrize("attributes", [{}, USUAL], ids=["defaults", "usual attributes"])
+def test_a_run_with_nothing_to_change_imports_no_pydicom(attributes: dict[str, object], site: Site) -> None:
+    config = site.configure({"attributes": attributes})
+    program = "import sys; from dicom_worklist import cli; cli.main(sys.argv[1:]); print('pydicom' in sys.modules)"
+    said = []
+    for booking_id in (1, None, 2):
+        if booking_id:
+            site.calendar.book(booking_id)
+        with start("-c", program, "sync", "-c", config, "--now", NOW.isoformat()) as run:
+            *_, summary, imported = run.communicate(timeout=60)[0].splitlines()
+        said.append((summary.split(", ")[0], imported))
+    assert said == [
+        (f"{DAY}: 1 published", "True"),
+        (f"{DAY}: 0 published", "False"),
+        (f"{DAY}: 1 published", "True"),
+    ]
 
 
 def test_a_damaged_entry_is_written_again(site: Site) -> None:
@@ -346,11 +378,11 @@ def test_no_other_run_writes_between_reading_the_calendar_and_publishing(site: S
     config, tried = site.config(), []
 
     class Probe:
-        def rows(self, first_day: date, last_day: date) -> list[Row]:
+        def rows(self, first_day: date, last_day: date, needed: Collection[str]) -> Rows:
             with pytest.raises(FolderError, match="another run"), folders.one_writer(site.folder, 0.05):
                 pass
             tried.append((first_day, last_day))
-            return []
+            return Rows()
 
     pipeline.run(msgspec.structs.replace(config, source=Probe()), DAY, now=NOW)
     assert tried == [(YESTERDAY, TOMORROW)]

@@ -1,6 +1,8 @@
 """Bookings from a CSV file: encodings, delimiters, and files that are not whole."""
 
 import json
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -262,3 +264,9 @@ def test_a_faulty_csv_is_reported_with_its_line(tmp_path: Path) -> None:
 def test_an_empty_csv_lacks_its_columns(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no column booking_id"):
         csv_source(tmp_path / "bookings.csv", "").rows(**TODAY)
+
+
+def test_a_file_says_when_it_was_written(tmp_path: Path) -> None:
+    source = csv_source(tmp_path / "bookings.csv", f"{HEADER}\n{LINE}\n")
+    os.utime(tmp_path / "bookings.csv", (0, 86400))
+    assert source.rows(**TODAY).made == datetime(1970, 1, 2, tzinfo=UTC)

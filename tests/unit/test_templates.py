@@ -13,7 +13,7 @@ from support.configuration import Configure
 from support.sample_entry import BOOKING, SCANNER, SITE
 
 
-def error_of(configure: Configure, keyword: str, template: str) -> str:
+def error_of(configure: Configure, keyword: str, template: object) -> str:
     with pytest.raises(ConfigError, match=keyword) as caught:
         load(configure({f"attributes.{keyword}": template}))
     return str(caught.value)
@@ -29,11 +29,101 @@ def test_an_attribute_that_can_not_be_a_template_is_refused(keyword: str, config
     assert "can't be a template" in error_of(configure, keyword, "x")
 
 
-@pytest.mark.parametrize(
-    "keyword", ["ScheduledProtocolCodeSequence", "ScheduledProcedureStepSequence", "EncapsulatedDocument"]
-)
+@pytest.mark.parametrize("keyword", ["ScheduledProcedureStepSequence", "EncapsulatedDocument"])
 def test_a_value_that_is_not_text_is_refused(keyword: str, configure: Configure) -> None:
     assert "its value is not text or a number" in error_of(configure, keyword, "x")
+
+
+#: What each VR forbids, and what the message says of it.
+CONSTANTS = [
+    ("PatientSex", "female", "at most 16 of upper-case letters"),
+    ("PatientBirthDate", "2026-13-01", "a date such as 20261124"),
+    ("PatientBirthDate", "20261301", "a date such as 20261124"),
+    ("PatientWeight", "1,5", "such as 72.5"),
+    ("PatientAge", "30", "such as 030Y"),
+    ("ScheduledProcedureStepEndTime", "9 o'clock", "a time such as 093000"),
+    ("ScheduledStationAETitle", "PRISMA-AND-17-CHA", "at most 16"),
+    ("InstanceNumber", "1.5", "a whole number"),
+    ("SOPInstanceUID", "1.2.x", "at most 64 digits and dots"),
+    ("PregnancyStatus", "-1", "is not a valid US"),
+    ("IssuerOfPatientID", "I" * 65, "has 65 characters; LO allows 64"),
+    ("ScheduledProcedureStepID", "{{ 's' * 17 }}", "has 17 characters; SH allows 16"),
+    ("AccessionNumber", "1\\2", "no backslash"),
+    ("PatientID", "", "is empty: no scanner would be shown the entry"),
+    ("SpecialNeeds", "n" * 65, "has 65 characters; LO allows 64"),
+    ("SpecialNeeds", "\\", "no backslash"),
+    ("RequestingPhysician", "a=b=c=d", "has 4 groups"),
+]
+
+
+@pytest.mark.parametrize(("keyword", "template", "rule"), CONSTANTS)
+def test_a_constant_that_its_vr_forbids_is_refused(
+    keyword: str, template: str, rule: str, configure: Configure
+) -> None:
+    said = error_of(configure, keyword, template)
+    assert f"attributes.{keyword}" in said
+    assert rule in said
+    assert said.endswith("It is the same for every booking: correct it")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "template"),
+    [
+        ("PatientSex", "O"),
+        ("PatientBirthDate", "19000101"),
+        ("PatientWeight", "72.5"),
+        ("PregnancyStatus", "4"),
+        ("RequestingPhysician", ""),
+        ("PatientSex", "{{ sex_of_the_subject }}"),
+        ("PatientID", "{{ project_id * 10 }}"),
+        ("SpecialNeeds", "Fauteuil près de la porte"),
+    ],
+)
+def test_a_constant_that_fits_and_what_only_a_booking_knows_are_taken(
+    keyword: str, template: str, configure: Configure
+) -> None:
+    assert load(configure({f"attributes.{keyword}": template, "scanners.2.charset": "ISO_IR 6"})).attributes
+
+
+def test_an_identifier_that_a_scanner_s_charset_can_not_write_is_refused(configure: Configure) -> None:
+    changes = {"attributes.IssuerOfPatientID": "Zürich"}
+    assert load(configure(changes)).attributes
+    with pytest.raises(ConfigError, match=r"attributes\.IssuerOfPatientID: 'Zürich' has characters that ISO_IR 6"):
+        load(configure(changes | {"scanners.2.charset": "ISO_IR 6"}))
+
+
+#: A code, as the configuration has it.
+HEAD = {"CodeValue": "HEAD", "CodingSchemeDesignator": "99DCCN", "CodeMeaning": "Head"}
+
+
+@pytest.mark.parametrize("keyword", ["ScheduledProtocolCodeSequence", "RequestedProcedureCodeSequence"])
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ("HEAD", " is 'HEAD': write a list of mappings of CodeValue, CodingSchemeDesignator, CodeMeaning"),
+        (HEAD, "write a list of mappings"),
+        (["HEAD"], "[0] is 'HEAD': write a list of mappings"),
+        ([HEAD, {"CodeValue": "A", "CodeMeaning": "B"}], "[1] has no CodingSchemeDesignator"),
+        ([HEAD | {"Meaning": "B"}], "[0] has Meaning: a code has CodeValue, CodingSchemeDesignator"),
+        ([HEAD | {1: "B"}], "[0] has 1: a code has CodeValue"),
+        ([HEAD | {"CodeValue": 70551}], "[0].CodeValue is 70551: write a template, in quotes"),
+        ([HEAD | {"CodeValue": "{{ protocol"}], "[0].CodeValue: the template '{{ protocol' has a fault"),
+        ([HEAD | {"CodeValue": " "}], "[0].CodeValue is empty"),
+        ([HEAD | {"CodeValue": "V" * 17}], "[0].CodeValue: 'VVVVVVVVVVVVVVVVV' has 17 characters; SH allows 16"),
+        ([HEAD | {"CodingSchemeDesignator": "D" * 17}], "[0].CodingSchemeDesignator: "),
+        ([HEAD | {"CodingSchemeVersion": "D" * 17}], "[0].CodingSchemeVersion: "),
+        ([HEAD, HEAD | {"CodeMeaning": "M" * 65}], "[1].CodeMeaning: "),
+        ([HEAD | {"CodeValue": "A\\B"}], "no backslash"),
+    ],
+)
+def test_a_code_that_can_not_be_used_is_refused(keyword: str, codes: object, said: str, configure: Configure) -> None:
+    assert f"attributes.{keyword}" in error_of(configure, keyword, codes)
+    assert said in error_of(configure, keyword, codes)
+
+
+def test_only_sequences_that_the_broker_shows_have_codes(configure: Configure) -> None:
+    said = error_of(configure, "ReasonForRequestedProcedureCodeSequence", [HEAD])
+    assert "only ScheduledProtocolCodeSequence and RequestedProcedureCodeSequence have codes" in said
 
 
 def test_a_name_that_no_booking_has_may_be_a_column_of_the_source() -> None:
@@ -42,7 +132,9 @@ def test_a_name_that_no_booking_has_may_be_a_column_of_the_source() -> None:
     entry, _ = describe(replace(BOOKING, columns=columns), SCANNER, SITE, attributes)
     assert entry.values["PatientComments"] == "head M1 2"
     assert entry.values["PatientID"] == "3010000.01_sub-007"
-    with pytest.raises(Rejected, match=r"there is no column coil, room, room_floor among accession_number, .*subject"):
+    with pytest.raises(
+        Rejected, match=r"fails: .*; there is no column coil, room, room_floor among accession_number, .*subject"
+    ):
         describe(BOOKING, SCANNER, SITE, attributes)
 
 

@@ -3,7 +3,16 @@
 Other wings import from here, and from no module inside.
 """
 
-from dicom_worklist.bookings.booking import Booking, Row, printable, read_booking, read_date, read_start, text
+from dicom_worklist.bookings.booking import (
+    KNOWN_COLUMNS,
+    Booking,
+    Row,
+    printable,
+    read_booking,
+    read_date,
+    read_start,
+    text,
+)
 from dicom_worklist.bookings.columns import Rules, template_context
 from dicom_worklist.bookings.selection import (
     CANCELLING,
@@ -13,11 +22,13 @@ from dicom_worklist.bookings.selection import (
     days,
     is_over,
     read,
+    rows,
+    select,
     session_length,
 )
 
 __all__ = [
-    "CANCELLING", "Booking", "Days", "Row", "Rules", "SelectedRow", "Selection", "days", "is_over", "printable", "read",
-    "read_booking", "read_date", "read_start", "session_length", "template_context",
-    "text",
+    "CANCELLING", "KNOWN_COLUMNS", "Booking", "Days", "Row", "Rules", "SelectedRow", "Selection", "days",
+    "is_over", "printable", "read", "read_booking", "read_date", "read_start", "rows", "select",
+    "session_length", "template_context", "text",
 ]  # fmt: skip

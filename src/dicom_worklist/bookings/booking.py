@@ -24,11 +24,14 @@ COLUMNS = (
     "status",
 )
 #: Further columns, which a source may give or not; NULL and blank count as not given. `subject` and `session` stand in
-#: place of subject_session, `start` of start_date and start_time.
+#: place of subject_session, `start` of start_date and start_time. `made` is when what the source gives was made; the
+#: newest of its rows counts.
 OPTIONAL = (
     *("subject", "session", "start", "end", "end_date", "end_time", "minutes"),
-    *("birth_date", "sex", "weight", "size"),
+    *("birth_date", "sex", "weight", "size", "made"),
 )
+#: All that a booking is read from.
+KNOWN_COLUMNS = (*COLUMNS, *OPTIONAL)
 #: What a person weighs, in kg, and how tall one is, in m: other numbers are of another unit, or typed wrongly.
 WEIGHTS, SIZES = (0.3, 500), (0.2, 2.8)
 SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
@@ -168,8 +171,7 @@ def read_start(row: Row, reading: Reading) -> datetime:
         Rejected: its date is not a date, or its time not a time of day.
     """
     if given := text(row, "start"):
-        moment = _moment(row, "start", with_clock=True)
-        start = moment and _local(moment, reading)
+        start = local_time(row, "start", reading)
         if start is None:
             raise Rejected(f"start {given!r} is not a date and time: write 2026-11-24T09:30:00, with a zone or without")
         return start
@@ -178,6 +180,12 @@ def read_start(row: Row, reading: Reading) -> datetime:
     if clock is None:
         raise Rejected(f"start_time {text(row, 'start_time')!r} is not a time of day: write HH:MM:SS")
     return datetime.combine(day, clock)
+
+
+def local_time(row: Row, column: str, reading: Reading) -> datetime | None:
+    """Return the date and time of a column, naive, in the site's time zone; None if it is neither."""
+    moment = _moment(row, column, with_clock=True)
+    return moment and _local(moment, reading)
 
 
 def _unused_time(row: Row, start: datetime) -> str:
@@ -217,8 +225,7 @@ def read_end(row: Row, start: datetime, reading: Reading, warnings: list[str]) -
 
 
 def _end(row: Row, start: datetime, reading: Reading) -> datetime | None:  # noqa: ARG001 - all three are called alike
-    moment = _moment(row, "end", with_clock=True)
-    return moment and _local(moment, reading)
+    return local_time(row, "end", reading)
 
 
 def _end_time(row: Row, start: datetime, reading: Reading) -> datetime | None:

@@ -6,8 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from dicom_worklist.bookings.booking import Row, counts, printable, read_date, read_end, read_start, text
+from dicom_worklist.bookings.booking import Row, counts, local_time, printable, read_date, read_end, read_start, text
 from dicom_worklist.bookings.columns import Rules
+from dicom_worklist.bookings.sources import Rows
 from dicom_worklist.errors import ConfigError, Rejected, SourceError
 from dicom_worklist.settings import Config, Scanner
 
@@ -106,35 +107,65 @@ def read(config: Config, days: Days, expected: Collection[str] = ()) -> Selectio
     first, last = days.all
     if days.now is not None and first > date.min:
         first = min(first, days.first - ONE_DAY)
-    rules = Rules(config.booking)
-    rows = config.source.rows(first, last, rules.needed)
-    selection = select(map(rules.read, rows), config, days, expected)
-    selection.warnings, selection.made = rows.warnings, rows.made
+    read_as = rows(config, first, last)
+    selection = select(read_as, config, days, expected)
+    selection.warnings, selection.made = read_as.warnings, read_as.made
     there = {text(one.row, "booking_id") for one in selection.selected} | selection.cancelled
     there |= {text(row, "booking_id") for row, *_ in selection.rejected}
     gone = {*expected} - there
     if gone and last <= date.max - FURTHER:
         with suppress(SourceError):
-            rows = config.source.rows(last + ONE_DAY, last + FURTHER, rules.needed)
-            further = select(map(rules.read, rows), config, days, gone)
+            further = select(rows(config, last + ONE_DAY, last + FURTHER), config, days, gone)
             selection.selected += [one for one in further.selected if text(one.row, "booking_id") in gone]
     return selection
 
 
-def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[str] = ()) -> Selection:
-    """Return what becomes of each row; those of other days are passed over, unless their ids are `known`."""
+def rows(config: Config, first_day: date, last_day: date) -> Rows:
+    """Return the rows of these days, both included, with the columns that the site's rules make of their own.
+
+    Raises:
+        SourceError: they can't be read.
+    """
+    rules = Rules(config.booking)
+    given: Rows = config.source.rows(first_day, last_day, rules.needed)
+    read_as = Rows(map(rules.read, given))
+    read_as.warnings, read_as.made = given.warnings, given.made or _made(read_as, config)
+    return read_as
+
+
+def _made(rows: Iterable[Row], config: Config) -> datetime | None:
+    """Return the newest time in the column `made` (UTC), which a source may give; None where there is none."""
+    given = (local_time(row, "made", config.reading) for row in rows if row.get("made") is not None)
+    newest = max(filter(None, given), default=None)
+    return newest and newest.replace(tzinfo=config.reading.zone).astimezone(UTC)
+
+
+def select(
+    rows: Iterable[Row],
+    config: Config,
+    days: Days,
+    known: Collection[str] = (),
+    passed: list[tuple[Row, str, str]] | None = None,
+) -> Selection:
+    """Return what becomes of each row; those of other days are passed over, unless their ids are `known`.
+
+    `passed` gets the rows that are passed over, each with `ignored` or `other day`, and why.
+    """
     selection = Selection()
     times: Counter[str] = Counter()
     matched: list[SelectedRow] = []
     for row in rows:
         if not counts(row, config.reading):
             _pass_over(row, config, days, selection)
+            _note(passed, row, "ignored", _why_it_does_not_count(row, config))
             continue
         lab, fault = text(row, "lab"), getattr(row, "fault", "")
         scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
         if not scanners and not (fault and not lab):
             if _is_near(row, config, days) and not config.ignores(lab):
                 selection.labs[printable(lab)] += 1
+            known_lab = "is one of ignored_labs" if config.ignores(lab) else "matches no scanner"
+            _note(passed, row, "ignored", f"lab {lab!r} {known_lab}")
             continue
         times[text(row, "booking_id")] += 1
         try:
@@ -144,12 +175,26 @@ def select(rows: Iterable[Row], config: Config, days: Days, known: Collection[st
                 if fault:
                     raise Rejected(fault)
                 matched.append(SelectedRow(row, _only(scanners, lab), day, shown))
+            else:
+                _note(passed, row, "other day", f"it is on {day}")
         except Rejected as rejected:
             # a day that can't be read may be today
             shown, reason = not _is_far(row, config, days), fault or str(rejected)
             selection.rejected.append((row, scanners[0] if len(scanners) == 1 else None, shown, reason))
     _once(matched, times, selection)
     return selection
+
+
+def _note(passed: list[tuple[Row, str, str]] | None, row: Row, outcome: str, reason: str) -> None:
+    if passed is not None:
+        passed.append((row, outcome, reason))
+
+
+def _why_it_does_not_count(row: Row, config: Config) -> str:
+    status = text(row, "status")
+    if "status" in row and status.casefold() not in config.reading.statuses:
+        return f"status {status!r} is not one of {', '.join(config.booking.statuses)}"
+    return "it names no subject"
 
 
 def is_over(end: datetime, config: Config, now: datetime) -> bool:

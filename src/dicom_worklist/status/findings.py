@@ -28,7 +28,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     contradict each other. `began` and `seconds` are of the last run, good or not, and so are `failure` (why it did
     not publish),
     `pacs_failure`, and `failures` of what else it could not do.
-    `said` are the rejections and warnings of the last good run.
+    `said` are the rejections and warnings of the last good run, and `made` is when what the calendar gave it was made,
+    as far as that is known.
     """
 
     bookings: tuple[BookingRecord, ...] = ()
@@ -47,6 +48,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     leftovers: tuple[str, ...] = ()
     doubles: tuple[str, ...] = ()
     emptied: tuple[Emptied, ...] = ()
+    made: datetime | None = None
 
     @property
     def remarks(self) -> list[str]:

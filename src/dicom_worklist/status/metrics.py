@@ -56,6 +56,8 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
     tell("last_run_timestamp_seconds", _seconds(found.began), "When the last run began, good or not; 0: never.")
     tell("last_run_duration_seconds", found.seconds, "How long the last run took.")
     tell("last_run_success", found.began is not None and not found.failure, "Whether the last run published: 1, or 0.")
+    if found.made:
+        tell("source_made_timestamp_seconds", _seconds(found.made), "When what the calendar gave was made.")
     if overview.pacs:
         tell("pacs_last_success_timestamp_seconds", _seconds(found.asked), "When the PACS last answered; 0: never.")
 

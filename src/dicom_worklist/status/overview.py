@@ -77,8 +77,8 @@ class Overview:
     """All that people are shown. The times are aware, in the site's time zone.
 
     `good` is the end of the last run that published, `frozen` for how long the list has not been updated (None: it
-    is up to date), `asked` when the PACS last answered; `pacs` is whether there is one to ask. Without a good run for
-    `frozen_after` it is critical.
+    is up to date), `made` when what the calendar gave was made (None: that is not known), `asked` when the PACS last
+    answered; `pacs` is whether there is one to ask. Without a good run for `frozen_after` it is critical.
     """
 
     site: str
@@ -86,6 +86,7 @@ class Overview:
     good: datetime | None
     frozen: timedelta | None
     failure: str
+    made: datetime | None
     pacs: bool
     asked: datetime | None
     pacs_failure: str
@@ -129,6 +130,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
         good=good,
         frozen=frozen,
         failure=found.failure,
+        made=found.made and found.made.astimezone(zone),
         pacs=config.pacs is not None,
         asked=asked,
         pacs_failure=found.pacs_failure,
@@ -137,6 +139,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
             [
                 *_frozen(found, good, frozen, limit),
                 *_emptied(found, zone),
+                *_old_calendar(config, found, now),
                 *_unknown(found),
                 *_shown(days[1], frozen),
                 *_odd(days),
@@ -187,6 +190,21 @@ def _frozen(found: Findings, good: datetime | None, frozen: timedelta | None, li
     )
     # one run that fails may be the database's nightly dump
     yield Problem(Level.CRITICAL if good is None or frozen > limit else Level.WARNING, f"{since}: {why}")
+
+
+def _old_calendar(config: Config, found: Findings, now: datetime) -> Iterable[Problem]:
+    if config.status is None or config.status.source_max_age is None or found.made is None:
+        return
+    limit = timedelta(minutes=config.status.source_max_age)
+    age = now.astimezone(UTC) - found.made.astimezone(UTC)
+    if age > limit:
+        when = found.made.astimezone(now.tzinfo)
+        yield Problem(
+            Level.WARNING,
+            f"The calendar is old: {config.source} gives what was made {when:%Y-%m-%d %H:%M}, {spell(age)} ago. What "
+            f"was booked, moved or cancelled since then is not known. It may be {spell(limit)} old "
+            "(status.source_max_age): look whether what makes or copies the calendar runs",
+        )
 
 
 def _unknown(found: Findings) -> Iterable[Problem]:

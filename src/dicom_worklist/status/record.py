@@ -32,7 +32,8 @@ class Outcome:
     `cancelled` are the ids of rows that don't count, `withdrawn` those that somebody cancelled explicitly;
     `labs` without a scanner and `statuses` that don't count have each the number of their rows; `leftovers` are files
     that scanners are shown and no run wrote; `doubles` are warnings of bookings that contradict each other; `remarks`
-    are the run's rejections and warnings. `failure` is why it did not publish; then nothing else is known.
+    are the run's rejections and warnings; `made` is when what the calendar gave was made (UTC). `failure` is why the
+    run did not publish; then nothing else is known.
     """
 
     bookings: Sequence[BookingRecord] = ()
@@ -43,6 +44,7 @@ class Outcome:
     leftovers: tuple[str, ...] = ()
     doubles: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    made: datetime | None = None
     failure: str = ""
 
 
@@ -149,6 +151,7 @@ def _after_success(run: _Run, last: Findings, now: datetime, failures: list[str]
         statuses=dict(outcome.statuses),
         leftovers=outcome.leftovers,
         doubles=outcome.doubles,
+        made=outcome.made,
         emptied=tuple(changes.emptied(run.known, last, outcome.bookings, outcome.withdrawn)),
     )
 

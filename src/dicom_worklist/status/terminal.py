@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +28,7 @@ STATES = {
     State.REJECTED: "bold red",
     State.CANCELLED: "bold magenta",
 }
+OUTCOMES = {"entry": "bold green", "rejected": "bold red", "ignored": "dim", "other day": "dim"}
 
 
 def show_entries(entries: Sequence[Mapping[str, object]]) -> None:
@@ -52,6 +53,43 @@ def show_entries(entries: Sequence[Mapping[str, object]]) -> None:
         for entry in entries
     )
     _console().print(_table(f"{len(entries)} worklist entries", headings, rows))
+
+
+def show_preview(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print what becomes of the rows of a calendar, each a `PreviewRow`, as a table."""
+    headings = {
+        "becomes": "",
+        "scanner": "bold cyan",
+        "booking": "dim",
+        "read as": "",
+        "entry, or why there is none": "",
+    }
+    table = _table(title, headings, (_previewed(row) for row in rows))
+    table.show_lines = True  # a row takes several lines
+    _console().print(table)
+
+
+def _previewed(row: Mapping[str, Any]) -> tuple[object, ...]:
+    columns: Mapping[str, str] = row["columns"]
+    origins: Mapping[str, str] = row["origins"]
+    read = [
+        f"{name}: {value}{f'  ({origins[name]})' if origins.get(name) else ''}"
+        for name, value in columns.items()
+        if name not in {"booking_id", "lab"} or name in origins
+    ]
+    entry = row["attributes"]
+    said = [
+        *([row["reason"]] if row["reason"] else []),
+        *(f"{keyword}: {entry[keyword]}" for keyword in ("PatientID", "PatientName") if keyword in entry),
+        *([f"start: {_start(entry)}"] if entry else []),
+        *(f"warning: {warning}" for warning in row["warnings"]),
+    ]
+    outcome = Text(row["outcome"], OUTCOMES[row["outcome"]])
+    return outcome, row["ae_title"], row["booking_id"], _lines(read), _lines(said)
+
+
+def _lines(texts: Iterable[str]) -> Text:
+    return Text("\n".join(map(printable, texts)))
 
 
 def show_overview(overview: Overview) -> None:

@@ -22,7 +22,7 @@ STEP = {
     "ScheduledProcedureStepStatus": "CS",
     "CommentsOnTheScheduledProcedureStep": "LT",
 }
-#: Attributes at the root that every entry has. An operator's template may add any other.
+#: Attributes at the root, and their VRs. An operator's template may add any other.
 ROOT = {
     "RequestedProcedureID": "SH",
     "RequestedProcedureDescription": "LO",
@@ -36,24 +36,35 @@ ROOT = {
     "CurrentPatientLocation": "LO",
     "PatientName": "PN",
     "PatientID": "LO",
+    "IssuerOfPatientID": "LO",
     "PatientBirthDate": "DA",
     "PatientSex": "CS",
     "PatientWeight": "DS",
+    "PatientSize": "DS",
     "ConfidentialityConstraintOnPatientDataDescription": "LO",
     "PatientState": "LO",
     "PregnancyStatus": "US",
     "MedicalAlerts": "LO",
     "Allergies": "LO",
     "SpecialNeeds": "LO",
+    "PatientComments": "LT",
 }
+#: Attributes at the root that an entry has only where something is known.
+TYPE_3 = {"IssuerOfPatientID", "PatientSize", "PatientComments"}
 #: Attributes of type 2: there and empty where nothing is known.
-TYPE_2 = {keyword for keyword in ROOT if keyword not in {"StudyInstanceUID", "RequestedProcedureDescription"}} | {
+TYPE_2 = (ROOT.keys() - TYPE_3 - {"StudyInstanceUID", "RequestedProcedureDescription"}) | {
     "ScheduledPerformingPhysicianName",
     "ScheduledStationName",
     "ScheduledProcedureStepLocation",
 }
 #: Sequences of type 2. Without them the broker logs a warning an entry a query.
 EMPTY_SEQUENCES = ("ReferencedStudySequence", "ReferencedPatientSequence")
+#: Sequences of codes, in the step and at the root: the broker shows no others.
+STEP_CODE_SEQUENCES = ("ScheduledProtocolCodeSequence",)
+CODE_SEQUENCES = (*STEP_CODE_SEQUENCES, "RequestedProcedureCodeSequence")
+#: Attributes of a code, and their VRs (PS3.3 table 8.8-1); which of them must not be empty.
+CODE = {"CodeValue": "SH", "CodingSchemeDesignator": "SH", "CodingSchemeVersion": "SH", "CodeMeaning": "LO"}
+CODE_REQUIRED = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 #: What the broker skips an entry without.
 REQUIRED = {
     "ScheduledStationAETitle",
@@ -78,6 +89,9 @@ IDENTIFIERS = {
     "RequestedProcedureID",
     "ScheduledProcedureStepID",
     "ScheduledStationName",
+    "CodeValue",
+    "CodingSchemeDesignator",
+    "CodingSchemeVersion",
 }
 #: The VRs of text in the scanner's character set, and the most characters of each (PN: of each of its groups).
 TEXT_LENGTH = {"LO": 64, "LT": 10240, "PN": 64, "SH": 16, "ST": 1024, "UC": 2**16, "UT": 2**16}
@@ -104,7 +118,7 @@ CODECS = {
 
 def vr_of(keyword: str) -> str:
     """Return the attribute's value representation."""
-    vr = STEP.get(keyword) or ROOT.get(keyword)
+    vr = STEP.get(keyword) or ROOT.get(keyword) or CODE.get(keyword)
     if vr is None:
         from pydicom.datadict import dictionary_VR  # noqa: PLC0415 - only templates come here
 

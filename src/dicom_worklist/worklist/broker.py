@@ -11,7 +11,7 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification  
 
 from dicom_worklist.errors import BrokerError
 from dicom_worklist.settings import Broker, Scanner
-from dicom_worklist.worklist.attributes import ROOT, STEP
+from dicom_worklist.worklist.attributes import CODE_SEQUENCES, ROOT, STEP, STEP_CODE_SEQUENCES
 
 SUCCESS, PENDING = 0x0000, {0xFF00, 0xFF01}
 #: The source of a rejection that has nothing to do with what was asked: temporary congestion, local limit exceeded.
@@ -30,6 +30,8 @@ def find(broker: Broker, scanner: Scanner) -> list[Dataset]:
     for part, keywords in ((query, ROOT), (step, STEP)):
         for keyword in keywords:
             setattr(part, keyword, None)
+    for keyword in CODE_SEQUENCES:
+        setattr(step if keyword in STEP_CODE_SEQUENCES else query, keyword, Sequence())
     step.ScheduledStationAETitle = scanner.ae_title
     query.ScheduledProcedureStepSequence = Sequence([step])
     association = _associate(broker, scanner)

@@ -28,5 +28,7 @@ def holds(file: bytes, entry: Entry) -> bool:
 def _digest(entry: Entry) -> bytes:
     # files of the default character set once named it, which they must not: another checksum has them written again
     charset = "" if entry.charset == DEFAULT_CHARSET else entry.charset
-    said = [FORMAT, charset, sorted(entry.values.items())]
+    said: list[object] = [FORMAT, charset, sorted(entry.values.items())]
+    if entry.codes:  # an entry without codes has the checksum that it had before there were any
+        said.append(sorted(entry.codes.items()))
     return sha256(json.dumps(said).encode()).digest()

@@ -2,7 +2,7 @@
 
 import struct
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from io import BytesIO
 
@@ -15,26 +15,26 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pydicom.valuerep import validate_value
 
-from dicom_worklist.errors import Rejected
-from dicom_worklist.worklist.attributes import DEFAULT_CHARSET, EMPTY_SEQUENCES, STEP, TYPE_2, vr_of
+from dicom_worklist.worklist.attributes import (
+    CODE_REQUIRED,
+    CODE_SEQUENCES,
+    DEFAULT_CHARSET,
+    EMPTY_SEQUENCES,
+    STEP,
+    STEP_CODE_SEQUENCES,
+    TYPE_2,
+    vr_of,
+)
 from dicom_worklist.worklist.checksum import PREAMBLE, with_checksum
 from dicom_worklist.worklist.entry import Entry, uid
+from dicom_worklist.worklist.values import as_vr
 
 #: Modality Worklist Information Model - FIND (PS3.4 K.6.1.4).
 MODALITY_WORKLIST_FIND = UID("1.2.840.10008.5.1.4.31")
 #: This program, in the files that it writes (PS3.7 D.3.3.2).
 IMPLEMENTATION_CLASS_UID = UID("2.25.224418170867303905387229352213866461337")
 IMPLEMENTATION_VERSION_NAME = "DICOM_WORKLIST"
-NUMBERS: dict[str, Callable[[str], int | float]] = {
-    "US": int,
-    "SS": int,
-    "UL": int,
-    "SL": int,
-    "FL": float,
-    "FD": float,
-}
 
 
 def encode(entry: Entry) -> bytes:
@@ -48,8 +48,11 @@ def encode(entry: Entry) -> bytes:
     texts = {**dict.fromkeys(TYPE_2, ""), **entry.values}
     root = {keyword: _element(keyword, text, entry.charset) for keyword, text in texts.items() if keyword not in STEP}
     step = {keyword: _element(keyword, text, entry.charset) for keyword, text in texts.items() if keyword in STEP}
-    root |= {keyword: _sequence(keyword, b"") for keyword in EMPTY_SEQUENCES}
-    root["ScheduledProcedureStepSequence"] = _sequence("ScheduledProcedureStepSequence", _in_order(step))
+    root |= {keyword: _sequence(keyword, ()) for keyword in EMPTY_SEQUENCES}
+    for keyword, codes in entry.codes.items():
+        items = [{part: _element(part, text, entry.charset) for part, text in code.items()} for code in codes]
+        (step if keyword in STEP_CODE_SEQUENCES else root)[keyword] = _sequence(keyword, map(_in_order, items))
+    root["ScheduledProcedureStepSequence"] = _sequence("ScheduledProcedureStepSequence", [_in_order(step)])
     if entry.charset != DEFAULT_CHARSET:
         root["SpecificCharacterSet"] = _element("SpecificCharacterSet", entry.charset, entry.charset)
     file = _explicit_little_endian()
@@ -79,13 +82,22 @@ def decode(content: bytes) -> Dataset:
 
 
 def attributes_of(dataset: Dataset) -> dict[str, str]:
-    """Return keyword → text of what is not empty, the scheduled procedure step's attributes included."""
+    """Return keyword → text of what is not empty, the scheduled procedure step's attributes included.
+
+    Of sequences only those of codes have a text, in the standard's notation (PS3.16 5): `(T1, 99SITE, "T1 weighted")`.
+    """
     return {
-        element.keyword: str(element.value)
+        element.keyword: ", ".join(map(_code_text, element.value)) if element.VR == "SQ" else str(element.value)
         for part in (dataset.ScheduledProcedureStepSequence[0], dataset)
         for element in part
-        if element.VR != "SQ" and not element.is_empty
+        if not element.is_empty and (element.VR != "SQ" or element.keyword in CODE_SEQUENCES)
     }
+
+
+def _code_text(code: Dataset) -> str:
+    version = f" [{code.CodingSchemeVersion}]" if code.get("CodingSchemeVersion") else ""
+    value, scheme, meaning = (code.get(part) or "" for part in CODE_REQUIRED)
+    return f'({value}, {scheme}{version}, "{meaning}")'
 
 
 @lru_cache
@@ -98,16 +110,16 @@ def _tag(keyword: str) -> int:
 @lru_cache(maxsize=4096)
 def _element(keyword: str, text: str, charset: str) -> bytes:
     """Return the attribute in Explicit VR Little Endian. Remembered, as most are the same in all entries."""
-    value = _value(keyword, text) if text else None
+    value = as_vr(keyword, text) if text else None
     element = DataElement(_tag(keyword), vr_of(keyword), value, validation_mode=pydicom_config.IGNORE)  # it is checked
     buffer = _explicit_little_endian()
     write_data_element(buffer, element, charset)
     return buffer.getvalue()
 
 
-def _sequence(keyword: str, item: bytes) -> bytes:
-    """Return a sequence of one item, or of none, whose elements are encoded already (PS3.5 7.5)."""
-    content = struct.pack("<HHL", 0xFFFE, 0xE000, len(item)) + item if item else b""
+def _sequence(keyword: str, items: Iterable[bytes]) -> bytes:
+    """Return a sequence of items whose elements are encoded already (PS3.5 7.5)."""
+    content = b"".join(struct.pack("<HHL", 0xFFFE, 0xE000, len(item)) + item for item in items)
     buffer = _explicit_little_endian()
     write_data_element(buffer, RawDataElement(BaseTag(_tag(keyword)), "SQ", len(content), content, 0, False, True))
     return buffer.getvalue()
@@ -136,19 +148,3 @@ def _explicit_little_endian() -> DicomBytesIO:
     buffer = DicomBytesIO()
     buffer.is_implicit_VR, buffer.is_little_endian = False, True
     return buffer
-
-
-def _value(keyword: str, text: str) -> str | int | float | bytes:
-    vr = vr_of(keyword)
-    try:
-        if vr == "OB":
-            return text.encode("latin-1")
-        if vr in NUMBERS:
-            number = NUMBERS[vr](text)
-            validate_value(vr, number, pydicom_config.RAISE)
-            struct.pack("<f" if vr == "FL" else "<d", number)
-            return number
-        validate_value(vr, text, pydicom_config.RAISE)
-    except (OverflowError, ValueError) as error:
-        raise Rejected(f"{keyword}: {text!r} is not a valid {vr}: {error}") from error
-    return text

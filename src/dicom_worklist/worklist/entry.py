@@ -6,57 +6,58 @@ This module runs for every booking, every minute: what needs pydicom is in datas
 """
 
 import re
-import unicodedata
 import uuid
 from base64 import b32encode
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from dicom_worklist.bookings import Booking
 from dicom_worklist.errors import Rejected
 from dicom_worklist.settings import Scanner, Site
-from dicom_worklist.worklist.attributes import (
-    CODECS,
-    DEFAULT_CHARSET,
-    IDENTIFIERS,
-    NAME_GROUPS,
-    REQUIRED,
-    TEXT_LENGTH,
-    vr_of,
-)
-from dicom_worklist.worklist.templates import context, render
+from dicom_worklist.worklist.attributes import CODE, CODE_REQUIRED, TEXT_LENGTH
+from dicom_worklist.worklist.templates import Attributes, context, render
+from dicom_worklist.worklist.values import FORBIDDEN, FORBIDDEN_IN_NAME, checked, fitted
 
-FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]+")  # control characters, line ends, backslash
-FORBIDDEN_IN_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\^=]+")  # and what separates a name's parts
+#: A code: keyword → text of each attribute of CODE that is not empty.
+Code = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """DICOM keyword → text of every attribute that is not empty, written in the scanner's `charset`."""
+    """DICOM keyword → text of every attribute that is not empty, written in the scanner's `charset`.
+
+    `codes` has the items of each code sequence that has some.
+    """
 
     charset: str
     values: Mapping[str, str]
+    codes: Mapping[str, tuple[Code, ...]] = field(default_factory=dict)
 
 
 def describe(
-    booking: Booking, scanner: Scanner, site: Site, attributes: Mapping[str, str], *, plain: bool = False
+    booking: Booking, scanner: Scanner, site: Site, attributes: Attributes, *, plain: bool = False
 ) -> tuple[Entry, list[str]]:
     """Return the entry of a booking on a scanner, and a warning for each value that was changed or not used.
 
-    `attributes` (keyword → Jinja2 template) override the defaults and add to them. With `plain` the PatientID is the
-    subject as it is.
+    `attributes` (keyword → Jinja2 template, or for a code sequence a list of codes) override the defaults and add to
+    them. With `plain` the PatientID is the subject as it is.
 
     Raises:
         Rejected: a value doesn't fit its attribute; the reason names the keyword and the rule.
     """
     warnings = list(booking.warnings)
     values = _defaults(booking, scanner, site, warnings, plain=plain)
+    codes: dict[str, tuple[Code, ...]] = {}
     if attributes:
         names = context(booking, scanner, accession_number(booking.booking_id))
-        values |= {keyword: render(keyword, source, names) for keyword, source in attributes.items()}
-    fitted = {keyword: _checked(keyword, text, scanner.charset, warnings) for keyword, text in values.items()}
-    return Entry(scanner.charset, {keyword: text for keyword, text in fitted.items() if text}), warnings
+        for keyword, source in attributes.items():
+            if isinstance(source, str):
+                values[keyword] = render(keyword, source, names)
+            elif made := tuple(_codes(keyword, source, names, scanner.charset, warnings)):
+                codes[keyword] = made
+    fitting = {keyword: checked(keyword, text, scanner.charset, warnings) for keyword, text in values.items()}
+    return Entry(scanner.charset, {keyword: text for keyword, text in fitting.items() if text}, codes), warnings
 
 
 def uid(root: str | None, *names: str) -> str:
@@ -78,6 +79,25 @@ def accession_number(booking_id: str) -> str:
     return b32encode(sha256(booking_id.encode()).digest()[:10]).decode()
 
 
+def _codes(
+    keyword: str, sources: Iterable[Code], names: Mapping[str, object], charset: str, warnings: list[str]
+) -> Iterable[Code]:
+    """Return the items of a code sequence (PS3.3 8.8) whose CodeValue is not empty."""
+    for number, templates in enumerate(sources):
+        code: dict[str, str] = {}
+        for part in CODE:
+            place = f"{keyword}[{number}].{part}"
+            text = checked(place, render(place, templates.get(part, ""), names), charset, warnings)
+            if text:
+                code[part] = text
+            elif part == "CodeValue":
+                break
+            elif part in CODE_REQUIRED:
+                raise Rejected(f"{place} is empty, and CodeValue is {code['CodeValue']!r}: a code needs all three")
+        if code:
+            yield code
+
+
 def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str], *, plain: bool) -> dict[str, str]:
     if not booking.project_id and not plain:
         raise Rejected("PatientID: the booking has no project_id, which it begins with")
@@ -94,7 +114,7 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
         ) from None
     step = f"{scanner.modality} session {booking.session:02}"
     title = booking.project_title
-    if not _fitted(title, "LO", scanner.charset):
+    if not fitted(title, "LO", scanner.charset):
         title = booking.project_id or step
         if booking.project_id:
             warnings.append(f"RequestedProcedureDescription: project {title!r} has no title, so its id is used")
@@ -132,67 +152,3 @@ def _person_name(booking: Booking, warnings: list[str]) -> str:
     if parts != typed:
         warnings.append(f"RequestingPhysician: {typed!r} is written {parts!r}")
     return "^".join(parts).rstrip("^")
-
-
-def _checked(keyword: str, text: str, charset: str, warnings: list[str]) -> str:
-    """Return an identifier as it is, a description made to fit.
-
-    Raises:
-        Rejected: the attribute must not be empty, or its VR forbids the text.
-    """
-    vr = vr_of(keyword)
-    if vr in TEXT_LENGTH and keyword not in IDENTIFIERS:
-        fitted = _fitted(text, vr, charset)
-        if fitted != text:
-            warnings.append(f"{keyword}: {_excerpt(text)} is written {_excerpt(fitted)}")
-        text = fitted
-    if text:
-        _check_text(keyword, text, vr, charset)
-    elif keyword in REQUIRED:
-        raise Rejected(f"{keyword} is empty: no scanner would be shown the entry")
-    return text
-
-
-def _check_text(keyword: str, text: str, vr: str, charset: str) -> None:
-    if bad := FORBIDDEN.search(text):
-        raise Rejected(f"{keyword}: {text!r} has {bad[0]!r}; {vr} allows no backslash or control character")
-    charset = charset if vr in TEXT_LENGTH else DEFAULT_CHARSET
-    if not _encodable(text, charset):
-        raise Rejected(f"{keyword}: {text!r} has characters that {charset} can't write")
-    if vr == "PN" and "=" in text:
-        groups = text.split("=")
-        if len(groups) > NAME_GROUPS:
-            raise Rejected(f"{keyword}: {text!r} has {len(groups)} groups, with '=' between; PN allows {NAME_GROUPS}")
-        text = max(groups, key=len)  # each may be as long
-    if len(text) > TEXT_LENGTH.get(vr, len(text)):
-        raise Rejected(f"{keyword}: {text!r} has {len(text)} characters; {vr} allows {TEXT_LENGTH[vr]}")
-
-
-def _fitted(text: str, vr: str, charset: str) -> str:
-    """Return a description as the VR and the character set allow it."""
-    fitted = FORBIDDEN.sub(" ", text).strip()
-    if not _encodable(fitted, charset):
-        composed = unicodedata.normalize("NFC", fitted)
-        fitted = "".join(c if _encodable(c, charset) else _spelled(c, vr) for c in composed).strip()
-    if vr == "PN" and "=" in fitted:
-        return "=".join(group[: TEXT_LENGTH[vr]].rstrip() for group in fitted.split("=")[:NAME_GROUPS])
-    return fitted[: TEXT_LENGTH[vr]].rstrip()
-
-
-def _spelled(character: str, vr: str) -> str:
-    """Return a character in ASCII; that of a name makes no further parts, such as U+FF3E, which is spelled `^`."""
-    from anyascii import anyascii  # noqa: PLC0415 - rarely needed
-
-    return (FORBIDDEN_IN_NAME if vr == "PN" else FORBIDDEN).sub(" ", anyascii(character)) or "?"
-
-
-def _encodable(text: str, charset: str) -> bool:
-    try:
-        text.encode(CODECS[charset])
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _excerpt(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:77]}…")

@@ -1,14 +1,19 @@
-"""The operator's own attributes: a DICOM keyword and a Jinja2 template over the booking."""
+"""The operator's own attributes: a DICOM keyword and a Jinja2 template over the booking, or a list of codes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from typing import Any
 
 from dicom_worklist import expressions
 from dicom_worklist.bookings import Booking, template_context
 from dicom_worklist.errors import ConfigError, Rejected
-from dicom_worklist.worklist.attributes import TEXT_LENGTH, vr_of
+from dicom_worklist.settings import Scanner
+from dicom_worklist.worklist.attributes import CODE, CODE_REQUIRED, CODE_SEQUENCES, ROOT, STEP, TEXT_LENGTH, vr_of
+from dicom_worklist.worklist.values import check_constant
 
+#: Keyword → template; of a code sequence a list of codes, each keyword → template.
+Attributes = Mapping[str, str | Sequence[Mapping[str, str]]]
 #: Attributes that have a place of their own.
 FIXED = {
     "SpecificCharacterSet": "give the scanner its charset",
@@ -34,36 +39,75 @@ _SAMPLE = Booking(
 )
 
 
-def check(attributes: Mapping[str, str], scanners: Iterable[object]) -> None:
-    """Check that each keyword can be set and each template rendered.
+def check(attributes: Mapping[str, Any], scanners: Sequence[Scanner]) -> None:
+    """Check that each keyword can be set and each template rendered, and that a constant is what its VR allows.
 
     Raises:
-        ConfigError: DICOM has no such keyword, or it holds a sequence; the template has a fault.
+        ConfigError: DICOM has no such keyword, or it can't be set; a template has a fault; a constant doesn't fit.
     """
-    if not attributes:
-        return
-    from pydicom.datadict import tag_for_keyword  # noqa: PLC0415
-
-    known = context(_SAMPLE, None, "1")
     for keyword, source in attributes.items():
-        place = f"attributes.{keyword}"
-        tag = tag_for_keyword(keyword)
-        if not isinstance(source, str):
-            raise ConfigError(f"{place} is {source!r}: write a template, in quotes")
-        if tag is None:
-            raise ConfigError(f"{place} is not a DICOM keyword: write it as PS3.6 does, such as PatientComments")
-        if reason := FIXED.get(keyword):
-            raise ConfigError(f"{place} can't be a template: {reason}")
-        if vr_of(keyword) not in TEXT_VRS | NUMBER_VRS or tag >> 16 in {0x0000, 0x0002}:
-            raise ConfigError(f"{place} can't be a template: its value is not text or a number")
+        if keyword in CODE_SEQUENCES:
+            _check_codes(keyword, source, scanners)
+            continue
+        _check_keyword(keyword, source)
+        _check_template(keyword, source, scanners)
+
+
+def _check_keyword(keyword: str, source: object) -> None:
+    place = f"attributes.{keyword}"
+    if isinstance(source, list):
+        raise ConfigError(f"{place} is a list: only {' and '.join(CODE_SEQUENCES)} have codes that the broker shows")
+    if not isinstance(source, str):
+        raise ConfigError(f"{place} is {source!r}: write a template, in quotes")
+    if reason := FIXED.get(keyword):
+        raise ConfigError(f"{place} can't be a template: {reason}")
+    if keyword in STEP or keyword in ROOT:
+        return
+    from pydicom.datadict import tag_for_keyword  # noqa: PLC0415 - a run with usual keywords needs no pydicom
+
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise ConfigError(f"{place} is not a DICOM keyword: write it as PS3.6 does, such as PatientComments")
+    if vr_of(keyword) not in TEXT_VRS | NUMBER_VRS or tag >> 16 in {0x0000, 0x0002}:
+        raise ConfigError(f"{place} can't be a template: its value is not text or a number")
+
+
+def _check_codes(keyword: str, codes: object, scanners: Sequence[Scanner]) -> None:
+    form = f"write a list of mappings of {', '.join(CODE_REQUIRED)}"
+    if not isinstance(codes, list):
+        raise ConfigError(f"attributes.{keyword} is {codes!r}: {form}")
+    for number, code in enumerate(codes):
+        place = f"{keyword}[{number}]"
+        if not isinstance(code, dict):
+            raise ConfigError(f"attributes.{place} is {code!r}: {form}")
+        if unknown := sorted(map(str, code.keys() - CODE.keys())):
+            raise ConfigError(f"attributes.{place} has {', '.join(unknown)}: a code has {', '.join(CODE)}")
+        if missing := [part for part in CODE_REQUIRED if part not in code]:
+            raise ConfigError(f"attributes.{place} has no {', '.join(missing)}: {form}")
+        for part, source in code.items():
+            if not isinstance(source, str):
+                raise ConfigError(f"attributes.{place}.{part} is {source!r}: write a template, in quotes")
+            if not source.strip() and part in CODE_REQUIRED:
+                raise ConfigError(f"attributes.{place}.{part} is empty: {form}")
+            _check_template(f"{place}.{part}", source, scanners)
+
+
+def _check_template(place: str, source: str, scanners: Sequence[Scanner]) -> None:
+    try:
+        names = expressions.names(source)
+        template = expressions.template(source)
+        if names - context(_SAMPLE, None, "1").keys():  # columns of the source, which only a row has
+            return
+        texts = {scanner.charset: template.render(context(_SAMPLE, scanner, "1")).strip() for scanner in scanners}
+    except Exception as error:  # a template may call any method of a str
+        raise ConfigError(f"attributes.{place}: the template {source!r} has a fault: {error}") from error
+    if names:
+        return
+    for charset, text in texts.items():
         try:
-            if expressions.names(source) - known.keys():  # columns of the source, which only a row has
-                expressions.template(source)
-                continue
-            for scanner in scanners:
-                expressions.template(source).render(context(_SAMPLE, scanner, "1"))
-        except Exception as error:  # a template may call any method of a str
-            raise ConfigError(f"{place}: the template {source!r} has a fault: {error}") from error
+            check_constant(place, text, charset)
+        except Rejected as rejected:
+            raise ConfigError(f"attributes.{rejected}. It is the same for every booking: correct it") from rejected
 
 
 def render(keyword: str, source: str, names: Mapping[str, object]) -> str:

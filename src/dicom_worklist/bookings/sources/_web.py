@@ -334,7 +334,7 @@ class Web:
         Raises:
             SourceError: it is not followed.
         """
-        target = urljoin(url, response.headers["Location"])
+        target = joined(url, response.headers["Location"])
         here, there = origin(url), origin(target)
         # the address of a host is often given without TLS, and its web server sends to the one with it
         host = urlsplit(url).hostname
@@ -490,9 +490,20 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
+def joined(url: str, target: str) -> str:
+    """Return the address of a target, which may be relative to `url`; one that is not valid stays as it is."""
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        return target
+
+
 def _server(url: str) -> str:
     """Return an address for a message: without a login, a path or a query, each of which may hold a secret."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is not valid"
     return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")[:MOST_WORDS]
 
 

@@ -2,9 +2,10 @@
 
 import codecs
 import csv
+import os
 import re
 from collections.abc import Collection, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         A row may be shorter than the header row where only columns are missing that no booking needs.
         """
         try:
-            text, encoding, guessed = self._text(Path(self.path).read_bytes())
+            with Path(self.path).open("rb") as file:
+                made = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+                text, encoding, guessed = self._text(file.read())
         except OSError as error:
             raise SourceError(f"{self} can't be read: {error.strerror}. Check source.path") from error
         declared = re.match(r'"?sep=([,;\t|])"?[,;\t| ]*(\r\n|\r|\n)', text, re.IGNORECASE)
@@ -82,6 +85,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             rows[:] = [{name: _reread(name, value) for name, value in row.items()} for row in rows]
             warning = f"{self} is not UTF-8 ({guessed}): it is read as Windows-1252, which is a guess. "
             rows.warnings = (warning + "Save it as CSV UTF-8, or set source.encoding",)
+        rows.made = made
         return rows
 
     def _text(self, content: bytes) -> tuple[str, str, str]:

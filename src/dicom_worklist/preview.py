@@ -1,0 +1,109 @@
+"""What becomes of each row of the calendar, and what it was read as: for a site that sets its calendar up."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import TypedDict
+
+from dicom_worklist import bookings, pipeline
+from dicom_worklist.bookings import Row, text
+from dicom_worklist.errors import Rejected
+from dicom_worklist.settings import Config
+from dicom_worklist.status import memory
+
+
+class PreviewRow(TypedDict):
+    """A row and what becomes of it.
+
+    `outcome` is entry, rejected, ignored or other day; `reason` says why there is no entry. `columns` is what the
+    columns of a booking say; for each of them that the site's rules made, `origins` names the columns of the row that
+    it is made of. `row` has the row's own columns, as text. `attributes` is what the entry says, keyword → text, and
+    `warnings` what was changed or not used for it.
+    """
+
+    booking_id: str
+    outcome: str
+    reason: str
+    ae_title: str
+    attributes: dict[str, str]
+    warnings: list[str]
+    columns: dict[str, str]
+    origins: dict[str, str]
+    row: dict[str, str]
+
+
+class Preview(TypedDict):
+    """The rows for these days, both included, at the site, in the order of the calendar; and its own remarks.
+
+    `made` is when what it gave was made (ISO 8601, UTC), as far as it can know.
+    """
+
+    source: str
+    first_day: str
+    last_day: str
+    made: str | None
+    rows: list[PreviewRow]
+    warnings: list[str]
+
+
+def preview(config: Config, day: date | None = None, *, now: datetime) -> Preview:
+    """Read the rows for the window around `day` (default: the day at the site at `now`, an aware time).
+
+    Nothing is written, and neither the broker nor the PACS is asked.
+
+    Raises:
+        SourceError: the rows can't be read.
+    """
+    local = pipeline.at_site(config, now)
+    days = bookings.days(config, day or local.date(), local if day in {None, local.date()} else None)
+    known = memory.recall(config, days, now.astimezone(UTC))
+    rows = bookings.rows(config, days.first, days.last)
+    passed: list[tuple[Row, str, str]] = []
+    selection = bookings.select(rows, config, days, passed=passed)
+    became = {id(row): _row(row, outcome, reason) for row, outcome, reason in passed}
+    for row, scanner, _, reason in selection.rejected:
+        became[id(row)] = _row(row, "rejected", reason, scanner.ae_title if scanner else "")
+    for one in selection.selected:
+        title = one.scanner.ae_title
+        try:
+            described = pipeline.describe_row(one, known)
+        except Rejected as rejected:
+            became[id(one.row)] = _row(one.row, "rejected", str(rejected), title)
+            continue
+        if one.shown:
+            became[id(one.row)] = _row(one.row, "entry", "", title)
+        else:
+            became[id(one.row)] = _row(one.row, "other day", f"it is on {one.day}", title)
+        became[id(one.row)]["attributes"] = dict(described.entry.values)
+        became[id(one.row)]["warnings"] = described.warnings
+    return Preview(
+        source=str(config.source),
+        first_day=f"{days.first}",
+        last_day=f"{days.last}",
+        made=rows.made.isoformat() if rows.made else None,
+        rows=[became[id(row)] for row in rows],
+        warnings=[*rows.warnings],
+    )
+
+
+def counted(rows: Sequence[PreviewRow]) -> str:
+    """Return how many rows there are of each outcome, for people."""
+    counts = Counter(row["outcome"] for row in rows)
+    names = {"entry": "with an entry", "rejected": "rejected", "ignored": "ignored", "other day": "of other days"}
+    return f"{len(rows)} rows: {', '.join(f'{counts[outcome]} {name}' for outcome, name in names.items())}"
+
+
+def _row(row: Row, outcome: str, reason: str, ae_title: str = "") -> PreviewRow:
+    columns = {name: text(row, name) for name in bookings.KNOWN_COLUMNS if text(row, name)}
+    origins = getattr(row, "origins", {})
+    return PreviewRow(
+        booking_id=text(row, "booking_id"),
+        outcome=outcome,
+        reason=reason,
+        ae_title=ae_title,
+        attributes={},
+        warnings=[],
+        columns=columns,
+        origins={name: origins[name] for name in columns if name in origins},
+        row={str(name): text(row, name) for name in row if name not in origins},
+    )

@@ -1,0 +1,106 @@
+"""`dicom-worklist preview`: what becomes of each row, and what it was read as."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.calendar import DAY
+from support.configuration import Configure
+
+NOW = f"{DAY}T06:00:00+01:00"
+RULES = {
+    "booking.columns": {"lab": "{{ Room }}", "booking_id": "{{ Nr }}", "project_title": "", "user_first_name": "",
+                        "user_last_name": "", "start": "{{ Day }}T{{ From }}"},
+    "booking.patterns": {"Title": r"(?P<project_id>\S+) (?P<subject>\S+)"},
+    "ignored_labs": ["kitchen"],
+}  # fmt: skip
+LINES = [
+    f"1,SKYRA,3010000.01 7,{DAY},09:00,CONFIRMED",
+    f"2,SKYRA,7,{DAY},10:00,CONFIRMED",
+    f"3,EEG,3010000.01 7,{DAY},09:00,CONFIRMED",
+    f"4,kitchen,lunch,{DAY},12:00,CONFIRMED",
+    f"5,SKYRA,3010000.01 7,{DAY},09:00,Cancelled",
+    f"6,SKYRA,3010000.01 8,{DAY + timedelta(days=9)},09:00,CONFIRMED",
+    f"7,SKYRA,3010000.01 8,{DAY + timedelta(days=1)},09:00,CONFIRMED",
+    f"8,SKYRA,3010000.01 9,{DAY},11:00,CONFIRMED",
+    f"8,SKYRA,3010000.01 9,{DAY},12:00,CONFIRMED",
+]
+
+
+@pytest.fixture
+def config(configure: Configure, tmp_path: Path) -> Path:
+    (tmp_path / "bookings.csv").write_text("\n".join(["Nr,Room,Title,Day,From,status", *LINES, ""]))
+    return configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}} | RULES)
+
+
+def test_each_row_has_its_outcome_in_the_order_of_the_calendar(run: Any, config: Path, folder: Path) -> None:
+    done = run("preview", "-c", config, "--now", NOW, "--json")
+    assert done.status == 3
+    rows = done.json["rows"]
+    assert [(row["booking_id"], row["outcome"], row["ae_title"]) for row in rows] == [
+        ("1", "entry", "SKYRA"),
+        ("2", "rejected", "SKYRA"),
+        ("3", "ignored", ""),
+        ("4", "ignored", ""),
+        ("5", "ignored", ""),
+        ("6", "other day", ""),
+        ("7", "other day", "SKYRA"),
+        ("8", "rejected", "SKYRA"),
+        ("8", "rejected", "SKYRA"),
+    ]
+    reasons = [row["reason"] for row in rows]
+    assert reasons[0] == ""
+    assert reasons[1].startswith("Title '7' doesn't match booking.patterns.Title")
+    assert reasons[2:7] == [
+        "lab 'EEG' matches no scanner",
+        "lab 'kitchen' is one of ignored_labs",
+        "status 'Cancelled' is not one of CONFIRMED, TENTATIVE",
+        f"it is on {DAY + timedelta(days=9)}",
+        f"it is on {DAY + timedelta(days=1)}",
+    ]
+    assert "the calendar has 2 bookings with this booking_id" in reasons[8]
+    assert list(folder.glob("*.wl")) == []
+
+
+def test_a_row_says_what_was_read_and_from_which_column(run: Any, config: Path) -> None:
+    first, second, *_ = run("preview", "-c", config, "--now", NOW, "--json").json["rows"]
+    assert first["columns"] == {
+        "booking_id": "1", "project_id": "3010000.01", "lab": "SKYRA", "status": "CONFIRMED", "subject": "7",
+        "start": f"{DAY}T09:00",
+    }  # fmt: skip
+    assert first["origins"] == {
+        "booking_id": "Nr", "project_id": "Title", "lab": "Room", "subject": "Title", "start": "Day, From",
+    }  # fmt: skip
+    assert first["row"] == {
+        "Nr": "1", "Room": "SKYRA", "Title": "3010000.01 7", "Day": f"{DAY}", "From": "09:00", "status": "CONFIRMED",
+    }  # fmt: skip
+    assert first["attributes"]["PatientID"] == "3010000.01_sub-007"
+    assert first["warnings"] == ["RequestedProcedureDescription: project '3010000.01' has no title, so its id is used"]
+    assert second["attributes"] == {}
+    assert "subject" not in second["columns"]
+
+
+def test_the_day_can_be_another_one(run: Any, config: Path) -> None:
+    shown = run("preview", "-c", config, "--day", f"{DAY + timedelta(days=9)}", "--json").json
+    assert shown["first_day"] == shown["last_day"] == f"{DAY + timedelta(days=9)}"
+    assert [row["booking_id"] for row in shown["rows"] if row["outcome"] == "entry"] == ["6"]
+
+
+def test_the_table_says_it_for_people(run: Any, config: Path) -> None:
+    out = run("preview", "-c", config, "--now", NOW).out
+    for said in (
+        "subject: 7  (Title)",
+        "PatientID: 3010000.01_sub-007",
+        "lab 'EEG' matches no scanner",
+        "warning: Requ",
+    ):
+        assert said in out
+    assert "9 rows: 1 with an entry, 3 rejected, 3 ignored, 2 of other days" in out
+
+
+def test_a_calendar_that_can_not_be_read_is_status_4(run: Any, configure: Configure, tmp_path: Path) -> None:
+    done = run("preview", "-c", configure({"source": {"type": "csv", "path": str(tmp_path / "none.csv")}}))
+    assert done.status == 4
+    assert "none.csv can't be read" in done.err
