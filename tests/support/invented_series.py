@@ -108,7 +108,7 @@ class Inventor:
         """Return a series."""
         chance = self.chance
         rule, base, far = self._start()
-        loose = chance.random() < 0.15  # its first instance is none of the rule's
+        loose = chance.random() < 0.15  # the rule doesn't have its first instance
         start = base if loose else next(iter(rrule(dtstart=base, **rule)))
         walls = list(takewhile(lambda wall: wall < far, rrule(dtstart=start, **rule)))
         text = {name.upper(): value for name, value in rule.items() if name != "freq"}

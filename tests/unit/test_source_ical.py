@@ -1,5 +1,6 @@
 """Bookings from an iCalendar text: columns, times and zones, versions, limits, and texts that are not whole."""
 
+import json
 import os
 import random
 import tracemalloc
@@ -7,14 +8,18 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dicom_worklist.bookings.booking import read_date, read_start
 from dicom_worklist.bookings.sources import _ical_series
 from dicom_worklist.errors import Rejected, SourceError
 from dicom_worklist.settings import Reading
 from support.calendar import DAY
+from support.command import command
+from support.configuration import Configure
 from support.ical import AMSTERDAM, DAILY, NINE, ZONE, at, calendar, event, ical_source, ids, only, read, starts
 from support.sources import TODAY, error_of
+from support.worklist_folder import entries
 
 SIXTY = ",".join(map(str, range(60)))
 
@@ -277,9 +282,9 @@ def test_an_event_without_a_uid_is_its_own_and_has_no_id(tmp_path: Path) -> None
     assert ids(rows) == ["", ""]
 
 
-def test_an_alarm_is_no_event_and_its_uid_no_events(tmp_path: Path) -> None:
-    alarm = "BEGIN:VALARM\nUID:alarm\nDESCRIPTION:alarm\nTRIGGER:-PT5M\nACTION:DISPLAY\nEND:VALARM"
-    content = f"BEGIN:VEVENT\n{alarm}\nUID:a\n{NINE}\nEND:VEVENT"
+def test_what_is_in_an_event_is_not_the_event(tmp_path: Path) -> None:
+    inner = "BEGIN:VALARM\nUID:inner\nDESCRIPTION:inner\nTRIGGER:-PT5M\nACTION:DISPLAY\nEND:VALARM"
+    content = f"BEGIN:VEVENT\n{inner}\nUID:a\n{NINE}\nEND:VEVENT"
     todo = "BEGIN:VTODO\nUID:t\nDTSTART:20261124T080000Z\nEND:VTODO"
     row = only(read(tmp_path, content, todo))
     assert (row["uid"], row["description"]) == ("a", None)
@@ -358,8 +363,8 @@ def test_what_was_booked_again_after_a_cancellation_counts(tmp_path: Path) -> No
         (["RRULE:FREQ=SECONDLY"], "the rule FREQ=SECONDLY takes [0-9,]+ steps .* and the limit is 100,000"),
         (["RRULE:FREQ=MINUTELY"], "the rule FREQ=MINUTELY takes [0-9,]+ steps .* and the limit is 100,000"),
         (["RRULE:FREQ=YEARLY;BYHOUR=9;BYMINUTE=" + SIXTY + ";BYSECOND=" + SIXTY], "the rule FREQ=YEARLY takes"),
-        (["RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"], "there is no day of BYMONTH=2 and BYMONTHDAY=30"),
-        (["RRULE:FREQ=YEARLY;BYMONTH=4,6;BYMONTHDAY=31"], "there is no day of BYMONTH=4,6 and BYMONTHDAY=31"),
+        (["RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"], "no day is in both BYMONTH=2 and BYMONTHDAY=30"),
+        (["RRULE:FREQ=YEARLY;BYMONTH=4,6;BYMONTHDAY=31"], "no day is in both BYMONTH=4,6 and BYMONTHDAY=31"),
         (["RRULE:FREQ=DAILY;BYMONTH=2;BYYEARDAY=200"], "BYMONTH and BYYEARDAY may be a rule without any day"),
         (["RRULE:FREQ=HOURLY;BYSETPOS=2"], "BYSETPOS may be a rule without any day"),
         (["RDATE:" + ",".join(["20261125T080000Z"] * 10_001)], "name 10,001 dates, and the limit is 10,000"),
@@ -475,6 +480,44 @@ def test_a_feed_that_is_cut_off_anywhere_is_never_read_in_part(tmp_path: Path) -
         made = ical_source(tmp_path, whole[:cut])
         with pytest.raises(SourceError, match=r"is not whole|is empty|is not an iCalendar"):
             made.rows(**TODAY)
+
+
+# With the rest
+
+
+def test_the_example_of_the_page_publishes_what_can_be_and_rejects_the_rest_with_reasons(
+    configure: Configure, folder: Path, tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "calendar.md").read_text(encoding="utf-8")
+    example = page.partition("\n## iCalendar")[2].partition("\n    worklist_sync_booking:")[2].partition("\n\n")[0]
+    lines = ("LOCATION:PRISMA", "ORGANIZER;CN=Ada Lovelace:mailto:ada@example.org")
+    ical_source(
+        tmp_path,
+        calendar(
+            event(*DAILY, "SUMMARY:3010000.01 7-1 Language and more", lines[1], uid="series"),
+            event("DTSTART;VALUE=DATE:20261124", "SUMMARY:3010000.01 8-1", *lines, uid="all-day"),
+            event("DTSTART;TZID=Foo/Bar:20261124T090000", "SUMMARY:3010000.01 9-1", *lines, uid="zone"),
+            event("DTSTART:20240101T000000Z", "RRULE:FREQ=SECONDLY", "SUMMARY:3010000.01 9-1", *lines, uid="seconds"),
+            event(NINE, "SUMMARY:3010000.01 10-1", "STATUS:CANCELLED", *lines, uid="cancelled"),
+            event(NINE, "SUMMARY:Service", *lines, uid="service"),
+        ),
+    )
+    booking = yaml.safe_load(example.replace("!unsafe ", ""))
+    changes = {"source": {"type": "ical", "path": str(tmp_path / "calendar.ics")}, "booking": booking}
+    done = command("sync", "-c", configure(changes), "--day", str(DAY), "--json")
+    report = json.loads(done.stdout)
+    [entry] = entries(folder).values()
+    assert (entry.PatientID, str(entry.RequestingPhysician)) == ("3010000.01_sub-007", "Ada Lovelace")
+    assert entry.RequestedProcedureDescription == "Language and more"
+    step = entry.ScheduledProcedureStepSequence[0]
+    assert (step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepStartTime) == ("20261124", "090000")
+    reasons = {one["booking_id"]: one["reason"] for one in report["rejected"]}
+    assert reasons.keys() == {"all-day", "zone", "seconds", "service"}
+    assert "start_time 'all day' is not a time of day" in reasons["all-day"]
+    assert "its time zone 'Foo/Bar' is not known" in reasons["zone"]
+    assert "the limit is 100,000" in reasons["seconds"]
+    assert "doesn't match booking.patterns.summary" in reasons["service"]
+    assert done.returncode == 3
 
 
 # How old it is

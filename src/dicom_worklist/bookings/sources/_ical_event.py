@@ -17,7 +17,7 @@ MOST_DATES = 10_000
 ONE_DAY = timedelta(days=1)
 #: Properties without which nobody can say when an event is.
 DECISIVE = ("UID", "DTSTART", "RECURRENCE-ID", "RRULE", "RDATE", "EXDATE")
-#: Properties that say when, or which version: they are no columns under their own names.
+#: Properties that say when, or which version: they are not columns under their own names.
 _WHEN = {"DTSTART", "DTEND", "DURATION", "RECURRENCE-ID", "RRULE", "RDATE", "EXDATE", "DTSTAMP", "LAST-MODIFIED"}
 _DATES = r"^(DTSTART|DTEND|RECURRENCE-ID|RDATE|EXDATE)"
 _ZONED_UTC = re.compile(_DATES + r"\b[^\n]*;TZID=[^\n]*\dZ\r?$", re.MULTILINE | re.IGNORECASE)
@@ -153,7 +153,7 @@ class Version:
 
 
 def read(text: _ical_text.Event, position: int, *, cancelled: bool) -> Version:
-    body = _ZONED_DATE.sub(r"\1\2\3", text.body)  # a date has no zone, whatever some programs write
+    body = _ZONED_DATE.sub(r"\1\2\3", text.body)  # a date has no zone, but some programs write one
     try:
         component: icalendar.Component = icalendar.Event.from_ical(f"BEGIN:VEVENT\n{body}\nEND:VEVENT\n")
     except ODD as error:

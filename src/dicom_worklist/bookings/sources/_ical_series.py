@@ -62,17 +62,14 @@ class Reading:
     place: object
     first_day: date
     last_day: date
+    first: date = field(init=False)
+    last: date = field(init=False)
     steps: int = field(default=0, init=False)
 
-    @property
-    def first(self) -> date:
-        """The first day, in an event's own zone."""
-        return max(self.first_day, date.min + MARGIN) - MARGIN
-
-    @property
-    def last(self) -> date:
-        """The last day, in an event's own zone."""
-        return min(self.last_day, date.max - 2 * MARGIN) + MARGIN
+    def __post_init__(self) -> None:
+        """Set the first and the last day in an event's own zone."""
+        self.first = max(self.first_day, date.min + MARGIN) - MARGIN
+        self.last = min(self.last_day, date.max - 2 * MARGIN) + MARGIN
 
     def rows(self, calendars: Iterable[_ical_text.Calendar]) -> list[Row]:
         """Return the rows of calendars; an event that can't be read is a row whose `start` says why.
@@ -81,7 +78,8 @@ class Reading:
             SourceError: there is too much to read.
         """
         calendars = list(calendars)
-        near = {text.uid for calendar in calendars for text in calendar.events if self._is_near(text)}
+        first, last = f"{self.first:%Y%m%d}", f"{self.last:%Y%m%d}"
+        near = {text.uid for calendar in calendars for text in calendar.events if text.near(first, last)}
         versions: dict[str, list[Version]] = defaultdict(list)
         position = 0
         with warnings.catch_warnings():
@@ -95,9 +93,6 @@ class Reading:
                     versions[text.uid].append(read(text, position, cancelled=calendar.method == "CANCEL"))
         tzp.use_default()
         return [row for events in versions.values() for row in self._rows_of(events)]
-
-    def _is_near(self, text: _ical_text.Event) -> bool:
-        return text.near(self.first.strftime("%Y%m%d"), self.last.strftime("%Y%m%d"))
 
     def _rows_of(self, versions: list[Version]) -> Iterator[Row]:
         """Yield the rows of one UID: of a single event, or of a series and the changes to its instances."""
@@ -127,7 +122,7 @@ class Reading:
                 yield event.row(_written(change.original), change.start, end, cancelled=undone)
 
     def _unreadable(self, event: Version, recurrence_id: str, reason: Exception) -> Iterator[Row]:
-        if self._is_near(event.text):
+        if event.text.near(f"{self.first:%Y%m%d}", f"{self.last:%Y%m%d}"):
             why = str(reason) if isinstance(reason, Unreadable) else f"{type(reason).__name__}: {reason}"
             yield event.row(recurrence_id, f"{event.text.typed('DTSTART')} ({printable(why)[:300]})".strip())
 
@@ -240,7 +235,7 @@ class Reading:
         seconds, several = _STEPS[frequency]
         rare = "BYSETPOS" in rule or (len(filters) > 1 and filters != ["BYMONTH", "BYMONTHDAY"])
         if not rare and len(filters) > 1 and not _has_day(rule["BYMONTH"], rule["BYMONTHDAY"]):
-            raise Unreadable(f"there is no day of BYMONTH={rule['BYMONTH']} and BYMONTHDAY={rule['BYMONTHDAY']}")
+            raise Unreadable(f"no day is in both BYMONTH={rule['BYMONTH']} and BYMONTHDAY={rule['BYMONTHDAY']}")
         if rare and frequency in {"SECONDLY", "MINUTELY", "HOURLY", "DAILY"}:
             raise Unreadable(
                 f"FREQ={frequency} with {' and '.join(filters)} may be a rule without any day: "
@@ -360,7 +355,7 @@ def _original(moment: Any, start: Moment | None) -> Moment:
 
 def _until(typed: str | None, start: Moment) -> Moment | None:
     """Return the last moment of a rule; a date is that whole day."""
-    if typed is None or typed >= "9999":  # as some programs write "for ever"
+    if typed is None or typed >= "9999":  # as some programs write "forever"
         return None
     day = datetime.strptime(typed[:8], "%Y%m%d")  # noqa: DTZ007 - its zone comes below
     if not isinstance(start, datetime):

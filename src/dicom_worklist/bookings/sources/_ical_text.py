@@ -138,6 +138,6 @@ def _no_calendar(text: str, place: object) -> SourceError:
         return SourceError(f"{place} is empty, not even a calendar without events. Check source.path, url or caldav")
     page = ". It is a web page, such as one that asks for a login" if begin.startswith("<") else ""
     return SourceError(
-        f"{place} is not an iCalendar text, which goes from BEGIN:VCALENDAR to END:VCALENDAR and no further. "
+        f"{place} is not an iCalendar text, which begins with BEGIN:VCALENDAR and ends with END:VCALENDAR. "
         f"It begins with {printable(begin)!r}{page}. Check source.path, url or caldav, and the login"
     )
