@@ -79,7 +79,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "nothing": ({}, ()),
     "a fact of the role": ({"example_fact": 1}, ()),
     "what an internal role sets for others": ({"lender_address": "192.0.2.1"}, ()),
-    "a wrong name of an internal role's": ({"lender_adress": "192.0.2.1"}, ("role lender has no variable lender_adress",)),
+    "a wrong name of an internal role": ({"lender_adress": "192.0.2.1"}, ("lender has no variable lender_adress",)),
     "names of every kind": (
         {"example_folder": "/srv", "example_prot": 1, "site_scaners": []},
         ("no variable site_scaners, so it would change nothing. Is site_scanners meant?",
