@@ -14,7 +14,7 @@ description:
   - A file gets its owner and mode before its name, so that at no moment somebody else can read it. It is replaced as a
     whole.
   - A folder may be a symbolic link to one. A file that is a symbolic link is replaced by a file.
-  - Missing folders above a folder are made, with the mode 0755.
+  - A new folder has the mode 0755 where I(mode) says nothing else, and so have those above it that are made for it.
   - Contents are not written to the host's log. If one is secret, the task needs C(no_log) as well.
 options:
   files:
@@ -188,12 +188,11 @@ def _keep(module: AnsibleModule, file: File) -> dict[str, Any] | None:
 
 
 def _make(path: Path) -> None:
-    """Make a folder, and those above it, with any umask; only the owner can enter it before it has its mode."""
-    for parent in reversed(path.parents):
-        if not parent.exists():
-            parent.mkdir()
-            parent.chmod(0o755)
-    path.mkdir(mode=0o700)
+    """Make a folder, and those above it, with any umask."""
+    for folder in (*reversed(path.parents), path):
+        if not folder.exists():
+            folder.mkdir()
+            folder.chmod(0o755)
 
 
 def _remove(path: Path) -> None:

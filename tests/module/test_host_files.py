@@ -143,14 +143,15 @@ def test_a_file_that_is_a_link_is_replaced(tmp_path: Path) -> None:
     assert (mode(link), mode(target)) == (0o600, 0o666)
 
 
-def test_folders_above_can_be_entered_whatever_the_umask_is(tmp_path: Path) -> None:
-    wanted = ask({"path": str(tmp_path / "a" / "b" / "c"), "state": "directory", "mode": "0750"})
+@pytest.mark.parametrize(("wanted", "made"), [("0750", 0o750), ("u+rwx", 0o755), (None, 0o755), ("g+w", 0o775)])
+def test_a_new_folder_and_those_above_do_not_depend_on_the_umask(wanted: str | None, made: int, tmp_path: Path) -> None:
+    folder = {"path": str(tmp_path / "a" / "b" / "c"), "state": "directory"} | ({"mode": wanted} if wanted else {})
     before = os.umask(0o077)
     try:
-        run_one(tmp_path, wanted)
+        run_one(tmp_path, ask(folder))
     finally:
         os.umask(before)
-    assert [mode(tmp_path / path) for path in ("a", "a/b", "a/b/c")] == [0o755, 0o755, 0o750]
+    assert [mode(tmp_path / path) for path in ("a", "a/b", "a/b/c")] == [0o755, 0o755, made]
 
 
 @pytest.mark.parametrize(("state", "there"), [("file", "folder"), ("directory", "file"), ("below", "file")])

@@ -42,14 +42,14 @@ class Site:
         self.worklist.run("runuser -u dicom-worklist -- dicom-worklist sync -c /etc/dicom-worklist/config.yml")
 
     def seen(self, scanner: str) -> list[str]:
-        """Ask from the scanner's own machine; return the PatientIDs that its console shows."""
+        """Ask from the scanner's own machine; return the PatientIDs that its console shows, of today and tomorrow."""
         status, said = self.clients[scanner].run(
             "findscu", "-v", "-W", "-aet", scanner, "-aec", "WLBROKER", "-k", "PatientID",
             "-k", f"ScheduledProcedureStepSequence[0].ScheduledStationAETitle={scanner}", WORKLIST, "1234",
         )  # fmt: skip
         assert status == 0, said
         assert "Final Find Response (Success)" in said, said
-        return sorted(line.split("[")[1].split("]")[0] for line in said.splitlines() if "(0010,0020) LO [" in line)
+        return sorted({line.split("[")[1].split("]")[0] for line in said.splitlines() if "(0010,0020) LO [" in line})
 
     def trust(self) -> None:
         """Let the administrator's browser trust the certificate that was generated on the PACS."""

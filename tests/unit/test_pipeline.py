@@ -1,5 +1,6 @@
 """The whole way: each run makes the worklist equal to the calendar."""
 
+from collections.abc import Collection
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import msgspec
 import pytest
 
 from dicom_worklist import pipeline
-from dicom_worklist.bookings.booking import COLUMNS, Row
+from dicom_worklist.bookings.booking import COLUMNS
+from dicom_worklist.bookings.sources import Rows
 from dicom_worklist.errors import ConfigError, FolderError, SourceError
 from dicom_worklist.report import Report
 from dicom_worklist.worklist import folder as folders
@@ -376,11 +378,11 @@ def test_no_other_run_writes_between_reading_the_calendar_and_publishing(site: S
     config, tried = site.config(), []
 
     class Probe:
-        def rows(self, first_day: date, last_day: date) -> list[Row]:
+        def rows(self, first_day: date, last_day: date, needed: Collection[str]) -> Rows:
             with pytest.raises(FolderError, match="another run"), folders.one_writer(site.folder, 0.05):
                 pass
             tried.append((first_day, last_day))
-            return []
+            return Rows()
 
     pipeline.run(msgspec.structs.replace(config, source=Probe()), DAY, now=NOW)
     assert tried == [(YESTERDAY, TOMORROW)]

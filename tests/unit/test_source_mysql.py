@@ -10,7 +10,7 @@ import pymysql
 import pytest
 
 from dicom_worklist.bookings import sources
-from dicom_worklist.bookings.sources.mysql import TLS
+from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
 from support.sources import TODAY
 

@@ -1,20 +1,19 @@
 """Bookings in a MySQL or MariaDB database, such as the DCCN calendar."""
 
-import os
 import re
 import ssl
 import sys
 from collections.abc import Collection
 from contextlib import closing
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import available_timezones
 
 import msgspec
 
 from dicom_worklist.bookings.booking import COLUMNS
-from dicom_worklist.bookings.sources import Rows, _dccn, as_rows, bind
+from dicom_worklist.bookings.sources import MOST_ROWS, Rows, _dccn, _secrets, _tls, as_rows, bind, limited
+from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ ACCESS_DENIED = dict.fromkeys((1142, 1143, 1820, 1862, 3118, 4151), "") | {
 }
 #: The query names a column that is not there, or that the user may not read.
 NO_COLUMN = {1054, 1143}
-#: OpenSSL's words for a certificate of another name, and of another address.
-NOT_THIS_HOST = {62, 64}
 BUSY = "Let the server have more connections (max_connections) or the user more (MAX_USER_CONNECTIONS, …_PER_HOUR)"
 SLOW = "The server's own limit ended the query: make source.query quicker, or raise that limit for this user"
 LOGIN = (
@@ -50,15 +47,6 @@ REMEDIES: dict[object, str] = {
     3159: "The server wants TLS: switch it on there, and set source.tls",
 }
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=3600)]
-
-
-class TLS(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`ca` verifies the server; `certificate` and `key` show who we are, where the server asks."""
-
-    ca: str
-    certificate: str | None = None
-    key: str | None = None
-    verify_hostname: bool = True
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -87,9 +75,14 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             with closing(self._connect()) as connection, connection.cursor() as cursor:
                 connected = True
                 cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-                cursor.execute("SET @first_day = %s, @last_day = %s", (first_day, last_day))
+                # one row more than is read, of a query that has no LIMIT of its own
+                cursor.execute(
+                    "SET @first_day = %s, @last_day = %s, SESSION sql_select_limit = %s",
+                    (first_day, last_day, MOST_ROWS + 1),
+                )
                 self._execute(cursor)
-                rows = as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self, needed)
+                names = [column[0] for column in cursor.description or ()]
+                rows = as_rows(names, limited(cursor.fetchall(), self), self, needed)
                 if not any(row.get("start_date") or row.get("start") for row in rows):
                     self._check_zones(cursor)
                 return rows
@@ -108,9 +101,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         import pymysql  # noqa: PLC0415 - other kinds of source don't need it
 
         tls = self.tls
-        for path in (tls.ca, tls.certificate, tls.key) if tls else ():
-            if path is not None and not os.access(path, os.R_OK):
-                raise SourceError(f"{self} can't be read: source.tls names {path}, which this user can't read")
+        _tls.check_files(tls, self)
         return pymysql.connect(
             host=self.host,
             port=self.port,
@@ -161,13 +152,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def _password(self) -> str:
         if self.password_file is None:
             return ""
-        try:
-            return Path(self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(
-                f"the password for {self} can't be read from {self.password_file}: "
-                f"{getattr(error, 'strerror', None) or 'it is not UTF-8'}. Write it there, readable by this user"
-            ) from error
+        return _secrets.read(self.password_file, f"the password for {self}")
 
     def _why(self, error: Exception, *, connected: bool) -> str:
         code, *rest = error.args or (0,)
@@ -184,7 +169,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Return what to do about an error whose code alone doesn't say it."""
         reason = getattr(error, "original_exception", error)
         if isinstance(reason, ssl.SSLError):
-            return self._tls_remedy(reason)
+            return _tls.remedy(reason, "source.host", self.host)
         if isinstance(error, RuntimeError):
             return f"{LOGIN}; or install that package beside dicom-worklist, in {sys.prefix}"
         if connected and "timed out" in said:
@@ -195,10 +180,3 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         if connected and isinstance(error.args[0], int) and not 2000 <= error.args[0] < 3000:  # these are the client's
             return "Check source.query" if self.query else "Other tables than the DCCN calendar's need source.query"
         return "Check that the server runs and is reached from this host, and source.host, source.port and source.tls"
-
-    def _tls_remedy(self, error: ssl.SSLError) -> str:
-        if not isinstance(error, ssl.SSLCertVerificationError):
-            return "Check source.tls: ca, certificate and key are PEM files, and the key is the certificate's"
-        if error.verify_code in NOT_THIS_HOST:
-            return f"Put the name that the server's certificate is for into source.host, in place of {self.host}"
-        return "Put the CA that signed the server's certificate into source.tls.ca; renew one that has expired"

@@ -1,0 +1,531 @@
+"""Asking the web server of a calendar (RFC 9110): bounded in time and bytes, the login for that server only."""
+
+import gzip
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+import zlib
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.client import HTTPException
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Self
+from urllib.parse import quote_plus, urlencode, urljoin, urlsplit
+
+import msgspec
+
+from dicom_worklist.bookings.booking import printable
+from dicom_worklist.bookings.sources import _secrets, _tls
+from dicom_worklist.bookings.sources._tls import TLS
+from dicom_worklist.errors import SourceError
+
+if TYPE_CHECKING:
+    import requests
+
+#: Seconds: how long a server may take to accept a connection, and the pause before a request is repeated.
+CONNECT = 10.0
+PAUSE = 1.0
+MOST_REDIRECTS = 5
+#: Statuses of an answer that has everything; 207 is WebDAV's (RFC 4918 11.1).
+GOOD = {200, 203, 207}
+#: Statuses of a server that may answer the next time.
+LATER = {429, 502, 503, 504}
+#: How much of a server's own words about an error a message has, in characters.
+MOST_WORDS = 200
+REMEDIES = {
+    400: "Check source.url and what is sent with it",
+    403: "Let the calendar's administrator allow this login to read the bookings; or the login is wrong",
+    404: "Check source.url",
+    405: "Check source.url and source.method",
+    406: "Check source.url and source.headers",
+    407: "The proxy wants a login: write it into the environment's https_proxy, or name this server in no_proxy",
+    410: "Check source.url",
+    415: "Check source.headers and source.body",
+    422: "Check source.url and what is sent with it",
+    429: "This is asked too often: let the server's administrator allow a request a minute for each page",
+}
+Word = Annotated[str, msgspec.Meta(min_length=1)]
+Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/@{}?#]+(/[^\s#]*)?\Z")]
+Seconds = Annotated[float, msgspec.Meta(ge=1, le=3600)]
+
+
+class _Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type"):
+    """How a source shows the server who it is."""
+
+
+class Basic(_Login, frozen=True, tag="basic"):
+    """A user and a password (RFC 7617)."""
+
+    user: Word
+    password_file: str
+
+
+class Bearer(_Login, frozen=True, tag="bearer"):
+    """A token that doesn't change (RFC 6750)."""
+
+    token_file: str
+
+
+class OAuth2(_Login, frozen=True, tag="oauth2"):
+    """A token that `token_url` gives, by OAuth 2's client credentials (RFC 6749 4.4), and that ends."""
+
+    token_url: Address
+    client_id: Word
+    client_secret_file: str
+    scope: str | None = None
+
+
+Auth = Basic | Bearer | OAuth2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server sent, decompressed. `url` is the address that gave it.
+
+    `media_type` is in lower case, without parameters; `made` is Last-Modified, aware, in UTC.
+    """
+
+    url: str
+    content: bytes
+    media_type: str
+    made: datetime | None
+
+
+class Web:
+    """Asks one server for one reading of a source; a context manager.
+
+    `place` is the source, for messages, which name its settings url, auth, tls, timeout and max_megabytes. `timeout`
+    (seconds) and `most_bytes` are for all its requests together, those for tokens, too. `tls` is for the calendar's
+    server and the one that gives tokens; without it the system's authorities count. The proxies are the environment's
+    (https_proxy, no_proxy). A .netrc is never read.
+    """
+
+    def __init__(
+        self, place: object, *, auth: Auth | None = None, tls: TLS | None = None, timeout: float, most_bytes: int
+    ) -> None:
+        """Prepare; nothing is sent yet."""
+        self._place, self._auth, self._tls = place, auth, tls
+        self._timeout, self._most_bytes, self._bytes = timeout, most_bytes, 0
+        self._origin = self._token = ""
+        self._hidden: set[str] = set()
+        self._connections: list[Any] = []
+        self._sockets: list[socket.socket] = []
+        self._over = False
+
+    def __enter__(self) -> Self:
+        """Start the time.
+
+        Raises:
+            SourceError: a file of `tls` can't be read.
+        """
+        _tls.check_files(self._tls, self._place)
+        self._session = self._prepared()
+        self._deadline = time.monotonic() + self._timeout
+        self._timer = threading.Timer(self._timeout, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close the connections."""
+        self._timer.cancel()
+        self._session.close()
+
+    def hide(self, secret: str) -> None:
+        """Keep a secret that the source sends out of the messages, where a server repeats it."""
+        if secret:
+            self._hidden |= {secret, quote_plus(secret), json.dumps(secret)[1:-1]}
+
+    def ask(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """Send a request, and return the whole answer.
+
+        It is sent a second time after a pause where it can't have been answered (no connection) or the server asks for
+        that (429 with Retry-After, 502, 503, 504), and with a new token where OAuth 2's has ended. All addresses of a
+        reading are of the same server, those of redirects too.
+
+        Raises:
+            SourceError: there is no such answer, or not the whole of it.
+        """
+        self._origin = self._origin or origin(url)
+        for _ in range(1 + MOST_REDIRECTS):
+            if origin(url) != self._origin:
+                raise self._failure(
+                    f"names another server, {_server(url)}", "Only the one in source.url is asked: check source.url"
+                )
+            with self._with_login(method, url, headers or {}, body) as response:
+                if response.is_redirect:
+                    url = self._redirected(method, url, response)
+                    continue
+                if response.status_code not in GOOD:
+                    raise self._refused(response, self._remedy(response))
+                content = self._content(response)
+                media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                return Answer(url, content, media_type, _moment(response.headers.get("Last-Modified")))
+        raise self._failure(f"answers with more than {MOST_REDIRECTS} redirects", "Check source.url")
+
+    def _prepared(self) -> "requests.Session":
+        """Return what sends requests: its connections are known to `_end`."""
+        import requests  # noqa: PLC0415 - a site without a web calendar doesn't pay for it
+        from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+        web = self
+
+        class Adapter(HTTPAdapter):
+            def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
+                pool: Any = super().get_connection_with_tls_context(*arguments, **options)
+                pool.ConnectionCls = web._connected(type(pool).ConnectionCls)
+                return pool
+
+        class Session(requests.Session):
+            def get_redirect_target(self, resp: requests.Response) -> None:
+                """Look at no redirect: `ask` does, and requests would read all that comes with it."""
+
+        session = Session()
+        session.trust_env = False  # no .netrc, no REQUESTS_CA_BUNDLE; the proxies are given with each request
+        session.headers = requests.structures.CaseInsensitiveDict(
+            {"User-Agent": "dicom-worklist", "Accept-Encoding": "gzip"}
+        )
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, Adapter())
+        if self._tls:
+            session.verify = self._tls.ca
+            if self._tls.certificate:
+                key = self._tls.key
+                session.cert = (self._tls.certificate, key) if key else self._tls.certificate
+        else:
+            system = ssl.get_default_verify_paths()
+            session.verify = system.cafile or system.capath or True
+        return session
+
+    def _connected(self, kind: Any) -> Any:
+        def connection(*arguments: Any, **options: Any) -> Any:
+            if "assert_hostname" in options and self._tls and not self._tls.verify_hostname:
+                options["assert_hostname"] = False
+            made = kind(*arguments, **options)
+            connect = made.connect
+
+            def connected() -> None:
+                connect()
+                self._sockets.append(made.sock)  # the connection forgets it before the answer is read
+
+            made.connect = connected
+            self._connections.append(made)
+            return made
+
+        return connection
+
+    def _end(self) -> None:
+        """Cut the connections, in whichever state they are: only this ends a server that trickles its headers."""
+        self._over = True
+        for one in [*self._sockets, *(connection.sock for connection in self._connections)]:
+            with suppress(OSError):
+                if one is not None:
+                    socket.socket.shutdown(one, socket.SHUT_RDWR)
+
+    def _late(self) -> SourceError | None:
+        if not self._over and time.monotonic() < self._deadline:
+            return None
+        return self._failure(
+            f"took longer than source.timeout, {self._timeout:g} seconds",
+            "Ask for fewer bookings, or raise source.timeout",
+        )
+
+    def _remaining(self) -> float:
+        """Return the seconds that are left.
+
+        Raises:
+            SourceError: no time is.
+        """
+        if late := self._late():
+            raise late
+        return max(self._deadline - time.monotonic(), 0.001)
+
+    def _with_login(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> "requests.Response":
+        """Send it with the login; once more if the token, which was good before, is refused."""
+        had = self._token
+        response = self._exchange(method, url, {**headers, **self._login()}, body)
+        if response.status_code == HTTPStatus.UNAUTHORIZED and had:
+            response.close()
+            self._token = ""
+            response = self._exchange(method, url, {**headers, **self._login()}, body)
+        return response
+
+    def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> "requests.Response":
+        """Send a request, a second time if that can help; the body of the answer is still to be read."""
+        import requests  # noqa: PLC0415
+        import urllib3  # noqa: PLC0415
+
+        for last in (False, True):
+            remaining = self._remaining()
+            try:
+                response = self._session.request(
+                    method,
+                    url,
+                    headers=headers,
+                    data=body,
+                    proxies=requests.utils.get_environ_proxies(url),
+                    timeout=(min(CONNECT, remaining), remaining),
+                    allow_redirects=False,
+                    stream=True,
+                )
+            except (
+                requests.RequestException,
+                urllib3.exceptions.HTTPError,
+                OSError,
+                HTTPException,
+                ValueError,
+            ) as error:
+                gone = isinstance(error, requests.ConnectTimeout) or isinstance(_cause(error), ConnectionError)
+                if last or not gone:
+                    raise self._broken(error, url) from None  # its text has the address, with what is secret in it
+                pause = PAUSE
+            else:
+                after = _pause(response)
+                if last or after is None or after >= self._remaining():
+                    return response
+                response.close()
+                pause = after
+            time.sleep(min(pause, self._remaining()))
+        raise AssertionError
+
+    def _content(self, response: "requests.Response") -> bytes:
+        """Read an answer to its end, which Content-Length, the last chunk and gzip's end have to confirm."""
+        import urllib3  # noqa: PLC0415
+
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+        if coding not in {"identity", "gzip", "x-gzip"}:
+            raise self._failure(
+                f"answers in the coding {printable(coding)[:40]}", "Let the server send it plain or in gzip"
+            )
+        # requests leaves the content as it is; its own decoder doesn't notice a compressed answer that is cut off
+        body = response.raw if coding == "identity" else gzip.GzipFile(fileobj=response.raw)
+        parts: list[bytes] = []
+        try:
+            while part := body.read(1 << 16):
+                self._bytes += len(part)
+                if self._bytes > self._most_bytes:
+                    raise self._failure(
+                        f"sends more than {self._most_bytes / 1e6:g} MB, the most that is read",
+                        "Ask for fewer days and columns, or raise source.max_megabytes",
+                    )
+                parts.append(part)
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError, EOFError, ValueError, zlib.error) as error:
+            self._remaining()  # the time may be the reason
+            raise self._failure(
+                f"cut its answer off, or sent it broken ({type(_cause(error)).__name__})",
+                "The next run tries again; if it stays so, look at the server and the proxies before it",
+            ) from None
+        self._remaining()  # a connection that was cut by `_end` looks like the end of an answer without a length
+        return b"".join(parts)
+
+    def _redirected(self, method: str, url: str, response: "requests.Response") -> str:
+        """Return where a redirect leads.
+
+        Raises:
+            SourceError: it is not followed.
+        """
+        target = joined(url, response.headers["Location"])
+        here, there = origin(url), origin(target)
+        # the address of a host is often given without TLS, and its web server sends to the one with it
+        host = urlsplit(url).hostname
+        if here != there and (here, there) != (f"http://{host}:80", f"https://{host}:443"):
+            raise self._failure(
+                f"sends the request on to {_server(target)}",
+                "The login is for one server only, and never without TLS if source.url has it. "
+                "A page that asks for a login may be the reason: set source.auth. "
+                "If the calendar has moved, write its new address into source.url",
+            )
+        # a browser makes a GET of these (RFC 9110 15.4), without what was to be sent
+        if (response.status_code == 303 and method != "GET") or (method == "POST" and response.status_code < 303):
+            raise self._refused(response, "What is sent would be lost there: write the new address into source.url")
+        self._origin = there
+        return target
+
+    def _login(self) -> dict[str, str]:
+        """Return the header of `auth`."""
+        match self._auth:
+            case None:
+                return {}
+            case Basic(user=user, password_file=path):
+                password = _secrets.read(path, f"the password for {self._place}")
+                self.hide(password)
+                return self._basic(f"{user}:{password}")
+            case Bearer(token_file=path):
+                token = _secrets.read(path, f"the token for {self._place}")
+                if not token.isascii() or not token.isprintable() or not token:
+                    raise SourceError(
+                        f"{self._place} can't be read: {path} holds no token. Write it there, on one line"
+                    )
+                self.hide(token)
+                return {"Authorization": f"Bearer {token}"}
+            case OAuth2():
+                self._token = self._token or self._new_token(self._auth)
+                return {"Authorization": f"Bearer {self._token}"}
+
+    def _basic(self, login: str) -> dict[str, str]:
+        encoded = b64encode(login.encode()).decode()
+        self.hide(encoded)
+        return {"Authorization": f"Basic {encoded}"}
+
+    def _new_token(self, auth: OAuth2) -> str:
+        """Ask for a token: the client's name and secret go in the header, or, if that is refused, in the body."""
+        secret = _secrets.read(auth.client_secret_file, f"the client's secret for {self._place}")
+        self.hide(secret)
+        form = {"grant_type": "client_credentials"} | ({"scope": auth.scope} if auth.scope else {})
+        ways: tuple[tuple[dict[str, str], dict[str, str]], ...] = (
+            (self._basic(f"{quote_plus(auth.client_id)}:{quote_plus(secret)}"), form),
+            ({}, {**form, "client_id": auth.client_id, "client_secret": secret}),
+        )
+        remedy = f"Check source.auth: token_url, client_id, scope, and the secret in {auth.client_secret_file}"
+        kinds = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        for headers, sent in ways:
+            with self._exchange("POST", auth.token_url, kinds | headers, urlencode(sent).encode()) as response:
+                if response.status_code in {400, 401} and sent is form:
+                    continue
+                if response.status_code != HTTPStatus.OK:
+                    raise self._refused(response, remedy)
+                try:
+                    answer = json.loads(self._content(response))
+                    token, kind = answer["access_token"], answer.get("token_type", "Bearer")
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                    token = kind = None
+            if not isinstance(token, str) or not re.fullmatch("[!-~]+", token) or str(kind).lower() != "bearer":
+                raise self._failure(f"gets no bearer token from {_server(auth.token_url)}", remedy)
+            self.hide(token)
+            return token
+        raise AssertionError
+
+    def _refused(self, response: "requests.Response", remedy: str) -> SourceError:
+        """Return the error of a status, with the server's own words if it has some for programs."""
+        import urllib3  # noqa: PLC0415
+
+        words = ""
+        if "json" in response.headers.get("Content-Type", "").lower():
+            with suppress(urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError):
+                words = response.raw.read(4096, decode_content=True).decode("utf-8", "replace")
+        self._remaining()
+        words = self.shown(words)
+        reason = printable(response.reason or "")[:40]
+        status = f"{response.status_code} {reason}".strip()
+        return self._failure(f"gets {status} from {_server(response.url)}{f' ({words})' if words else ''}", remedy)
+
+    def shown(self, words: str) -> str:
+        """Return a server's words for a message: short, printable, without what is secret."""
+        for secret in sorted(self._hidden, key=len, reverse=True):
+            words = words.replace(secret, "…")
+        words = printable(" ".join(words.split()))
+        return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}…"
+
+    def _remedy(self, response: "requests.Response") -> str:
+        status = response.status_code
+        if status == HTTPStatus.UNAUTHORIZED:
+            return self._login_remedy(response)
+        if status in REMEDIES:
+            return REMEDIES[status]
+        if status >= 500:
+            return "The server has a fault: look at its log. The next run tries again"
+        return "Check source.url: this is not an answer with bookings"
+
+    def _login_remedy(self, response: "requests.Response") -> str:
+        match self._auth:
+            case None:
+                wanted = printable(response.headers.get("WWW-Authenticate", "").partition(" ")[0])[:40]
+                return f"It wants a login{f' ({wanted})' if wanted else ''}: set source.auth"
+            case Basic(user=user, password_file=path):
+                return f"Compare the user {user!r} and the password in {path} with the calendar's"
+            case Bearer(token_file=path):
+                return f"Write a token that the calendar accepts into {path}"
+            case OAuth2(client_id=client):
+                return f"The calendar doesn't accept the token: let it allow {client!r}, and check source.auth.scope"
+
+    def _broken(self, error: Exception, url: str) -> SourceError:
+        """Return the error of a request without an answer."""
+        import requests  # noqa: PLC0415
+
+        if late := self._late():
+            return late
+        cause, server = _cause(error), _server(url)
+        if isinstance(cause, ssl.SSLError):
+            what = getattr(cause, "verify_message", "") or cause.reason or str(cause)
+            setting = "source.url" if origin(url) == self._origin else "source.auth.token_url"
+            plain = cause.reason == "WRONG_VERSION_NUMBER"
+            return self._failure(
+                f"has no safe connection to {server} ({printable(what)})",
+                f"The server doesn't speak TLS at this port: check {setting}"
+                if plain
+                else _tls.remedy(cause, setting, urlsplit(url).hostname or ""),
+            )
+        if isinstance(error, requests.exceptions.ProxyError):
+            return self._failure(
+                f"does not reach {server} through the proxy of the environment",
+                "Check https_proxy, http_proxy and no_proxy there",
+            )
+        if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
+            said = f"gets no answer from {server}: {printable(cause.strerror or str(cause))[:MOST_WORDS]}"
+        else:  # the text of these may have the address or what the server sent
+            said = f"gets no answer of HTTP from {server} ({type(cause).__name__})"
+        return self._failure(said, "Check that the server runs and is reached from this host, and source.url")
+
+    def _failure(self, what: str, remedy: str) -> SourceError:
+        return SourceError(f"{self._place} can't be read: it {what}. {remedy}")
+
+
+def origin(url: str) -> str:
+    """Return scheme, host and port of an address: what has to be the same for a login to go there."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def joined(url: str, target: str) -> str:
+    """Return the address of a target, which may be relative to `url`; one that is not valid stays as it is."""
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        return target
+
+
+def _server(url: str) -> str:
+    """Return an address for a message: without a login, a path or a query, each of which may hold a secret."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is not valid"
+    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")[:MOST_WORDS]
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what an error of requests or urllib3 began with."""
+    while inner := error.__cause__ or next((one for one in error.args if isinstance(one, BaseException)), None):
+        error = inner
+    return error
+
+
+def _pause(response: "requests.Response") -> float | None:
+    """Return after how many seconds the request is sent again; None if it is not."""
+    after = response.headers.get("Retry-After", "").strip()
+    if response.status_code not in LATER or (response.status_code == HTTPStatus.TOO_MANY_REQUESTS and not after):
+        return None
+    return max(float(after), PAUSE) if re.fullmatch("[0-9]{1,6}", after) else PAUSE
+
+
+def _moment(written: str | None) -> datetime | None:
+    """Return a date of a header (RFC 9110 5.6.7)."""
+    try:
+        moment = parsedate_to_datetime(written or "")
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
