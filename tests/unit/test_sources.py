@@ -15,7 +15,7 @@ from support.sources import TODAY, bookings, csv_source, error_of, sqlite_source
 
 
 def test_every_module_is_a_kind_of_source() -> None:
-    assert sources.kinds() == ["csv", "http", "mysql", "postgresql", "sqlite"]
+    assert sources.kinds() == ["csv", "http", "ical", "mysql", "postgresql", "sqlite"]
 
 
 def test_sqlite_and_csv_give_the_same_bookings_for_the_same_rows(calendar: Calendar, tmp_path: Path) -> None:

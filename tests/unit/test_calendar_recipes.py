@@ -1,0 +1,216 @@
+"""The recipes of docs/calendars, each against a calendar that answers as the real one does, up to the entries."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicom_worklist import pipeline
+from dicom_worklist.bookings.sources import _web
+from dicom_worklist.config import load
+from dicom_worklist.errors import SourceError
+from dicom_worklist.report import Report
+from support.calendar import DAY, NOW
+from support.calendars import RECIPES, Calpendo, GraphQL, REDCap, published, recipe
+from support.configuration import Configure
+from support.web import Certificates, WebServer, as_json, certificates
+from support.worklist_folder import entries
+
+Publish = Callable[..., Report]
+SECRET = "s3cr3t"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_web, "PAUSE", 0.0)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def publish(configure: Configure, tls: Certificates, tmp_path: Path) -> Publish:
+    """Returns the report of a run with a recipe against a server, with some keys of `source` changed."""
+    for name in ("calendar.password", "redcap.token", "calendar.secret"):
+        (tmp_path / name).write_text(f"{SECRET}\n")
+
+    def publish(name: str, server: WebServer, **changes: Any) -> Report:
+        made = recipe(name, server, tls, tmp_path)
+        made["source"] |= changes
+        return pipeline.run(load(configure(made)), DAY, now=NOW)
+
+    return publish
+
+
+def shown(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return what the entries say, by the booking's id as it was published."""
+    found = dict[str, tuple[str, ...]]()
+    for entry in entries(folder).values():
+        step = entry.ScheduledProcedureStepSequence[0]
+        when = f"{step.ScheduledProcedureStepStartDate}{step.ScheduledProcedureStepStartTime}"
+        who = (str(entry.PatientID), str(entry.PatientName), str(entry.RequestedProcedureDescription))
+        found[str(entry.AccessionNumber)] = (*who, str(entry.RequestingPhysician), step.ScheduledStationAETitle, when)
+    return found
+
+
+CALPENDO = {
+    "id": 101,
+    "title": "7-1 with EEG",
+    "status": "Approved",
+    "cancelled": False,
+    "dateRange.start": "2026-11-24 09:00:00.0",
+    "dateRange.finish": "2026-11-24 10:30:00.0",
+    "durationInMinutes": 90,
+    "resource.name": "3T SKYRA",
+    "project.name": "3010000.01 Language",
+    "booker.formattedName": "Ada Maria Lovelace",
+}
+WANTED = ("3010000.01_sub-007", "3010000.01_sub-007_ses-01", "Language", "Lovelace^Ada", "SKYRA", "20261124090000")
+
+
+def test_calpendo(publish: Publish, tls: Certificates, folder: Path) -> None:
+    calendar = Calpendo(
+        [
+            CALPENDO,
+            CALPENDO | {"id": 102, "status": "Pending"},
+            CALPENDO | {"id": 103, "cancelled": True},
+            CALPENDO | {"id": 104, "dateRange.start": "2026-11-29 09:00:00.0"},
+            CALPENDO | {"id": 105, "title": "<Hidden>"},
+            CALPENDO | {"id": 106, "project.name": "<Hidden>", "dateRange.start": "2026-11-24 11:00:00.0"},
+        ],
+        SECRET,
+    )
+    with published(calendar, tls) as server:
+        report = publish("calpendo", server)
+        assert shown(folder) == {"101": (*WANTED[:3], "Lovelace^Ada Maria", *WANTED[4:])}
+        assert [one["booking_id"] for one in report.rejected] == ["105", "106"]
+        assert "title '<Hidden>' doesn't match booking.patterns.title" in report.rejected[0]["reason"]
+        assert "project_id '<Hidden>'" in report.rejected[1]["reason"]
+        assert len(server.asked) == 1
+
+
+def test_calpendo_has_no_times_without_paths(publish: Publish, tls: Certificates, folder: Path) -> None:
+    with published(Calpendo([CALPENDO], SECRET), tls) as server:
+        url = server.url + "/webdav/q/Calpendo.Booking/AND/dateRange.start/GE/{{ first_day.strftime('%Y%m%d') }}-0000"
+        report = publish("calpendo", server, url=url + "/dateRange.start/LT/{{ next_day.strftime('%Y%m%d') }}-0000")
+    assert [one["booking_id"] for one in report.rejected] == ["101"]
+    assert shown(folder) == {}
+
+
+def test_calpendo_with_a_wrong_password(publish: Publish, tls: Certificates) -> None:
+    with (
+        published(Calpendo([CALPENDO], "another"), tls) as server,
+        pytest.raises(SourceError, match=r"gets 401 .* Compare the user 'worklist' and the password in .*"),
+    ):
+        publish("calpendo", server)
+
+
+RECORD = {
+    "record_id": "12",
+    "redcap_event_name": "visit_1_arm_1",
+    "redcap_repeat_instance": "1",
+    "subject": "7",
+    "session": "1",
+    "study": "Language",
+    "scan_start": "2026-11-24 09:00",
+    "scan_minutes": "90",
+    "scanner": "SKYRA",
+    "scan_status": "Booked",
+    "phone": "nobody's business",
+}
+
+
+def test_redcap(publish: Publish, tls: Certificates, folder: Path) -> None:
+    calendar = REDCap(
+        [
+            RECORD,
+            RECORD | {"redcap_repeat_instance": "2", "session": "2", "scan_start": "2026-11-24 13:00"},
+            RECORD | {"redcap_event_name": "visit_2_arm_1", "scan_status": "Planned"},
+            RECORD | {"redcap_event_name": "visit_3_arm_1", "scan_start": "2026-11-26 09:00"},
+            RECORD | {"record_id": "13", "subject": "", "scan_start": "2026-11-24 15:00"},
+        ],
+        SECRET,
+    )
+    with published(calendar, tls) as server:
+        report = publish("redcap", server)
+        assert [one["booking_id"] for one in report.published] == ["12/visit_1_arm_1/1", "12/visit_1_arm_1/2"]
+        assert [one["booking_id"] for one in report.rejected] == ["13/visit_1_arm_1/1"]
+        first, second = sorted(shown(folder).values())
+        assert first == (*WANTED[:3], "", *WANTED[4:])
+        assert (second[1], second[5]) == ("3010000.01_sub-007_ses-02", "20261124130000")
+        assert "phone" not in server.asked[0].body.decode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, r"gets 403 Status from .*You do not have permissions to use the API"),
+        ({"body": {"token": SECRET, "content": "records"}}, r"gets 400 Status from .*is not valid"),
+    ],
+)
+def test_redcap_that_refuses(changes: dict[str, Any], said: str, publish: Publish, tls: Certificates) -> None:
+    with (
+        published(REDCap([RECORD], SECRET if changes else "another"), tls) as server,
+        pytest.raises(SourceError, match=said) as caught,
+    ):
+        publish("redcap", server, **changes)
+    assert SECRET not in str(caught.value)
+
+
+def test_redcap_that_reports_an_error_with_status_200(publish: Publish, tls: Certificates) -> None:
+    with (
+        published(as_json({"error": f"{SECRET} is no token"}), tls) as server,
+        pytest.raises(SourceError, match="the answer reports an error: … is no token"),
+    ):
+        publish("redcap", server)
+
+
+def graphql(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": f"b{number}",
+        "start": f"2026-11-24T{8 + number:02}:00:00+01:00",
+        "end": f"2026-11-24T{9 + number:02}:00:00+01:00",
+        "status": "CONFIRMED",
+        "subject": f"{number + 6}",
+        "session": "1",
+        "lab": {"name": "SKYRA"},
+        "project": {"number": "3010000.01", "title": "Language"},
+        "user": {"first": "Ada", "last": "Lovelace"},
+        **changes,
+    }
+
+
+def test_graphql(publish: Publish, tls: Certificates, folder: Path) -> None:
+    calendar = GraphQL([graphql(number) for number in range(1, 6)], SECRET, good_for=2)
+    with published(calendar, tls) as server:
+        report = publish("graphql", server)
+        assert (len(report.published), report.rejected, report.warnings) == (5, [], [])
+        assert shown(folder)["b1"] == WANTED
+        assert calendar.tokens == 2  # the first one ended before the third page
+        assert len(server.asked) == 3 + 1 + 2
+        assert publish("graphql", server).published == []
+
+
+def test_graphql_with_errors_beside_data(publish: Publish, tls: Certificates, folder: Path) -> None:
+    calendar = GraphQL([graphql(1)], SECRET)
+    with published(calendar, tls) as server:
+        publish("graphql", server)
+        calendar.bookings, calendar.errors = [], [{"message": "the database is away"}]
+        with pytest.raises(SourceError, match="the database is away"):
+            publish("graphql", server)
+    assert list(shown(folder)) == ["b1"]
+
+
+def test_graphql_with_a_wrong_secret(publish: Publish, tls: Certificates) -> None:
+    with (
+        published(GraphQL([graphql(1)], "another"), tls) as server,
+        pytest.raises(SourceError, match=r"gets 401 .*invalid_client.* the secret in .*/calendar.secret"),
+    ):
+        publish("graphql", server)
+
+
+def test_every_recipe_has_a_test() -> None:
+    assert sorted(path.stem for path in RECIPES.iterdir()) == ["calpendo", "graphql", "redcap"]
