@@ -129,7 +129,7 @@ class Transport:
 
 
 def parts(response: requests.Response) -> Iterator[bytes]:
-    """Yield the body of an answer as it comes, plain or unpacked from gzip.
+    """Yield the body of an answer in parts, unpacked if it is in gzip.
 
     Content-Length, the last chunk and the end of gzip's data have to confirm its end.
 
