@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""The Ansible module `booking_database`: whether a MySQL server answers, and with which certificate."""
+"""The Ansible module `booking_database`: whether a database server answers, and with which certificate."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ module: booking_database
 short_description: Ask the booking database before anything is installed that could read it
 version_added: "0.1.0"
 description:
-  - Connects from the host that it runs on to a MySQL or MariaDB server, reads its greeting, and, with TLS, checks its
-    certificate. It doesn't log in, since that takes a package that comes later.
+  - Connects from the host that it runs on to a MySQL, MariaDB or PostgreSQL server, reads its first answer, and, with
+    TLS, checks its certificate. It doesn't log in, since that takes a package that comes later.
   - It changes nothing. The server counts it as an attempt that wasn't finished, until the next login from this host.
 options:
+  type:
+    description: Which server it is; MariaDB is C(mysql), too.
+    type: str
+    choices: [mysql, postgresql]
+    default: mysql
   host:
     description: The server's name or address.
     type: str
     required: true
   port:
-    description: Its port.
+    description: Its port. Without one it is 3306, or PostgreSQL's 5432.
     type: int
-    default: 3306
   tls:
     description: Whether TLS is asked for.
     type: bool
@@ -66,7 +70,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: The server's version, as it says.
+  description: The server's version, as it says; empty for PostgreSQL, which shows it only after the login.
   returned: success
   type: str
   sample: 11.8.6-MariaDB
@@ -93,6 +97,8 @@ NOT_THIS_HOST = {62, 64}
 PROTOCOL_41 = 0x200
 TLS = 0x800
 SECURE = 0x8000
+#: What asks a PostgreSQL server for TLS (its SSLRequest): a length, and a number in place of a version.
+SSL_REQUEST = struct.pack("!II", 8, 80877103)
 #: The first packet of a server that refuses; of one that greets, which has the version of the protocol.
 REFUSAL = 0xFF
 GREETING = 10
@@ -102,6 +108,7 @@ GREETING = 10
 DEBIAN = "/etc/ssl/certs/ca-certificates.crt"
 
 
+NO_TLS = "it has no TLS. Let the server's administrator switch it on"
 UNASKED = 'Nothing was changed; "--skip-tags source" deploys without this question.'
 
 
@@ -154,21 +161,43 @@ def version(greeting: bytes) -> str:
     return greeting[1:].partition(b"\0")[0].decode(errors="replace")
 
 
-def encrypted(connection: socket.socket, greeting: bytes, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
-    """Ask the server for TLS, and return the connection that has it.
+def greet_mysql(connection: socket.socket, *, tls: bool) -> str:
+    """Return the version of a MySQL server; with `tls`, the connection is ready for TLS then.
 
     Raises:
-        NoDatabaseError: the server has no TLS.
-        SSLError: its certificate is not accepted.
+        NoDatabaseError: it refuses, is not a MySQL server, or has no TLS.
     """
+    greeting = packet(connection)
+    said = version(greeting)
+    if not tls:
+        return said
     # after the version: the thread's number (4 bytes), a part of the salt (8), a zero, the capabilities' lower half
     [capabilities] = struct.unpack_from("<H", greeting.partition(b"\0")[2], 13)
     if not capabilities & TLS:
-        raise NoDatabaseError("it has no TLS. Let the server's administrator switch it on")
+        raise NoDatabaseError(NO_TLS)
     # an SSLRequest: the capabilities, the largest packet, the character set (utf8mb4), zeros
     request = struct.pack("<IIB23x", PROTOCOL_41 | TLS | SECURE, 1 << 24, 45)
     connection.sendall(struct.pack("<I", len(request) | 1 << 24) + request)
-    return context.wrap_socket(connection, server_hostname=host)
+    return said
+
+
+def greet_postgresql(connection: socket.socket, *, tls: bool) -> str:
+    """Return an empty version; with `tls`, the connection is ready for TLS then.
+
+    Raises:
+        NoDatabaseError: it is not a PostgreSQL server, or has no TLS.
+    """
+    connection.sendall(SSL_REQUEST)
+    answer = connection.recv(1)
+    if answer not in {b"S", b"N"}:
+        raise NoDatabaseError("what answers is not PostgreSQL. Check worklist_sync_source.host and .port")
+    if tls and answer == b"N":
+        raise NoDatabaseError(NO_TLS)
+    return ""
+
+
+#: Kind of server → its usual port, and what begins a conversation with it.
+SERVERS = {"mysql": (3306, greet_mysql), "postgresql": (5432, greet_postgresql)}
 
 
 def named(subject: Any) -> str:
@@ -195,8 +224,9 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "type": {"type": "str", "choices": ["mysql", "postgresql"], "default": "mysql"},
             "host": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 3306},
+            "port": {"type": "int"},
             "tls": {"type": "bool", "default": False},
             "ca": {"type": "str", "default": ""},
             "ca_file": {"type": "path"},
@@ -207,7 +237,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     asked = module.params
-    place = f"the booking database on {asked['host']}:{asked['port']} can't be used from {asked['from_host']}"
+    usual, greet = SERVERS[asked["type"]]
+    port = usual if asked["port"] is None else asked["port"]
+    place = f"the booking database on {asked['host']}:{port} can't be used from {asked['from_host']}"
     ca, subject = "worklist_sync_source_ca" if asked["ca"] else str(asked["ca_file"]), ""
     try:
         context = None
@@ -220,11 +252,10 @@ def main() -> None:
             context = trust(asked["ca"], asked["ca_file"], verify_hostname=asked["verify_hostname"])
         if context and asked["ca"]:
             ca += f" ({'; '.join(named(authority['subject']) for authority in context.get_ca_certs())})"
-        with socket.create_connection((asked["host"], asked["port"]), asked["timeout"]) as connection:
-            greeting = packet(connection)
-            said = version(greeting)
+        with socket.create_connection((asked["host"], port), asked["timeout"]) as connection:
+            said = greet(connection, tls=context is not None)
             if context:
-                with encrypted(connection, greeting, context, asked["host"]) as secure:
+                with context.wrap_socket(connection, server_hostname=asked["host"]) as secure:
                     subject = named((secure.getpeercert() or {}).get("subject", ()))
     except NoDatabaseError as error:
         module.fail_json(msg=f"{place}: {error}. {UNASKED}")

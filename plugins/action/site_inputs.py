@@ -41,6 +41,12 @@ def former_names(role: Path) -> dict[str, str]:
     return yaml.safe_load(table.read_text(encoding="utf-8")) if table.exists() else {}
 
 
+def lent_names(role: Path) -> set[str]:
+    """Return the variables that an internal role sets for others; a play that imports the role has them."""
+    variables = role / "vars/main.yml"
+    return {*yaml.safe_load(variables.read_text(encoding="utf-8"))} if variables.exists() else set()
+
+
 def wrong_names(role: str, names: set[str], known: set[str], options: Options, former: dict[str, str]) -> Iterator[str]:
     """Say which variables were renamed, and which the role doesn't have; `known` are further names that it takes."""
     for name in sorted(names & former.keys()):
@@ -229,7 +235,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
             role, entries = folder.name, specification(folder)
             names = {name for name in self.variables if name.startswith(f"{role}_")}
             inner = {name for options in entries.values() for name in options}
-            known = inner | set(self._check("facts", []) if role == self.role else [])
+            known = inner | (lent_names(folder) if folder not in self.folders else {*self._check("facts", [])})
             yield from wrong_names(role, names, known, entries["main"], former_names(folder))
 
     def _values(self) -> Iterator[str]:

@@ -74,7 +74,7 @@ def preview(config: Config, day: date | None = None, *, now: datetime) -> Previe
             became[id(one.row)] = _row(one.row, "entry", "", title)
         else:
             became[id(one.row)] = _row(one.row, "other day", f"it is on {one.day}", title)
-        became[id(one.row)]["attributes"] = dict(described.entry.values)
+        became[id(one.row)]["attributes"] = described.entry.texts()
         became[id(one.row)]["warnings"] = described.warnings
     return Preview(
         source=str(config.source),

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import deploy, growth, history, queries, reconcile, stores, sync, web
+from bench import deploy, growth, history, ical, queries, reconcile, stores, sync, web
 from bench.measure import Row
 from support import live
 from support.booking_database import BookingDatabase
@@ -20,6 +20,7 @@ def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:
     if not only_growth:
         yield from sync.rows(folder)
         yield from web.rows(folder)
+        yield from ical.rows(folder)
         yield from reconcile.rows()
         yield from history.rows(folder)
     database = BookingDatabase()

@@ -361,6 +361,14 @@ def test_a_busy_server_is_reported(
     wait_until(lambda: mysql(password_file, port=own.port).rows(*DAYS))
 
 
+def test_more_than_a_few_days_of_bookings_are_not_read(own: BookingDatabase, password_file: Path) -> None:
+    row = ", ".join(f"'{name}' AS {name}" for name in COLUMNS)
+    query = f"SELECT {row}, seq FROM seq_1_to_"
+    with pytest.raises(SourceError, match=r"gives more than 100,000 rows .*Narrow source[.]query to :first_day"):
+        mysql(password_file, port=own.port, query=f"{query}100000000").rows(*DAYS)
+    assert len(mysql(password_file, port=own.port, query=f"{query}100000").rows(*DAYS)) == 100_000
+
+
 def test_a_query_that_takes_too_long_is_reported(own: BookingDatabase, password_file: Path) -> None:
     slow = {"query": "SELECT SLEEP(30) AS booking_id"}
     said = said_of(own, password_file, read_timeout=1, **slow)

@@ -22,6 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 CHECKS = {
     "facts": ["example_fact"],
+    "roles": ["lender"],
     "scanners": "{{ example_scanners }}",
     "certificates": [{"variable": "example_ca", "pem": "{{ example_ca }}"}],
     "ports": [
@@ -52,6 +53,11 @@ def roles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_yaml(role / "meta/renamed.yml", {"example_folder": "example_dir"})
     write_yaml(role / "vars/main.yml", {"__example_checks": CHECKS})
     write_yaml(role / "tasks/main.yml", [{"name": "Check", "site_inputs": {"role": "example"}}])
+    for part in ("meta", "vars"):
+        (folder / "lender" / part).mkdir(parents=True)
+    own = {"lender_dir": {"type": "path", "description": "Where it lives."}}
+    write_yaml(folder / "lender/meta/argument_specs.yml", {"argument_specs": {"main": {"options": own}}})
+    write_yaml(folder / "lender/vars/main.yml", {"lender_address": "192.0.2.1"})
     (folder / "site").symlink_to(ROOT / "roles/site")
     return folder
 
@@ -72,6 +78,8 @@ SCANNER = {"ae_title": "PRISMA"}
 CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "nothing": ({}, ()),
     "a fact of the role": ({"example_fact": 1}, ()),
+    "what an internal role sets for others": ({"lender_address": "192.0.2.1"}, ()),
+    "a wrong name of an internal role": ({"lender_adress": "192.0.2.1"}, ("lender has no variable lender_adress",)),
     "names of every kind": (
         {"example_folder": "/srv", "example_prot": 1, "site_scaners": []},
         ("no variable site_scaners, so it would change nothing. Is site_scanners meant?",

@@ -1,4 +1,4 @@
-"""The module `booking_database` against a real MariaDB, and against something else."""
+"""The module `booking_database` against a real MariaDB, a real PostgreSQL, and something else."""
 
 import socket
 import subprocess
@@ -12,6 +12,7 @@ import pytest
 from support import twins
 from support.booking_database import BookingDatabase
 from support.plays import Result, run, tries
+from support.postgresql import PostgreSQL
 
 HOST = "worklist.example"
 
@@ -41,6 +42,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def database(certificates: Path) -> Iterator[BookingDatabase]:
     options = ("--ssl-cert=/tls/server.crt", "--ssl-key=/tls/server.key")
     made = BookingDatabase("test-mariadb-asked", twins.free_port(), *options, files=certificates)
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def postgresql(certificates: Path) -> Iterator[PostgreSQL]:
+    made = PostgreSQL(certificates)
     try:
         yield made
     finally:
@@ -116,6 +126,8 @@ def answering(answer: bytes) -> Iterator[int]:
                     return
                 with connection:
                     connection.sendall(answer)
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.recv(65536)  # until the client closes: what it never read would reset the connection
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -145,3 +157,44 @@ def test_what_answers_otherwise_is_told_from_it(content: bytes, said: str, certi
         ca = (certificates / "authority.crt").read_text()
         [result] = asked(tmp_path, {"port": port, "tls": True, "ca": ca})
     assert said in result["msg"]
+
+
+def test_a_postgresql_answers_and_shows_the_right_certificate(
+    postgresql: PostgreSQL, certificates: Path, tmp_path: Path
+) -> None:
+    place: Result = {"type": "postgresql", "port": postgresql.port}
+    authority, stranger = ((certificates / f"{name}.crt").read_text() for name in ("authority", "stranger"))
+    plain, checked, strange, other_name = asked(
+        tmp_path,
+        place,
+        place | {"tls": True, "ca": authority},
+        place | {"tls": True, "ca": stranger},
+        place | {"tls": True, "ca": authority, "host": "127.0.0.1"},
+    )
+    assert (plain["version"], plain["certificate"]) == ("", "")
+    assert checked["certificate"] == "commonName=db.example"
+    assert "not accepted with worklist_sync_source_ca (commonName=The stranger)" in strange["msg"]
+    assert "Put a name that it is for into worklist_sync_source.host" in other_name["msg"]
+
+
+@pytest.mark.parametrize(
+    ("content", "tls", "said"),
+    [
+        (b"N", True, "it has no TLS. Let the server's administrator switch it on"),
+        (b"H", False, "what answers is not PostgreSQL. Check worklist_sync_source.host and .port"),
+        (b"", True, "what answers is not PostgreSQL"),
+        (b"S" + bytes(20), True, "its TLS is not understood"),
+    ],
+)
+def test_what_answers_in_place_of_postgresql_is_told_from_it(
+    content: bytes, tls: bool, said: str, certificates: Path, tmp_path: Path
+) -> None:
+    ca = (certificates / "authority.crt").read_text()
+    with answering(content) as port:
+        [result] = asked(tmp_path, {"type": "postgresql", "port": port, "tls": tls, "ca": ca})
+    assert said in result["msg"]
+
+
+def test_a_postgresql_s_usual_port_is_its_own(tmp_path: Path) -> None:
+    [result] = asked(tmp_path, {"type": "postgresql", "host": "db.invalid"})
+    assert "db.invalid:5432" in result["msg"]

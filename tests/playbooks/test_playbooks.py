@@ -105,16 +105,18 @@ def test_a_pacs_on_another_host_is_asked_as_the_inventory_says(tmp_path: Path) -
     assert (checked["ca_file"], checked["check_hostname"]) == (f"{tmp_path}/pacs.crt", True)
 
 
-def test_the_database_s_own_authority_is_a_file_that_the_role_writes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["mysql", "postgresql"])
+def test_the_database_s_own_authority_and_password_are_files_that_the_role_writes(tmp_path: Path, kind: str) -> None:
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=authority.example")
     built = x509.CertificateBuilder(name, name, key.public_key(), 1).not_valid_before(datetime(1990, 1, 1, tzinfo=UTC))
     signed = built.not_valid_after(datetime(9999, 1, 1, tzinfo=UTC)).sign(key, hashes.SHA256())
-    source = {"type": "mysql", "host": "db.example", "database": "fcdc", "user": "dicomdf"}
+    source = {"type": kind, "host": "db.example", "database": "fcdc", "user": "dicomdf", "query": "SELECT 1"}
     given = {"worklist_sync_source_ca": signed.public_bytes(serialization.Encoding.PEM).decode()}
     settings = rendered(tmp_path, **given, worklist_sync_source=source | {"tls": {"verify_hostname": False}})
     assert settings["source"]["tls"] == {"ca": f"{tmp_path}/booking-db.crt", "verify_hostname": False}
-    settings = rendered(tmp_path, **given, worklist_sync_source=source)
-    assert settings["source"]["tls"] == {"ca": f"{tmp_path}/booking-db.crt"}
+    settings = rendered(tmp_path, **given, worklist_sync_source=source, worklist_sync_source_password="s3cret")
+    files = {"tls": {"ca": f"{tmp_path}/booking-db.crt"}, "password_file": f"{tmp_path}/booking-db.password"}
+    assert settings["source"] == source | files
 
 
 @pytest.mark.parametrize(

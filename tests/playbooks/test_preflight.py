@@ -158,6 +158,16 @@ CASES = {
         "worklist_sync", {"worklist_sync_source_password": "", "worklist_sync_config_dir": "/nowhere"},
         ("worklist_sync_source_password", "ansible-vault")
     ),
+    "an empty password of a PostgreSQL": Case(
+        "worklist_sync",
+        {"worklist_sync_source": {"type": "postgresql", "host": "db.example", "database": "d", "user": "u"},
+         "worklist_sync_source_password": "", "worklist_sync_config_dir": "/nowhere"},
+        ("booking database needs a password", "worklist_sync_source_password", "ansible-vault"),
+    ),
+    "a PostgreSQL with a password in the inventory": Case(
+        "worklist_sync", {"worklist_sync_source": {"type": "postgresql", "password": "s3cret"}},
+        ("worklist_sync_source has a password", "worklist_sync_source_password"),
+    ),
     "a secret that the vault hasn't": Case(
         "worklist_sync", {"worklist_sync_source_password": "{{ vault_that_is_not }}"},
         ("worklist_sync_source_password", "ansible-vault"),

@@ -221,7 +221,7 @@ def test_an_unknown_tls_setting_is_named_with_its_place(configure: Configure) ->
 
 
 def test_a_kind_of_source_that_is_unknown_is_answered_with_those_that_are(configure: Configure) -> None:
-    assert "it must be one of csv, http, " in error_of(configure({"source.type": "oracle"}))
+    assert "csv, http, ical, mysql, postgresql, sqlite" in error_of(configure({"source.type": "oracle"}))
 
 
 def test_a_site_name_that_does_not_fit_a_location_asks_for_one(configure: Configure) -> None:

@@ -101,7 +101,9 @@ def test_codes_stand_where_they_belong_in_their_order(keyword: str) -> None:
         },
         HEAD,
     ]
-    assert attributes_of(entry)[keyword] == '(T1, 99DCCN [2026], "Größe, T1 weighted"), (HEAD, 99DCCN, "Head")'
+    texts = describe(replace(BOOKING, columns=ROW), SCANNER, SITE, {keyword: [PROTOCOL, HEAD]})[0].texts()
+    assert attributes_of(entry) == texts | {"SpecificCharacterSet": "ISO_IR 192"}
+    assert texts[keyword] == '(T1, 99DCCN [2026], "Größe, T1 weighted"), (HEAD, 99DCCN, "Head")'
     assert [element.tag for element in entry] == sorted(element.tag for element in entry)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from support.calendar import DAY
 from support.configuration import Configure
@@ -80,6 +81,14 @@ def test_a_row_says_what_was_read_and_from_which_column(run: Any, config: Path) 
     assert first["warnings"] == ["RequestedProcedureDescription: project '3010000.01' has no title, so its id is used"]
     assert second["attributes"] == {}
     assert "subject" not in second["columns"]
+
+
+def test_a_row_says_the_codes_of_its_entry(run: Any, configure: Configure, config: Path) -> None:
+    before = yaml.safe_load(config.read_text())
+    code = {"CodeValue": "{{ Room }}", "CodingSchemeDesignator": "99DCCN", "CodeMeaning": "{{ From }}"}
+    changed = {"attributes.ScheduledProtocolCodeSequence": [code]}
+    done = run("preview", "-c", configure(before | changed), "--now", NOW, "--json")
+    assert done.json["rows"][0]["attributes"]["ScheduledProtocolCodeSequence"] == '(SKYRA, 99DCCN, "09:00")'
 
 
 def test_the_day_can_be_another_one(run: Any, config: Path) -> None:

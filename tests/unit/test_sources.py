@@ -11,11 +11,11 @@ from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL
 from dicom_worklist.bookings.sources import as_rows
 from dicom_worklist.errors import SourceError
 from support.calendar import Calendar
-from support.sources import TODAY, bookings, csv_source, sqlite_source
+from support.sources import TODAY, bookings, csv_source, error_of, sqlite_source
 
 
 def test_every_module_is_a_kind_of_source() -> None:
-    assert sources.kinds() == ["csv", "http", "mysql", "sqlite"]
+    assert sources.kinds() == ["csv", "http", "ical", "mysql", "postgresql", "sqlite"]
 
 
 def test_sqlite_and_csv_give_the_same_bookings_for_the_same_rows(calendar: Calendar, tmp_path: Path) -> None:
@@ -95,3 +95,31 @@ def test_a_missing_file_is_named_and_not_made(make: type, tmp_path: Path) -> Non
     with pytest.raises(SourceError, match=r"absent é[.]db"):
         make(path).rows(**TODAY)
     assert not path.exists()
+
+
+ROW = ", ".join(f"'{name}' AS {name}" for name in COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "query", [f"SELECT {ROW} FROM n", f"SELECT {ROW}, n, printf('%.*c', 100000, 'x') AS notes FROM n WHERE n <= 30"]
+)
+def test_a_query_that_gives_too_much_is_an_error_and_nothing_of_it_is_used(
+    query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MOST_ROWS", 100)
+    monkeypatch.setattr(sources, "MOST_BYTES", 1_000_000)
+    sqlite3.connect(tmp_path / "empty.sqlite").close()
+    counted = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 101) "
+    said = error_of(sqlite_source(tmp_path / "empty.sqlite", counted + query))
+    assert "gives more than 100 rows or 1 MB" in said
+    assert said.endswith("Narrow source.query to :first_day and :last_day")
+    assert sqlite_source(tmp_path / "empty.sqlite", f"{counted} {query} LIMIT 30".replace("100000", "10000")).rows(
+        **TODAY
+    )
+
+
+def test_parameters_are_found_in_a_query_whatever_else_is_in_it() -> None:
+    query = "SELECT '100% :)', a::date FROM b WHERE c BETWEEN :first_day::date AND %(last_day)s AND d ? 'x' AND :days"
+    bound, names = sources.bind(query, {"first_day": "$1", "last_day": "$2"})
+    assert bound == "SELECT '100% :)', a::date FROM b WHERE c BETWEEN $1::date AND $2 AND d ? 'x' AND :days"
+    assert names == ["first_day", "last_day"]

@@ -17,7 +17,6 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_worklist.worklist.attributes import (
-    CODE_REQUIRED,
     CODE_SEQUENCES,
     DEFAULT_CHARSET,
     EMPTY_SEQUENCES,
@@ -27,7 +26,7 @@ from dicom_worklist.worklist.attributes import (
     vr_of,
 )
 from dicom_worklist.worklist.checksum import PREAMBLE, with_checksum
-from dicom_worklist.worklist.entry import Entry, uid
+from dicom_worklist.worklist.entry import Entry, codes_text, uid
 from dicom_worklist.worklist.values import as_vr
 
 #: Modality Worklist Information Model - FIND (PS3.4 K.6.1.4).
@@ -84,20 +83,18 @@ def decode(content: bytes) -> Dataset:
 def attributes_of(dataset: Dataset) -> dict[str, str]:
     """Return keyword → text of what is not empty, the scheduled procedure step's attributes included.
 
-    Of sequences only those of codes have a text, in the standard's notation (PS3.16 5): `(T1, 99SITE, "T1 weighted")`.
+    Of sequences only those of codes have a text, as `codes_text` writes it.
     """
     return {
-        element.keyword: ", ".join(map(_code_text, element.value)) if element.VR == "SQ" else str(element.value)
+        element.keyword: codes_text(map(_texts, element.value)) if element.VR == "SQ" else str(element.value)
         for part in (dataset.ScheduledProcedureStepSequence[0], dataset)
         for element in part
         if not element.is_empty and (element.VR != "SQ" or element.keyword in CODE_SEQUENCES)
     }
 
 
-def _code_text(code: Dataset) -> str:
-    version = f" [{code.CodingSchemeVersion}]" if code.get("CodingSchemeVersion") else ""
-    value, scheme, meaning = (code.get(part) or "" for part in CODE_REQUIRED)
-    return f'({value}, {scheme}{version}, "{meaning}")'
+def _texts(item: Dataset) -> dict[str, str]:
+    return {element.keyword: str(element.value) for element in item if not element.is_empty}
 
 
 @lru_cache

@@ -34,6 +34,10 @@ class Entry:
     values: Mapping[str, str]
     codes: Mapping[str, tuple[Code, ...]] = field(default_factory=dict)
 
+    def texts(self) -> dict[str, str]:
+        """Return all that the entry says, for people: keyword → text."""
+        return {**self.values, **{keyword: codes_text(codes) for keyword, codes in self.codes.items()}}
+
 
 def describe(
     booking: Booking, scanner: Scanner, site: Site, attributes: Attributes, *, plain: bool = False
@@ -58,6 +62,15 @@ def describe(
                 codes[keyword] = made
     fitting = {keyword: checked(keyword, text, scanner.charset, warnings) for keyword, text in values.items()}
     return Entry(scanner.charset, {keyword: text for keyword, text in fitting.items() if text}, codes), warnings
+
+
+def codes_text(codes: Iterable[Code]) -> str:
+    """Return codes in the standard's notation (PS3.16 5), such as `(T1, 99SITE, "T1 weighted")`."""
+    texts = []
+    for code in codes:
+        value, scheme, version, meaning = (code.get(part, "") for part in CODE)
+        texts.append(f'({value}, {scheme}{f" [{version}]" if version else ""}, "{meaning}")')
+    return ", ".join(texts)
 
 
 def uid(root: str | None, *names: str) -> str:

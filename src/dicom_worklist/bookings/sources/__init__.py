@@ -7,13 +7,18 @@ Protocol below. Adding a module adds the kind.
 import pkgutil
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from importlib import import_module
 from typing import Any, Protocol
 
 from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, Row
 from dicom_worklist.errors import SourceError
+
+#: A query that gives more than these has forgotten the days: a large centre books less in ten years.
+MOST_ROWS, MOST_BYTES = 100_000, 100_000_000
+#: What stands for a parameter in SQL.
+MARKS = {"first_day": "?", "last_day": "?"}
 
 
 class Source(Protocol):
@@ -86,8 +91,25 @@ def as_rows(
     return Rows({column: row[at] for at, column in kept} for row in values)
 
 
-def bind(query: str) -> tuple[str, list[str]]:
-    """Return the query with `?` for each `:first_day` or `%(last_day)s`, and their names in order."""
+def limited(values: Iterable[Sequence[object]], place: object) -> Iterator[Sequence[object]]:
+    """Yield the rows of a query's result, up to MOST_ROWS and MOST_BYTES.
+
+    Raises:
+        SourceError: there are more.
+    """
+    size = 0
+    for number, row in enumerate(values, start=1):
+        size += sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+        if number > MOST_ROWS or size > MOST_BYTES:
+            raise SourceError(
+                f"{place} gives more than {MOST_ROWS:,} rows or {MOST_BYTES // 1_000_000} MB: that is not a few days "
+                "of bookings. Narrow source.query to :first_day and :last_day"
+            )
+        yield row
+
+
+def bind(query: str, marks: Mapping[str, str] = MARKS) -> tuple[str, list[str]]:
+    """Return the query with a mark for each `:first_day` or `%(last_day)s`, and their names in order."""
     parameter = re.compile(r"(?<!:):(first_day|last_day)\b|%\((first_day|last_day)\)s")
     names = [match[1] or match[2] for match in parameter.finditer(query)]
-    return parameter.sub("?", query), names
+    return parameter.sub(lambda match: marks[match[1] or match[2]], query), names

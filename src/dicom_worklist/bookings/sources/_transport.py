@@ -37,9 +37,11 @@ class Unanswered(Exception):  # noqa: N818 - the caller makes the error that peo
     def __init__(self, error: Exception) -> None:
         """Find out what the error began with."""
         cause = _cause(error)
-        self.tls = cause if isinstance(cause, ssl.SSLError) else None
+        # a server that closes a connection it kept looks like a fault of TLS
+        closed = isinstance(cause, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError))
+        self.tls = cause if isinstance(cause, ssl.SSLError) and not closed else None
         self.by_proxy = isinstance(error, requests.exceptions.ProxyError)
-        self.again = isinstance(error, requests.ConnectTimeout) or isinstance(cause, ConnectionError)
+        self.again = isinstance(error, requests.ConnectTimeout) or closed
         self.name = type(cause).__name__
         self.words = ""
         if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):

@@ -12,7 +12,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from dicom_worklist.bookings.booking import COLUMNS
-from dicom_worklist.bookings.sources import Rows, _dccn, _secrets, _tls, as_rows, bind
+from dicom_worklist.bookings.sources import MOST_ROWS, Rows, _dccn, _secrets, _tls, as_rows, bind, limited
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
 
@@ -75,9 +75,14 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             with closing(self._connect()) as connection, connection.cursor() as cursor:
                 connected = True
                 cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-                cursor.execute("SET @first_day = %s, @last_day = %s", (first_day, last_day))
+                # one row more than is read, of a query that has no LIMIT of its own
+                cursor.execute(
+                    "SET @first_day = %s, @last_day = %s, SESSION sql_select_limit = %s",
+                    (first_day, last_day, MOST_ROWS + 1),
+                )
                 self._execute(cursor)
-                rows = as_rows([column[0] for column in cursor.description or ()], cursor.fetchall(), self, needed)
+                names = [column[0] for column in cursor.description or ()]
+                rows = as_rows(names, limited(cursor.fetchall(), self), self, needed)
                 if not any(row.get("start_date") or row.get("start") for row in rows):
                     self._check_zones(cursor)
                 return rows

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from dicom_worklist.bookings.booking import COLUMNS
-from dicom_worklist.bookings.sources import Rows, _dccn, as_rows, bind
+from dicom_worklist.bookings.sources import Rows, _dccn, as_rows, bind, limited
 from dicom_worklist.errors import SourceError
 
 #: How long to wait for another program's lock on the file, in seconds.
@@ -34,7 +34,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 # a bad byte in one title must not hide the other bookings
                 connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
                 cursor = self._execute(connection, first_day, last_day)
-                return as_rows([column[0] for column in cursor.description or ()], cursor, self, needed)
+                return as_rows([column[0] for column in cursor.description or ()], limited(cursor, self), self, needed)
         except sqlite3.Error as error:
             raise SourceError(f"{self} can't be read: {self._why(error)}") from error
 

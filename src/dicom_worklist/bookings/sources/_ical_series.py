@@ -1,0 +1,367 @@
+"""The rows of events of iCalendar texts (RFC 5545): which version counts, and which instances a series has.
+
+`icalendar` reads properties and time zones, `recurring_ical_events` expands a rule. What EXDATE and RECURRENCE-ID name
+is found here, by the moment in UTC. That library looks for local times, too: with EXDATE at 09:00 in Amsterdam it also
+drops the instance at 10:00, which is 09:00 in UTC.
+"""
+
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import icalendar
+import recurring_ical_events
+from icalendar.prop import vRecur
+from icalendar.timezone import tzp
+
+from dicom_worklist.bookings.booking import Row, printable
+from dicom_worklist.bookings.sources import _ical_text
+from dicom_worklist.bookings.sources._ical_event import ODD, ONE_DAY, Moment, Unreadable, Version, key_of, newest, read
+from dicom_worklist.errors import SourceError
+
+#: How many steps the rule of one event may take until the last day that is asked for, and those of all events.
+MOST_STEPS, MOST_STEPS_OF_ALL = 100_000, 5_000_000
+#: What a rule counts for that may have no day: it is looked for until the year 9999.
+RARE_STEPS = 20_000
+#: The site's day begins at most a day before or after that of an event's zone; one more for both of them.
+MARGIN = timedelta(days=2)
+#: Outlook begins the rules of a zone in 1601, and each look-up goes through all years since.
+_SINCE = re.compile(r"^(DTSTART:)1[0-8]\d\d(?=\d{4}T)(?!0229)", re.MULTILINE | re.IGNORECASE)
+#: How many seconds a rule goes on in the time that one step takes, and the parts that make several instances of it.
+_CLOCK, _DAYS = ("BYSECOND", "BYMINUTE", "BYHOUR"), ("BYDAY", "BYMONTHDAY", "BYYEARDAY")
+_STEPS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "SECONDLY": (1, ()),
+    "MINUTELY": (60, _CLOCK[:1]),
+    "HOURLY": (3600, _CLOCK[:2]),
+    "DAILY": (86_400, _CLOCK),
+    "WEEKLY": (3 * 86_400, _CLOCK + _DAYS),
+    "MONTHLY": (10 * 86_400, _CLOCK + _DAYS),
+    "YEARLY": (20 * 86_400, _CLOCK + _DAYS),
+}
+#: The parts that leave days out, with their greatest number. Two of them may leave no day at all.
+_FILTERS = {"BYMONTH": 12, "BYMONTHDAY": 31, "BYYEARDAY": 366, "BYWEEKNO": 53, "BYSETPOS": 366}
+
+
+@dataclass(slots=True)
+class _Change:
+    """The newest version of an instance of a series; `original` is its RECURRENCE-ID."""
+
+    event: Version
+    original: Moment
+    start: Moment
+
+
+@dataclass(slots=True)
+class Reading:
+    """One reading of the days from `first_day` to `last_day`; rows of more days may come."""
+
+    place: object
+    first_day: date
+    last_day: date
+    first: date = field(init=False)
+    last: date = field(init=False)
+    steps: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        """Set the first and the last day in an event's own zone."""
+        self.first = max(self.first_day, date.min + MARGIN) - MARGIN
+        self.last = min(self.last_day, date.max - 2 * MARGIN) + MARGIN
+
+    def rows(self, calendars: Iterable[_ical_text.Calendar]) -> list[Row]:
+        """Return the rows of calendars; an event that can't be read is a row whose `start` says why.
+
+        Raises:
+            SourceError: there is too much to read.
+        """
+        calendars = list(calendars)
+        first, last = f"{self.first:%Y%m%d}", f"{self.last:%Y%m%d}"
+        near = {text.uid for calendar in calendars for text in calendar.events if text.near(first, last)}
+        versions: dict[str, list[Version]] = defaultdict(list)
+        position = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # icalendar's, about zones that it guesses; _moment doesn't take them
+            for calendar in calendars:
+                chosen = [text for text in calendar.events if text.uid in near]
+                if chosen:
+                    _use_zones(calendar.zones)
+                for text in chosen:
+                    position += 1
+                    versions[text.uid].append(read(text, position, cancelled=calendar.method == "CANCEL"))
+        tzp.use_default()
+        return [row for events in versions.values() for row in self._rows_of(events)]
+
+    def _rows_of(self, versions: list[Version]) -> Iterator[Row]:
+        """Yield the rows of one UID: of a single event, or of a series and the changes to its instances."""
+        masters = [version for version in versions if "RECURRENCE-ID" not in version.component]
+        master = newest(masters) if masters else None
+        start: Moment | None = None
+        is_out: Callable[[Moment], bool] = lambda _: False  # noqa: E731 - where the series has no EXDATE
+        if master:
+            try:
+                master.check()
+                begin = _there(master.moment("DTSTART"))
+                is_out, start = _left_out(master, begin), begin
+            except (Unreadable, *ODD) as reason:
+                yield from self._unreadable(master, "", reason)
+        lost: list[Row] = []
+        changes = self._changes(versions, master, start, lost)
+        yield from lost
+        if master and start is not None:
+            try:
+                yield from list(self._instances(master, start, changes, is_out))
+            except (Unreadable, *ODD) as reason:
+                yield from self._unreadable(master, "", reason)
+        for change in changes.values():
+            if self._is_asked(change.start):
+                event, end = change.event, change.event.end(change.start)
+                undone = _undone(event, master) or is_out(change.original)
+                yield event.row(_written(change.original), change.start, end, cancelled=undone)
+
+    def _unreadable(self, event: Version, recurrence_id: str, reason: Exception) -> Iterator[Row]:
+        if event.text.near(f"{self.first:%Y%m%d}", f"{self.last:%Y%m%d}"):
+            why = str(reason) if isinstance(reason, Unreadable) else f"{type(reason).__name__}: {reason}"
+            yield event.row(recurrence_id, f"{event.text.typed('DTSTART')} ({printable(why)[:300]})".strip())
+
+    def _is_asked(self, start: Moment) -> bool:
+        return self.first <= _day(start) <= self.last
+
+    def _changes(
+        self, versions: list[Version], master: Version | None, start: Moment | None, lost: list[Row]
+    ) -> dict[Moment, _Change]:
+        """Return the newest change of each instance; rows of those that can't be read are added to `lost`."""
+        named: dict[Moment, tuple[Moment, list[Version]]] = {}
+        for event in versions:
+            if "RECURRENCE-ID" not in event.component:
+                continue
+            try:
+                event.check()
+                original = _original(_there(event.moment("RECURRENCE-ID")), start)
+                named.setdefault(key_of(original), (original, []))[1].append(event)
+            except (Unreadable, *ODD) as reason:
+                lost += self._unreadable(event, event.text.typed("RECURRENCE-ID"), reason)
+        changes = {}
+        for key, (original, events) in named.items():
+            event = newest(events)
+            try:
+                if event.cancelled and "DTSTART" not in event.component:
+                    began = original
+                else:
+                    began = _there(event.moment("DTSTART"))
+                changes[key] = _Change(event, original, began)
+            except (Unreadable, *ODD) as reason:
+                changes[key] = _Change(event, original, date.max)  # the instance isn't where the series has it
+                lost += self._unreadable(event, _written(original), reason)
+            if event.cancelled and master:
+                event.complete(master)
+        return changes
+
+    def _instances(
+        self, master: Version, start: Moment, changes: dict[Moment, _Change], is_out: Callable[[Moment], bool]
+    ) -> Iterator[Row]:
+        """Yield the rows of a master that are not changed; of a single event it is one."""
+        if not {"RRULE", "RDATE"} & master.component.keys():
+            if self._is_asked(start) and key_of(start) not in changes:
+                yield master.row("", start, master.end(start))
+            return
+        following = sorted((key for key, change in changes.items() if _is_for_following(change)), key=str)
+        shifts = [_wall(changes[key].start, start) - _wall(changes[key].original, start) for key in following]
+        most = max(map(abs, shifts), default=timedelta(0))
+        periods: dict[Moment, object] = {}
+        found = self._expanded(master, start, most)
+        for one in master.moments("RDATE"):
+            begin = _original(one[0] if isinstance(one, tuple) else one, start)
+            found[key_of(begin)] = begin
+            if isinstance(one, tuple):
+                periods[key_of(begin)] = one[1]
+        for key, original in sorted(found.items(), key=lambda item: str(item[0])):
+            if key in changes or is_out(original):
+                continue
+            event, begin = master, original
+            for at, shift in zip(following, shifts, strict=True):
+                if at < key:
+                    event, begin = changes[at].event, _like(_wall(original, start) + shift, start)
+            if self._is_asked(begin):
+                end = event.end(begin, periods.get(key))
+                yield event.row(_written(original), begin, end, cancelled=_undone(event, master))
+
+    def _expanded(self, master: Version, start: Moment, shift: timedelta) -> dict[Moment, Moment]:
+        """Return the moments of the rules near the days that are asked for, by their keys."""
+        found: dict[Moment, Moment] = {}
+        if "RRULE" not in master.component:
+            return {key_of(start): start}
+        wall = _wall(start, start)
+        for typed in _rules(master):
+            rule = dict(part.upper().split("=") for part in typed.split(";") if part)
+            until = _until(rule.pop("UNTIL", None), start)
+            end = datetime.combine(min(self.last, (date.max - ONE_DAY)), time(0)) + ONE_DAY
+            begin = datetime.combine(self.first, time(0))
+            begin, end = begin - min(shift, begin - datetime.min), end + min(shift, datetime.max - end)  # noqa: DTZ901
+            if until is not None:
+                widened = _wall(until, start) + ONE_DAY  # in local time an hour comes twice: the moment decides, below
+                end = min(end, widened)
+                rule["UNTIL"] = widened.strftime("%Y%m%dT%H%M%S")
+            if end < begin:
+                continue
+            self._charge(master, rule, wall, end)
+            bare = icalendar.Event()
+            bare.add("DTSTART", wall)
+            bare["RRULE"] = vRecur.from_ical(";".join(map("=".join, rule.items())))
+            for one in recurring_ical_events.of(bare).between(begin, end):
+                moment = _like(one["DTSTART"].dt, start)
+                if until is None or key_of(moment) <= key_of(until):
+                    found[key_of(moment)] = moment
+        return found
+
+    def _charge(self, event: Version, rule: dict[str, str], start: datetime, end: datetime) -> None:
+        """Count the steps that a rule takes from its first instance until `end`, before it takes them.
+
+        Raises:
+            SourceError: all rules together take too many.
+        """
+        frequency = rule.get("FREQ", "")
+        if frequency not in _STEPS:
+            raise Unreadable(f"the rule has no FREQ that RFC 5545 knows: {frequency!r}")
+        interval = int(rule.get("INTERVAL", "1"))
+        filters = [name for name in _FILTERS if name in rule]
+        for name in filters:
+            if not all(1 <= abs(int(number)) <= _FILTERS[name] for number in rule[name].split(",")):
+                raise Unreadable(f"{name}={rule[name]} is not in the range of RFC 5545")
+        if interval < 1:
+            raise Unreadable(f"INTERVAL={interval} is not a positive number")
+        seconds, several = _STEPS[frequency]
+        rare = "BYSETPOS" in rule or (len(filters) > 1 and filters != ["BYMONTH", "BYMONTHDAY"])
+        if not rare and len(filters) > 1 and not _has_day(rule["BYMONTH"], rule["BYMONTHDAY"]):
+            raise Unreadable(f"no day is in both BYMONTH={rule['BYMONTH']} and BYMONTHDAY={rule['BYMONTHDAY']}")
+        if rare and frequency in {"SECONDLY", "MINUTELY", "HOURLY", "DAILY"}:
+            raise Unreadable(
+                f"FREQ={frequency} with {' and '.join(filters)} may be a rule without any day: "
+                "write it with FREQ=MONTHLY or YEARLY"
+            )
+        steps = int((end - start).total_seconds()) // seconds
+        if seconds < 86_400:
+            steps //= interval
+        for name in several:
+            steps *= rule.get(name, "").count(",") + 1
+        if steps > MOST_STEPS:
+            raise Unreadable(
+                f"the rule FREQ={frequency} takes {steps:,} steps from its first instance until {self.last_day}, "
+                f"and the limit is {MOST_STEPS:,}"
+            )
+        self.steps += max(steps, 0) + (RARE_STEPS if rare else 0)
+        if self.steps > MOST_STEPS_OF_ALL:
+            raise SourceError(
+                f"{self.place} has too many long series: with the event {printable(event.text.uid)} their rules take "
+                f"more than {MOST_STEPS_OF_ALL:,} steps from their first instances until {self.last_day}, the limit. "
+                "Let old series end, or publish fewer of them"
+            )
+
+
+def _has_day(months: str, days: str) -> bool:
+    """Return whether one of the months can have one of the days, counted from its begin or its end."""
+    most = max(31 if month not in {2, 4, 6, 9, 11} else 30 - (month == 2) for month in map(int, months.split(",")))
+    return any(abs(int(day)) <= most for day in days.split(","))
+
+
+def _use_zones(texts: Iterable[str]) -> None:
+    """Let icalendar know the zones that a calendar defines, and no others; one that can't be used stays unknown."""
+    tzp.use_default()
+    for text in texts:
+        rules, dates = _ical_text.values(text, "RRULE"), _ical_text.values(text, "RDATE")
+        several = any(re.search("INTERVAL=(?!1(?:;|$))|COUNT=", rule.upper()) for rule in rules) or dates
+        yearly = all(
+            "FREQ=YEARLY" in rule.upper() and not re.search("BY(?:HOUR|MINUTE|SECOND|SETPOS)", rule.upper())
+            for rule in rules
+        )
+        if yearly and len(rules) + sum(value.count(",") + 1 for value in dates) < 1000:
+            try:
+                icalendar.Timezone.from_ical(text if several else _SINCE.sub(r"\g<1>1970", text))
+            except ODD:
+                continue
+
+
+def _there(moment: Moment | None) -> Moment:
+    if moment is None:
+        raise Unreadable("it has no DTSTART")
+    return moment
+
+
+def _left_out(master: Version, start: Moment) -> Callable[[Moment], bool]:
+    """Return what says of an instance whether EXDATE leaves it out; a date leaves out the whole day."""
+    named = list(master.moments("EXDATE"))
+    keys = {key_of(_original(one, start)) for one in named}
+    days = {one for one in named if type(one) is date}
+    return lambda original: key_of(original) in keys or _wall(original, start).date() in days
+
+
+def _undone(event: Version, master: Version | None) -> bool:
+    """Return whether a series was cancelled, and this instance is not newer."""
+    return master is not None and master.cancelled and event.order[:3] <= master.order[:3]
+
+
+def _is_for_following(change: _Change) -> bool:
+    params = change.event.component["RECURRENCE-ID"].params
+    return str(params.get("RANGE", "")).upper() == "THISANDFUTURE" and change.start != date.max
+
+
+def _rules(master: Version) -> list[str]:
+    rules: Any = master.component["RRULE"]
+    return [rule.to_ical().decode() for rule in (rules if isinstance(rules, list) else [rules])]
+
+
+def _day(moment: Moment) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment
+
+
+def _written(moment: Moment) -> str:
+    """Return a RECURRENCE-ID as text: UTC in basic format, local time where it has no zone."""
+    key = key_of(moment)
+    if not isinstance(key, datetime):
+        return f"{key:%Y%m%d}"
+    return f"{key:%Y%m%dT%H%M%S}" + ("Z" if key.tzinfo else "")
+
+
+def _wall(moment: Moment, start: Moment) -> datetime:
+    """Return a moment as a clock in the zone of `start` shows it."""
+    if not isinstance(moment, datetime):
+        return datetime.combine(moment, time(0))
+    if isinstance(start, datetime) and start.tzinfo and moment.tzinfo and moment.tzinfo is not start.tzinfo:
+        moment = moment.astimezone(start.tzinfo)
+    return moment.replace(tzinfo=None, fold=0)
+
+
+def _like(wall: datetime, start: Moment) -> Moment:
+    """Return the moment when a clock in the zone of `start` shows this."""
+    return wall.replace(tzinfo=start.tzinfo) if isinstance(start, datetime) else wall.date()
+
+
+def _original(moment: Any, start: Moment | None) -> Moment:
+    """Return which instance of the series that begins at `start` a RECURRENCE-ID, EXDATE or RDATE names."""
+    if start is None:
+        return moment  # type: ignore[no-any-return]
+    if not isinstance(start, datetime):
+        return _day(moment)
+    if not isinstance(moment, datetime):
+        return datetime.combine(moment, start.time(), start.tzinfo)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=start.tzinfo)
+    if start.tzinfo is None:
+        raise Unreadable("its series is in local time without a zone, and it names an instance with a zone")
+    return moment if moment.tzinfo is start.tzinfo else moment.astimezone(start.tzinfo)
+
+
+def _until(typed: str | None, start: Moment) -> Moment | None:
+    """Return the last moment of a rule; a date is that whole day."""
+    if typed is None or typed >= "9999":  # as some programs write "forever"
+        return None
+    day = datetime.strptime(typed[:8], "%Y%m%d")  # noqa: DTZ007 - its zone comes below
+    if not isinstance(start, datetime):
+        return day.date()
+    clock = typed[8:]
+    if clock and not re.fullmatch(r"T\d{6}Z?", clock):
+        raise ValueError(f"UNTIL={typed}")
+    wall = datetime.strptime(typed[:15], "%Y%m%dT%H%M%S") if clock else day.replace(hour=23, minute=59, second=59)  # noqa: DTZ007
+    return wall.replace(tzinfo=UTC if clock.endswith("Z") and start.tzinfo else start.tzinfo)

@@ -1,0 +1,143 @@
+"""iCalendar texts (RFC 5545) taken apart: which events and time zones they have, and whether they are whole."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from dicom_worklist.bookings.booking import printable
+from dicom_worklist.errors import SourceError
+
+_FOLD = re.compile(rb"\r?\n[ \t]")
+_MARK = re.compile(r"^(BEGIN|END):[ \t]*([^\s:;]+)[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
+_PARAMETERS = r'(?:;(?:[^":\n]|"[^"\n]*")*)?'
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as text: the lines of its own properties, unfolded. Without a UID it is nobody's other version."""
+
+    uid: str
+    body: str
+
+    def typed(self, name: str) -> str:
+        """Return the value of a property as it is written; nothing if it isn't there."""
+        return next(iter(values(self.body, name)), "")
+
+    def near(self, first: str, last: str) -> bool:
+        """Return whether it may have instances between two days, both YYYYMMDD; False only where that is sure."""
+        start, rule = self.typed("DTSTART")[:8], self.typed("RRULE").upper()
+        if not start.isdigit() or "THISANDFUTURE" in self.body.upper():
+            return True
+        dates = values(self.body, "RDATE")
+        if not rule and not dates:
+            return first <= start <= last
+        until = re.search(r"UNTIL=(\d{8})", rule)
+        return bool(dates) or (start <= last and (until is None or until[1] >= first))
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """A VCALENDAR: its time zones and events as text, and its METHOD (RFC 5546), in upper case."""
+
+    method: str
+    zones: tuple[str, ...]
+    events: tuple[Event, ...]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A component whose END has not come yet; `pieces` are what is between the components in it."""
+
+    name: str
+    begin: int
+    pieces: list[str] = field(default_factory=list)
+
+
+def values(body: str, name: str) -> list[str]:
+    """Return the values of a property in unfolded lines, as they are written."""
+    found = re.findall(rf"^{name}{_PARAMETERS}:(.*)$", body, re.MULTILINE | re.IGNORECASE)
+    return [value.strip() for value in found]
+
+
+def unescaped(text: str) -> str:
+    """Return the value of a property that is text (RFC 5545, 3.3.11) as people read it."""
+    return re.sub(r"\\([\\;,nN])", lambda found: "\n" if found[1] in "nN" else found[1], text)
+
+
+def take_apart(content: bytes, place: object) -> list[Calendar]:
+    """Return the calendars of an iCalendar text.
+
+    Raises:
+        SourceError: it is not an iCalendar text, or not whole.
+    """
+    # a fold may be in the middle of a character, and a bad byte in one title must not hide the other events
+    text = _FOLD.sub(b"", content).decode("utf-8-sig", "surrogateescape")
+    calendars: list[Calendar] = []
+    zones: list[str] = []
+    events: list[Event] = []
+    opened: list[_Open] = []
+    at = 0
+    for mark in _MARK.finditer(text):
+        between, at, name = text[at : mark.start()], mark.end(), mark[2].upper()
+        if opened:
+            opened[-1].pieces.append(between)
+        elif between.strip() or mark[0].strip().upper() != "BEGIN:VCALENDAR":
+            break
+        if mark[1].upper() == "BEGIN":
+            opened.append(_Open(name, mark.start()))
+            continue
+        if opened[-1].name != name:
+            raise _not_whole(opened, place)
+        component = opened.pop()
+        own = "".join(component.pieces)
+        if name == "VEVENT":
+            events.append(Event(unescaped("".join(values(own, "UID")[:1])) or f"\n{at}", own))
+        elif name == "VTIMEZONE":
+            zones.append(text[component.begin : at].rstrip() + "\n")
+        elif name == "VCALENDAR":
+            method = next(iter(values(own, "METHOD")), "")
+            calendars.append(Calendar(method.upper(), tuple(zones), tuple(events)))
+            zones, events = [], []
+    if opened:
+        opened[-1].pieces.append(text[at:])
+        raise _not_whole(opened, place)
+    if not calendars or text[at:].strip():
+        raise _no_calendar(text, place)
+    return calendars
+
+
+def newest_stamp(calendars: Iterable[Calendar]) -> datetime | None:
+    """Return the newest DTSTAMP of calendars with a METHOD: it says when they were written (RFC 5545, 3.8.7.2)."""
+    stamps = [
+        stamp
+        for calendar in calendars
+        if calendar.method
+        for event in calendar.events
+        for stamp in values(event.body, "DTSTAMP")
+        if re.fullmatch(r"\d{8}T\d{6}Z", stamp, re.ASCII)
+    ]
+    try:
+        return datetime.strptime(max(stamps), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if stamps else None
+    except ValueError:
+        return None
+
+
+def _not_whole(opened: list[_Open], place: object) -> SourceError:
+    inner = next((one for one in reversed(opened) if one.name == "VEVENT"), opened[-1])
+    uid = "".join(values("".join(inner.pieces), "UID")[:1])
+    return SourceError(
+        f"{place} is not whole, so nothing of it is used: {printable(f'{inner.name} {uid}'.strip())} has no END where "
+        "it must have one. The next run reads it again. If this stays, write it elsewhere and rename it into place"
+    )
+
+
+def _no_calendar(text: str, place: object) -> SourceError:
+    begin = text.strip()[:40]
+    if not begin:
+        return SourceError(f"{place} is empty, not even a calendar without events. Check source.path, url or caldav")
+    page = ". It is a web page, such as one that asks for a login" if begin.startswith("<") else ""
+    return SourceError(
+        f"{place} is not an iCalendar text, which begins with BEGIN:VCALENDAR and ends with END:VCALENDAR. "
+        f"It begins with {printable(begin)!r}{page}. Check source.path, url or caldav, and the login"
+    )

@@ -1,0 +1,110 @@
+"""Bookings in an iCalendar text (RFC 5545): a file, a published feed, or a calendar on a CalDAV server (RFC 4791)."""
+
+import os
+from collections.abc import Collection
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+
+from dicom_worklist.bookings.booking import COLUMNS
+from dicom_worklist.bookings.sources import Rows, _caldav, _web
+from dicom_worklist.bookings.sources._tls import TLS
+from dicom_worklist.errors import SourceError
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One of `path`, a file; `url`, a feed; `caldav`, the address of one calendar on a server.
+
+    `auth` and `tls` are for servers, and `timeout` (seconds). More than `max_megabytes` is not read.
+    """
+
+    path: str | None = None
+    url: _web.Address | None = None
+    caldav: _web.Address | None = None
+    auth: _web.Auth | None = None
+    tls: TLS | None = None
+    timeout: _web.Seconds = 30
+    max_megabytes: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+
+    def __post_init__(self) -> None:
+        """Check that it is one of the three."""
+        if sum(one is not None for one in (self.path, self.url, self.caldav)) != 1:
+            raise ValueError("it needs one of path, url and caldav, and no other of them")
+        if self.path is not None and (self.auth or self.tls):
+            raise ValueError("auth and tls are for url and caldav: leave them out with path")
+
+    def __str__(self) -> str:
+        """Say where the bookings are; the address of a feed is its password, so only the server is named."""
+        if self.url is not None:
+            parts = urlsplit(self.url)
+            return f"the calendar feed on {parts.scheme}://{parts.netloc}"
+        return f"the calendar {self.path if self.caldav is None else self.caldav.partition('?')[0]}"
+
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:  # noqa: ARG002 - of tables
+        """Return a row for each event and each instance of a series.
+
+        One that can't be read is a row whose `start` says why; a text that is not whole is not read in part. Times
+        have the event's zone. Floating ones have none, so they are the site's.
+
+        `made` of a calendar with a METHOD, as Google and Outlook publish them, is its newest DTSTAMP, which RFC 5545
+        (3.8.7.2) then makes the moment at which the text was written, or the server's Last-Modified if that is later.
+        Without a METHOD a DTSTAMP only says when its event was changed: then it is Last-Modified, or the file's time.
+        What a CalDAV server gives is the calendar itself, so it is None.
+        """
+        from dicom_worklist.bookings.sources import _ical_series, _ical_text  # noqa: PLC0415 - slow to import
+
+        made = stamped = None
+        if self.caldav is not None:
+            calendars = [
+                calendar
+                for href, text in self._events(self.caldav, first_day, last_day)
+                for calendar in _ical_text.take_apart(text, f"{self}, in {href},")
+            ]
+        elif self.url is not None:
+            with self._web() as web:
+                answer = web.ask("GET", self.url, headers={"Accept": "text/calendar, */*"})
+            made = answer.made
+            calendars = _ical_text.take_apart(answer.content, self)
+            stamped = _ical_text.newest_stamp(calendars)
+        else:
+            content, written = self._file(self.path or "")
+            calendars = _ical_text.take_apart(content, self)
+            stamped = _ical_text.newest_stamp(calendars)
+            made = None if stamped else written  # the file is a copy, perhaps of an old text
+        rows = Rows(_ical_series.Reading(self, first_day, last_day).rows(calendars))
+        rows.made = max(filter(None, (made, stamped)), default=None)
+        return rows
+
+    def _web(self) -> _web.Web:
+        most = self.max_megabytes * 1_000_000
+        return _web.Web(self, auth=self.auth, tls=self.tls, timeout=self.timeout, most_bytes=most)
+
+    def _events(self, address: str, first_day: date, last_day: date) -> list[tuple[str, bytes]]:
+        """Return where each event of these days is on a CalDAV server, and its text."""
+        with self._web() as web:
+            body = _caldav.query(first_day, last_day)
+            answer = web.ask("REPORT", address, headers={**_caldav.XML, "Depth": "1"}, body=body)
+            events = list(_caldav.events(answer.content, self))
+            if not events:
+                answer = web.ask("PROPFIND", address, headers={**_caldav.XML, "Depth": "0"}, body=_caldav.KIND)
+                _caldav.check_calendar(answer.content, self)
+        return events
+
+    def _file(self, path: str) -> tuple[bytes, datetime]:
+        """Return what is in the file, and when it was written."""
+        most = self.max_megabytes * 1_000_000
+        try:
+            with Path(path).open("rb") as file:
+                content = file.read(most + 1)
+                written = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+        except OSError as error:
+            raise SourceError(f"{self} can't be read: {error.strerror}. Check source.path") from error
+        if len(content) > most:
+            raise SourceError(
+                f"{self} has more than {self.max_megabytes} MB, the most that is read. "
+                "Export fewer years, or raise source.max_megabytes"
+            )
+        return content, written

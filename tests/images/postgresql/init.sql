@@ -1,0 +1,16 @@
+CREATE TABLE projects (id VARCHAR(20) PRIMARY KEY, projectName TEXT);
+CREATE TABLE calendars (id INT PRIMARY KEY, description VARCHAR(255));
+CREATE TABLE users (id VARCHAR(20) PRIMARY KEY, firstName VARCHAR(255), lastName VARCHAR(255));
+CREATE TABLE calendar_items_new (id INT PRIMARY KEY, project_id VARCHAR(20), calendar_id INT, user_id VARCHAR(20), subj_ses VARCHAR(255), start_date DATE, start_time TIME, stop_time TIME, status VARCHAR(20));
+CREATE ROLE readers;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO readers;
+CREATE USER dicomdf IN ROLE readers PASSWORD 'the-password-of-the-tests';
+CREATE USER plain IN ROLE readers PASSWORD 'the-password-of-the-tests';
+CREATE USER trusted IN ROLE readers;
+CREATE USER encrypted IN ROLE readers PASSWORD 'the-password-of-the-tests';
+CREATE USER card IN ROLE readers;
+CREATE USER banned IN ROLE readers PASSWORD 'the-password-of-the-tests';
+SET password_encryption = md5;
+CREATE USER old IN ROLE readers PASSWORD 'the-password-of-the-tests';
+RESET password_encryption;
+CREATE USER tests SUPERUSER PASSWORD 'the-password-of-the-tests';
