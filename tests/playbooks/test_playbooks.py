@@ -120,6 +120,28 @@ def test_the_database_s_own_authority_and_password_are_files_that_the_role_write
 
 
 @pytest.mark.parametrize(
+    ("auth", "file"),
+    [
+        ({"type": "basic", "user": "worklist"}, "password_file"),
+        ({"type": "bearer"}, "token_file"),
+        ({"type": "oauth2", "token_url": "https://login.example/token", "client_id": "worklist"}, "client_secret_file"),
+    ],
+)
+def test_a_web_server_s_secrets_are_files_that_the_role_writes(tmp_path: Path, auth: dict[str, str], file: str) -> None:
+    source = {
+        "type": "http",
+        "url": "https://calendar.example/",
+        "method": "POST",
+        "body": "{{ '{{ key }}' }}",
+        "auth": auth,
+    }
+    secrets = {"worklist_sync_source_password": "s3cret", "worklist_sync_source_secrets": {"key": "s3cret"}}
+    settings = rendered(tmp_path, **secrets, worklist_sync_source=source)["source"]
+    assert settings["auth"] == auth | {file: f"{tmp_path}/booking-db.password"}
+    assert settings["secrets"] == {"key": f"{tmp_path}/key.secret"}
+
+
+@pytest.mark.parametrize(
     ("variables", "url"),
     [
         ({}, "http://127.0.0.1:8042"),
