@@ -19,11 +19,12 @@ ONE_DAY = timedelta(days=1)
 DECISIVE = ("UID", "DTSTART", "RECURRENCE-ID", "RRULE", "RDATE", "EXDATE")
 #: Properties that say when, or which version: they are not columns under their own names.
 _WHEN = {"DTSTART", "DTEND", "DURATION", "RECURRENCE-ID", "RRULE", "RDATE", "EXDATE", "DTSTAMP", "LAST-MODIFIED"}
-_DATES = r"^(DTSTART|DTEND|RECURRENCE-ID|RDATE|EXDATE)"
-_ZONED_UTC = re.compile(_DATES + r"\b[^\n]*;TZID=[^\n]*\dZ\r?$", re.MULTILINE | re.IGNORECASE)
-_ZONED_DATE = re.compile(
-    _DATES + r'((?:;[^:\n]*)?);TZID=(?:"[^"\n]*"|[^":;\n]*)([^:\n]*:\d{8}(?:,\d{8})*\r?)$', re.MULTILINE | re.IGNORECASE
+#: A property with dates or times: its name, its parameters, its value.
+_DATED = re.compile(
+    r'^(DTSTART|DTEND|RECURRENCE-ID|RDATE|EXDATE)((?:;(?:[^":\n]|"[^"\n]*")*+)?+):([^\r\n]*)',
+    re.MULTILINE | re.IGNORECASE,
 )
+_ZONE = re.compile(r';TZID=(?:"[^"]*"|[^";]*)', re.IGNORECASE)
 _RULE = re.compile(r"(?:[A-Z]+=[^;=\s]+(?:;|$))+", re.IGNORECASE)
 #: What the libraries raise about values that they don't expect; one event must not stop the others.
 ODD = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, AssertionError, RecursionError)
@@ -66,7 +67,7 @@ class Version:
         for name in ("UID", "DTSTART", "RECURRENCE-ID"):
             if isinstance(self.component.get(name), list):
                 raise Unreadable(f"it has {name} twice")
-        if _ZONED_UTC.search(self.text.body):
+        if any(_ZONE.search(found[2]) and found[3].endswith(("Z", "z")) for found in _DATED.finditer(self.text.body)):
             raise Unreadable("a time has both a zone, TZID, and the Z of UTC")
         for rule in _ical_text.values(self.text.body, "RRULE"):
             if not _RULE.fullmatch(rule):
@@ -153,7 +154,7 @@ class Version:
 
 
 def read(text: _ical_text.Event, position: int, *, cancelled: bool) -> Version:
-    body = _ZONED_DATE.sub(r"\1\2\3", text.body)  # a date has no zone, but some programs write one
+    body = _DATED.sub(_without_zone, text.body)
     try:
         component: icalendar.Component = icalendar.Event.from_ical(f"BEGIN:VEVENT\n{body}\nEND:VEVENT\n")
     except ODD as error:
@@ -161,6 +162,13 @@ def read(text: _ical_text.Event, position: int, *, cancelled: bool) -> Version:
         component.errors.append(("DTSTART", f"{type(error).__name__}: {error}"))
     status = component.get("STATUS")
     return Version(text, component, cancelled or str(status).upper() in {"CANCELLED", "CANCELED"}, position)
+
+
+def _without_zone(found: re.Match[str]) -> str:
+    """Return a date without the zone that some programs give it; a time as it is."""
+    name, parameters, value = found.groups()
+    is_date = re.fullmatch(r"\d{8}(?:,\d{8})*", value, re.ASCII)
+    return f"{name}{_ZONE.sub('', parameters)}:{value}" if is_date else found[0]
 
 
 def _moment(value: Any, params: Any) -> Moment:

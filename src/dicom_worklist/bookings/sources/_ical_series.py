@@ -350,7 +350,7 @@ def _original(moment: Any, start: Moment | None) -> Moment:
         return moment.replace(tzinfo=start.tzinfo)
     if start.tzinfo is None:
         raise Unreadable("its series is in local time without a zone, and it names an instance with a zone")
-    return moment if moment.tzinfo is start.tzinfo else moment.astimezone(start.tzinfo)
+    return moment
 
 
 def _until(typed: str | None, start: Moment) -> Moment | None:
