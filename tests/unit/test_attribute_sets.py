@@ -104,7 +104,7 @@ def test_flywheel_finds_group_project_subject_and_session(booking: Booking) -> N
     assert found.groups() == ("neuro", booking.project_id, booking.subject, f"ses-{booking.session:02}")
 
 
-def test_flywheel_s_own_group_takes_what_has_none() -> None:
+def test_without_a_group_flywheel_s_path_still_has_four_parts() -> None:
     assert values("flywheel")["PatientComments"] == "fw://unknown/3010000.01/007/ses-02"
 
 

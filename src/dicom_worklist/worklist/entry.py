@@ -65,7 +65,7 @@ def describe(
 
 
 def codes_text(codes: Iterable[Code]) -> str:
-    """Return codes in the standard's notation (PS3.16 5), such as `(T1, 99SITE, "T1 weighted")`."""
+    """Return codes in the standard's notation (PS3.16), such as `(T1, 99SITE, "T1 weighted")`."""
     texts = []
     for code in codes:
         value, scheme, version, meaning = (code.get(part, "") for part in CODE)
