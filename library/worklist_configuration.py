@@ -143,7 +143,8 @@ def main() -> None:
     if problems:
         module.fail_json(
             msg=f"The settings of worklist_sync are not right: {'; '.join(problems)}. Correct that in site_scanners, "
-            "site_timezone, worklist_sync_source or worklist_sync_pacs_url; what each may be is in the README."
+            "site_timezone, worklist_sync_source, worklist_sync_attributes or worklist_sync_pacs_url; what each may be "
+            "is in the README."
         )
     if asked["installed"] and not asked["new_uids"]:
         installed = yaml.safe_load(asked["installed"])["site"]

@@ -24,6 +24,7 @@ FIRST: dict[str, object] = {
     "DA": "20260310",
     "DS": "71.5",
     "LO": "Alpha-1",
+    "LT": "Alpha-1",
     "PN": "Adler^Jürgen",
 }
 FIRST |= {"SH": "Alpha-1", "TM": "093000", "UI": "1.2.3.1", "US": 2}
@@ -33,6 +34,7 @@ SECOND: dict[str, object] = {
     "DA": "20260320",
     "DS": "82.5",
     "LO": "Beta-2",
+    "LT": "Beta-2",
     "PN": "Clark^Dora",
 }
 SECOND |= {"SH": "Beta-2", "TM": "143000", "UI": "1.2.3.2", "US": 3}
@@ -42,6 +44,7 @@ OTHER: dict[str, object] = {
     "DA": "20250101",
     "DS": "1",
     "LO": "X",
+    "LT": "X",
     "PN": "X",
     "SH": "X",
     "TM": "010101",
@@ -178,6 +181,10 @@ def private() -> Dataset:
     return query
 
 
+def texts(item: Dataset) -> dict[str, str]:
+    return {element.keyword: str(element.value) for element in item if not element.is_empty}
+
+
 #: Each item of the statement's list, and whether it is so.
 DETAILS: dict[str, Callable[[Ask], bool]] = {
     "An empty value, and a single `*`, match every entry.": lambda ask: (
@@ -242,6 +249,12 @@ DETAILS: dict[str, Callable[[Ask], bool]] = {
     ),
     "Items of other sequences match every entry.": lambda ask: (
         ask(dataset({"RequestedProcedureCodeSequence": value("Code", "SQ", OTHER)})).found == BOTH
+    ),
+    "An empty code sequence, or one with an empty item, returns all items whole.": lambda ask: all(
+        [[texts(item) for item in items] for items in ask(dataset({name: key})).values(name)]  # type: ignore[attr-defined]
+        == [[texts(value("Code", "SQ", values)[0])] for values in (FIRST, SECOND)]  # type: ignore[index]
+        for name in (">ScheduledProtocolCodeSequence", "RequestedProcedureCodeSequence")
+        for key in (Sequence(), Sequence([Dataset()]))
     ),
     "An attribute that the engine doesn't know is ignored, and the answers are FF01.": lambda ask: (
         (answer := ask(private())).found == BOTH and answer.pending == {"FF01"} and ask(dataset({})).pending == {"FF00"}

@@ -308,6 +308,19 @@ def test_each_way_to_log_in_that_hides_the_password_works_without_tls_set(read: 
     assert read(user=user)
 
 
+def test_certificates_of_the_user_s_home_are_not_taken(
+    read: Read, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / ".postgresql"
+    home.mkdir()
+    for name, content in (("root.crt", "stranger.crt"), ("postgresql.crt", "card.crt"), ("postgresql.key", "card.key")):
+        (home / name).touch(0o600)
+        (home / name).write_text((files / content).read_text())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read(user="encrypted")
+    assert "requires a valid client certificate" in said_of(read, user="card")
+
+
 def test_a_password_is_sent_as_it_is_over_tls_only_and_to_the_right_server(read: Read, files: Path) -> None:
     said = said_of(read, user="plain")
     assert "Set source.tls, or let the server's administrator write scram-sha-256 in place of password" in said

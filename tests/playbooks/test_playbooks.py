@@ -135,7 +135,10 @@ def test_a_web_server_s_secrets_are_files_that_the_role_writes(tmp_path: Path, a
         "body": "{{ '{{ key }}' }}",
         "auth": auth,
     }
-    secrets = {"worklist_sync_source_password": "s3cret", "worklist_sync_source_secrets": {"key": "s3cret"}}
+    secrets: dict[str, Any] = {
+        "worklist_sync_source_password": "s3cret",
+        "worklist_sync_source_secrets": {"key": "s3cret"},
+    }
     settings = rendered(tmp_path, **secrets, worklist_sync_source=source)["source"]
     assert settings["auth"] == auth | {file: f"{tmp_path}/booking-db.password"}
     assert settings["secrets"] == {"key": f"{tmp_path}/key.secret"}

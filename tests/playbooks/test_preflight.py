@@ -145,6 +145,16 @@ CASES = {
         {"site_scanners": [PRISMA, PRISMA | {"ae_title": "PRISMAFIT", "lab": "PRISMAFIT"}]},
         ("PRISMAFIT", "PRISMA and PRISMAFIT", "site_scanners"),
     ),
+    "a set of attributes that there isn't": Case(
+        "worklist_sync", {"worklist_sync_attribute_sets": ["xnat", "osirix"]},
+        ("worklist_sync_attribute_sets", "xnat, flywheel, reproin, loris, siemens, ge, philips", "osirix"),
+    ),
+    "sets of attributes, and one of the site's own that is wrong": Case(
+        "worklist_sync",
+        {"worklist_sync_attribute_sets": ["loris", "philips", "ge"],
+         "worklist_sync_attributes": {"ScheduledProcedureStepID": "ID-OF-17-LETTERS-"}},
+        ("attributes.ScheduledProcedureStepID: 'ID-OF-17-LETTERS-' has 17 characters; SH allows 16"),
+    ),
     "an example lab that no scanner has": Case(
         "worklist_sync", {"worklist_sync_example_labs": ["TERRA 7T"]}, ("TERRA 7T", "no scanner's")
     ),
@@ -239,6 +249,13 @@ def test_what_is_wrong_is_refused_with_a_remedy(answers: Path, title: str) -> No
     result = json.loads((answers / title).read_text())
     said = " ".join([result["msg"], *(item.get("msg", "") for item in result.get("results", []))])
     assert not [fragment for fragment in CASES[title].said if fragment not in said], said
+
+
+def test_of_two_sets_the_later_one_counts_and_the_site_s_own_attributes_before_all(answers: Path) -> None:
+    result = json.loads((answers / "sets of attributes, and one of the site's own that is wrong").read_text())
+    content = yaml.safe_load(result["invocation"]["module_args"]["content"])
+    ge = yaml.safe_load((live.PROJECT / "roles/worklist_sync/files/attributes/ge.yml").read_text())
+    assert content["attributes"] == ge | {"ScheduledProcedureStepID": "ID-OF-17-LETTERS-"}
 
 
 #: What only the machines of the example have: addresses, ssh, the vault; and its own places, not those of a site here.

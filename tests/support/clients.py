@@ -72,13 +72,18 @@ def storescu(ae_title: str, image: Path) -> int:
 
 def pynetdicom_find(port: int, called: str = "WLBROKER", **keys: str) -> Found:
     """Ask with pynetdicom."""
-    ae = AE(ae_title="PRISMA")
+    return ask(port, called, query(**keys))
+
+
+def ask(port: int, called: str, query: Dataset, calling: str = "PRISMA") -> Found:
+    """Return the answers to a query."""
+    ae = AE(ae_title=calling)
     ae.add_requested_context(ModalityWorklistInformationFind)
     association = ae.associate("127.0.0.1", port, ae_title=called)
     assert association.is_established
     keep_answers(association)
     try:
-        answers = list(association.send_c_find(query(**keys), ModalityWorklistInformationFind))
+        answers = list(association.send_c_find(query, ModalityWorklistInformationFind))
     finally:
         association.release()
     assert answers[-1][0].Status == 0, answers[-1][0]

@@ -34,7 +34,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture
 def publish(configure: Configure, tls: Certificates, tmp_path: Path) -> Publish:
     """Returns the report of a run with a recipe against a server, with some keys of `source` changed."""
-    for name in ("calendar.password", "redcap.token", "calendar.secret"):
+    for name in ("calendar.password", "calendar.token", "calendar.secret"):
         (tmp_path / name).write_text(f"{SECRET}\n")
 
     def publish(name: str, server: WebServer, **changes: Any) -> Report:

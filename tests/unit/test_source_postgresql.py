@@ -41,8 +41,8 @@ def message(letter: bytes, content: bytes) -> bytes:
 
 
 def asks_for(login: int) -> bytes:
-    """Ask for a login: 0 for no login, 3 the password as it is."""
-    return message(b"R", struct.pack("!i", login))
+    """Ask for a login: 0 for no login, 3 the password as it is, 5 its MD5 with a salt of four bytes."""
+    return message(b"R", struct.pack("!i", login) + (b"salt" if login == 5 else b""))
 
 
 def refusal(code: str, said: str = "no", severity: str = "ERROR") -> bytes:
@@ -223,7 +223,7 @@ def test_nothing_but_the_configuration_says_where_and_how_to_connect(
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with serving(asks_for(5) + b"salt") as fake:  # an MD5 login, for which a password is needed
+    with serving(asks_for(5)) as fake:  # a login for which a password is needed
         error_of(postgresql_source(fake.port))
     assert fake.parameters == {
         "user": "sync",

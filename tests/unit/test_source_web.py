@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -487,6 +488,26 @@ def test_tls_that_can_not_be_is_named(tls: Certificates, tmp_path: Path, closed_
         assert "The server doesn't speak TLS at this port: check source.url" in said
 
 
+def test_tls_that_the_server_closes_is_tried_again(tls: Certificates) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        accepted = []
+
+        def close() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                connection.recv(10_000)
+                connection.close()
+                accepted.append(1)
+
+        thread = threading.Thread(target=close, daemon=True)
+        thread.start()
+        said = refused(f"https://127.0.0.1:{server.getsockname()[1]}", tls=TLS(ca=str(tls.ca)))
+        thread.join(timeout=20)
+    assert len(accepted) == 2
+    assert "gets no answer from https://127.0.0.1" in said
+    assert "Check that the server runs" in said
+
+
 def test_no_redirect_leads_from_tls_to_plain_http(tls: Certificates) -> None:
     with serving(Reply("[]")) as plain, serving(b"", context=tls.server()) as server:
         for target in (f"{plain.url}/", f"http://127.0.0.1:{server.port}/"):
@@ -534,6 +555,12 @@ def test_an_authority_of_the_environment_does_not_count_where_tls_has_one(
     with serving(Reply("[]"), context=tls.server()) as server:
         refused(server.url, tls=TLS(ca=str(certificates(tmp_path / "other").ca)))
         refused(server.url)
+
+
+def test_words_about_an_error_that_are_cut_off_leave_its_status() -> None:
+    broken = chunked(end=b"zz\r\n").replace(b"200 OK", b"500 Status")
+    with serving(broken) as server:
+        assert "gets 500 Status from" in refused(server.url)
 
 
 def test_the_words_about_an_error_are_not_read_without_end() -> None:

@@ -1,13 +1,8 @@
 """Asking the web server of a calendar (RFC 9110): bounded in time and bytes, the login for that server only."""
 
-import gzip
 import json
 import re
-import socket
-import ssl
-import threading
 import time
-import zlib
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,9 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.client import HTTPException
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import quote_plus, urlencode, urljoin, urlsplit
 
 import msgspec
@@ -30,8 +24,9 @@ from dicom_worklist.errors import SourceError
 if TYPE_CHECKING:
     import requests
 
-#: Seconds: how long a server may take to accept a connection, and the pause before a request is repeated.
-CONNECT = 10.0
+    from dicom_worklist.bookings.sources._transport import Unanswered
+
+#: Seconds before a request is repeated.
 PAUSE = 1.0
 MOST_REDIRECTS = 5
 #: Statuses of an answer that has everything; 207 is WebDAV's (RFC 4918 11.1).
@@ -116,9 +111,6 @@ class Web:
         self._timeout, self._most_bytes, self._bytes = timeout, most_bytes, 0
         self._origin = self._token = ""
         self._hidden: set[str] = set()
-        self._connections: list[Any] = []
-        self._sockets: list[socket.socket] = []
-        self._over = False
 
     def __enter__(self) -> Self:
         """Start the time.
@@ -126,18 +118,15 @@ class Web:
         Raises:
             SourceError: a file of `tls` can't be read.
         """
+        from dicom_worklist.bookings.sources._transport import Transport  # noqa: PLC0415 - a file doesn't need it
+
         _tls.check_files(self._tls, self._place)
-        self._session = self._prepared()
-        self._deadline = time.monotonic() + self._timeout
-        self._timer = threading.Timer(self._timeout, self._end)
-        self._timer.daemon = True
-        self._timer.start()
+        self._transport = Transport(self._tls, self._timeout)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close the connections."""
-        self._timer.cancel()
-        self._session.close()
+        self._transport.close()
 
     def hide(self, secret: str) -> None:
         """Keep a secret that the source sends out of the messages, where a server repeats it."""
@@ -173,82 +162,18 @@ class Web:
                 return Answer(url, content, media_type, _moment(response.headers.get("Last-Modified")))
         raise self._failure(f"answers with more than {MOST_REDIRECTS} redirects", "Check source.url")
 
-    def _prepared(self) -> "requests.Session":
-        """Return what sends requests: its connections are known to `_end`."""
-        import requests  # noqa: PLC0415 - a site without a web calendar doesn't pay for it
-        from requests.adapters import HTTPAdapter  # noqa: PLC0415
-
-        web = self
-
-        class Adapter(HTTPAdapter):
-            def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
-                pool: Any = super().get_connection_with_tls_context(*arguments, **options)
-                pool.ConnectionCls = web._connected(type(pool).ConnectionCls)
-                return pool
-
-        class Session(requests.Session):
-            def get_redirect_target(self, resp: requests.Response) -> None:
-                """Look at no redirect: `ask` does, and requests would read all that comes with it."""
-
-        session = Session()
-        session.trust_env = False  # no .netrc, no REQUESTS_CA_BUNDLE; the proxies are given with each request
-        session.headers = requests.structures.CaseInsensitiveDict(
-            {"User-Agent": "dicom-worklist", "Accept-Encoding": "gzip"}
-        )
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, Adapter())
-        if self._tls:
-            session.verify = self._tls.ca
-            if self._tls.certificate:
-                key = self._tls.key
-                session.cert = (self._tls.certificate, key) if key else self._tls.certificate
-        else:
-            system = ssl.get_default_verify_paths()
-            session.verify = system.cafile or system.capath or True
-        return session
-
-    def _connected(self, kind: Any) -> Any:
-        def connection(*arguments: Any, **options: Any) -> Any:
-            if "assert_hostname" in options and self._tls and not self._tls.verify_hostname:
-                options["assert_hostname"] = False
-            made = kind(*arguments, **options)
-            connect = made.connect
-
-            def connected() -> None:
-                connect()
-                self._sockets.append(made.sock)  # the connection forgets it before the answer is read
-
-            made.connect = connected
-            self._connections.append(made)
-            return made
-
-        return connection
-
-    def _end(self) -> None:
-        """Cut the connections, in whichever state they are: only this ends a server that trickles its headers."""
-        self._over = True
-        for one in [*self._sockets, *(connection.sock for connection in self._connections)]:
-            with suppress(OSError):
-                if one is not None:
-                    socket.socket.shutdown(one, socket.SHUT_RDWR)
-
-    def _late(self) -> SourceError | None:
-        if not self._over and time.monotonic() < self._deadline:
-            return None
-        return self._failure(
-            f"took longer than source.timeout, {self._timeout:g} seconds",
-            "Ask for fewer bookings, or raise source.timeout",
-        )
-
     def _remaining(self) -> float:
         """Return the seconds that are left.
 
         Raises:
             SourceError: no time is.
         """
-        if late := self._late():
-            raise late
-        return max(self._deadline - time.monotonic(), 0.001)
+        if remaining := self._transport.remaining():
+            return remaining
+        raise self._failure(
+            f"took longer than source.timeout, {self._timeout:g} seconds",
+            "Ask for fewer bookings, or raise source.timeout",
+        )
 
     def _with_login(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> "requests.Response":
         """Send it with the login; once more if the token, which was good before, is refused."""
@@ -262,32 +187,16 @@ class Web:
 
     def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> "requests.Response":
         """Send a request, a second time if that can help; the body of the answer is still to be read."""
-        import requests  # noqa: PLC0415
-        import urllib3  # noqa: PLC0415
+        from dicom_worklist.bookings.sources._transport import Unanswered  # noqa: PLC0415
 
         for last in (False, True):
-            remaining = self._remaining()
+            self._remaining()
             try:
-                response = self._session.request(
-                    method,
-                    url,
-                    headers=headers,
-                    data=body,
-                    proxies=requests.utils.get_environ_proxies(url),
-                    timeout=(min(CONNECT, remaining), remaining),
-                    allow_redirects=False,
-                    stream=True,
-                )
-            except (
-                requests.RequestException,
-                urllib3.exceptions.HTTPError,
-                OSError,
-                HTTPException,
-                ValueError,
-            ) as error:
-                gone = isinstance(error, requests.ConnectTimeout) or isinstance(_cause(error), ConnectionError)
-                if last or not gone:
-                    raise self._broken(error, url) from None  # its text has the address, with what is secret in it
+                response = self._transport.send(method, url, headers, body)
+            except Unanswered as error:
+                self._remaining()  # the time may be the reason
+                if last or not error.again:
+                    raise self._broken(error, url) from error
                 pause = PAUSE
             else:
                 after = _pause(response)
@@ -299,34 +208,32 @@ class Web:
         raise AssertionError
 
     def _content(self, response: "requests.Response") -> bytes:
-        """Read an answer to its end, which Content-Length, the last chunk and gzip's end have to confirm."""
-        import urllib3  # noqa: PLC0415
+        """Read an answer to its end."""
+        from dicom_worklist.bookings.sources._transport import Unanswered, parts  # noqa: PLC0415
 
-        coding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
-        if coding not in {"identity", "gzip", "x-gzip"}:
+        coding = response.headers.get("Content-Encoding", "").strip().lower()
+        if coding not in {"", "identity", "gzip", "x-gzip"}:
             raise self._failure(
                 f"answers in the coding {printable(coding)[:40]}", "Let the server send it plain or in gzip"
             )
-        # requests leaves the content as it is; its own decoder doesn't notice a compressed answer that is cut off
-        body = response.raw if coding == "identity" else gzip.GzipFile(fileobj=response.raw)
-        parts: list[bytes] = []
+        content: list[bytes] = []
         try:
-            while part := body.read(1 << 16):
+            for part in parts(response):
                 self._bytes += len(part)
                 if self._bytes > self._most_bytes:
                     raise self._failure(
                         f"sends more than {self._most_bytes / 1e6:g} MB, the most that is read",
                         "Ask for fewer days and columns, or raise source.max_megabytes",
                     )
-                parts.append(part)
-        except (urllib3.exceptions.HTTPError, HTTPException, OSError, EOFError, ValueError, zlib.error) as error:
+                content.append(part)
+        except Unanswered as error:
             self._remaining()  # the time may be the reason
             raise self._failure(
-                f"cut its answer off, or sent it broken ({type(_cause(error)).__name__})",
+                f"cut its answer off, or sent it broken ({error.name})",
                 "The next run tries again; if it stays so, look at the server and the proxies before it",
-            ) from None
-        self._remaining()  # a connection that was cut by `_end` looks like the end of an answer without a length
-        return b"".join(parts)
+            ) from error
+        self._remaining()  # a connection that was cut then looks like the end of an answer without a length
+        return b"".join(content)
 
     def _redirected(self, method: str, url: str, response: "requests.Response") -> str:
         """Return where a redirect leads.
@@ -407,12 +314,12 @@ class Web:
 
     def _refused(self, response: "requests.Response", remedy: str) -> SourceError:
         """Return the error of a status, with the server's own words if it has some for programs."""
-        import urllib3  # noqa: PLC0415
+        from dicom_worklist.bookings.sources._transport import Unanswered, parts  # noqa: PLC0415
 
         words = ""
         if "json" in response.headers.get("Content-Type", "").lower():
-            with suppress(urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError):
-                words = response.raw.read(4096, decode_content=True).decode("utf-8", "replace")
+            with suppress(Unanswered):
+                words = next(parts(response), b"").decode("utf-8", "replace")
         self._remaining()
         words = self.shown(words)
         reason = printable(response.reason or "")[:40]
@@ -448,33 +355,29 @@ class Web:
             case OAuth2(client_id=client):
                 return f"The calendar doesn't accept the token: let it allow {client!r}, and check source.auth.scope"
 
-    def _broken(self, error: Exception, url: str) -> SourceError:
+    def _broken(self, error: "Unanswered", url: str) -> SourceError:
         """Return the error of a request without an answer."""
-        import requests  # noqa: PLC0415
-
-        if late := self._late():
-            return late
-        cause, server = _cause(error), _server(url)
-        if isinstance(cause, ssl.SSLError):
-            what = getattr(cause, "verify_message", "") or cause.reason or str(cause)
+        server = _server(url)
+        if error.tls:
+            what = getattr(error.tls, "verify_message", "") or error.tls.reason or str(error.tls)
             setting = "source.url" if origin(url) == self._origin else "source.auth.token_url"
-            plain = cause.reason == "WRONG_VERSION_NUMBER"
             return self._failure(
                 f"has no safe connection to {server} ({printable(what)})",
                 f"The server doesn't speak TLS at this port: check {setting}"
-                if plain
-                else _tls.remedy(cause, setting, urlsplit(url).hostname or ""),
+                if error.tls.reason == "WRONG_VERSION_NUMBER"
+                else _tls.remedy(error.tls, setting, urlsplit(url).hostname or ""),
             )
-        if isinstance(error, requests.exceptions.ProxyError):
+        if error.by_proxy:
             return self._failure(
                 f"does not reach {server} through the proxy of the environment",
                 "Check https_proxy, http_proxy and no_proxy there",
             )
-        if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
-            said = f"gets no answer from {server}: {printable(cause.strerror or str(cause))[:MOST_WORDS]}"
-        else:  # the text of these may have the address or what the server sent
-            said = f"gets no answer of HTTP from {server} ({type(cause).__name__})"
-        return self._failure(said, "Check that the server runs and is reached from this host, and source.url")
+        return self._failure(
+            f"gets no answer from {server}: {error.words[:MOST_WORDS]}"
+            if error.words
+            else f"gets no answer of HTTP from {server} ({error.name})",
+            "Check that the server runs and is reached from this host, and source.url",
+        )
 
     def _failure(self, what: str, remedy: str) -> SourceError:
         return SourceError(f"{self._place} can't be read: it {what}. {remedy}")
@@ -505,13 +408,6 @@ def _server(url: str) -> str:
     except ValueError:
         return "an address that is not valid"
     return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")[:MOST_WORDS]
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Return what an error of requests or urllib3 began with."""
-    while inner := error.__cause__ or next((one for one in error.args if isinstance(one, BaseException)), None):
-        error = inner
-    return error
 
 
 def _pause(response: "requests.Response") -> float | None:
