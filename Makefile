@@ -87,7 +87,7 @@ pins: $(VENV)/test
 	$(BIN)/uv pip compile $(LOCK) --extra controller -c requirements/host.txt -o requirements/controller.txt pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --extra test -c requirements/controller.txt -o requirements/test.txt pyproject.toml
 	$(BIN)/python -m tools.requirements
-LOCK = --quiet $(PINS) --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+LOCK = --quiet $(PINS) --excludes requirements/excludes.txt --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 $(VENV)/bin/python:
 	/usr/bin/python3 -c 'import ensurepip' 2>/dev/null \

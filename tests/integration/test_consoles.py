@@ -171,7 +171,7 @@ ROWS = [
     f"2,3010000.01,Language,8-1,{DAY},10:00,PRISMA,Ada,Lovelace,CONFIRMED,,,,,,",
     f"{'f' * 40},3010000.01,Language,9-1,{DAY},11:00,PRISMA,Ada,Lovelace,CONFIRMED,1990-02-03,m,80,1.9,OTHER,Other",
 ]
-CODES = {
+CODES: dict[str, object] = {
     "attributes.ScheduledProtocolCodeSequence": [
         {
             "CodeValue": "{{ protocol }}",

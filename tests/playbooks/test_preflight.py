@@ -153,7 +153,7 @@ CASES = {
         "worklist_sync",
         {"worklist_sync_attribute_sets": ["loris", "philips", "ge"],
          "worklist_sync_attributes": {"ScheduledProcedureStepID": "ID-OF-17-LETTERS-"}},
-        ("attributes.ScheduledProcedureStepID: 'ID-OF-17-LETTERS-' has 17 characters; SH allows 16"),
+        ("attributes.ScheduledProcedureStepID: 'ID-OF-17-LETTERS-' has 17 characters; SH allows 16",),
     ),
     "an example lab that no scanner has": Case(
         "worklist_sync", {"worklist_sync_example_labs": ["TERRA 7T"]}, ("TERRA 7T", "no scanner's")

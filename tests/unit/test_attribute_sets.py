@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from heudiconv.heuristics import reproin
+from heudiconv.utils import SeqInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ ROLE = Path(__file__).parents[2] / "roles/worklist_sync"
 SETS = {path.stem: yaml.safe_load(path.read_text()) for path in ROLE.glob("files/attributes/*.yml")}
 ARCHIVES, CONSOLES = ["xnat", "flywheel", "reproin", "loris"], ["siemens", "ge", "philips"]
 #: The columns of the site's own that sets use.
-COLUMNS: dict[str, object] = {
+COLUMNS: dict[str, Any] = {
     "flywheel_group": "neuro",
     "investigator": "Lovelace",
     "pscid": "DCC0007",
@@ -36,7 +38,7 @@ PROJECTS = st.from_regex(r"[1-9][0-9]{6}\.[0-9]{2}", fullmatch=True, alphabet=st
 BOOKINGS = st.builds(replace, st.just(BOOKING), subject=SUBJECTS, project_id=PROJECTS, session=st.integers(0, 99))
 
 
-def values(*names: str, booking: Booking = BOOKING, plain: bool = False, **columns: object) -> Mapping[str, str]:
+def values(*names: str, booking: Booking = BOOKING, plain: bool = False, **columns: Any) -> Mapping[str, str]:
     """Return what an entry says with these sets."""
     attributes: dict[str, Any] = {}
     for name in names:
@@ -117,7 +119,7 @@ def read_by_loris(name: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(("columns", "visit"), [({}, "V02"), ({"visit": "V2"}, "V2")])
-def test_loris_finds_the_candidate_and_the_visit(columns: dict[str, object], visit: str) -> None:
+def test_loris_finds_the_candidate_and_the_visit(columns: dict[str, Any], visit: str) -> None:
     said = values("loris", pscid="DCC0007", candid="300123", **columns)
     assert read_by_loris(said["PatientName"]) == ("DCC0007", "300123", visit)
 
@@ -131,18 +133,15 @@ def test_a_booking_without_loris_ids_is_rejected() -> None:
 
 
 def test_reproin_finds_the_locator_and_the_subject() -> None:
-    reproin = pytest.importorskip("heudiconv.heuristics.reproin")
-    utils = pytest.importorskip("heudiconv.utils")
-
     def read(booking: Booking) -> dict[str, str]:
         said = values("reproin", booking=booking, investigator="Lovelace")
-        fields = dict.fromkeys(utils.SeqInfo._fields, "") | {
+        fields = dict.fromkeys(SeqInfo._fields, "") | {
             "patient_id": said["PatientID"],
             "study_description": said["RequestedProcedureDescription"],
             "protocol_name": f"anat-T1w_ses-{booking.session:02}",
             "is_derived": False,
         }
-        found: dict[str, str] = reproin.infotoids([utils.SeqInfo(**fields)], outdir="/nonexistent")
+        found: dict[str, str] = reproin.infotoids([SeqInfo(**fields)], outdir="/nonexistent")
         return found
 
     assert read(BOOKING) == {"locator": "Lovelace/3010000.01", "subject": "3010000p01s007", "session": "02"}

@@ -1,12 +1,14 @@
 """A ScheduledProcedureStepID of one booking only: what it is for a site that chooses it, and what of it comes back."""
 
+from typing import Any
+
 from dicom_worklist.status.booking_status import State
 from support.timed_site import Site
 from support.worklist_folder import entries
 
-ONE_BOOKING_ONLY = {"attributes.ScheduledProcedureStepID": "{{ accession_number }}"}
+ONE_BOOKING_ONLY: dict[str, object] = {"attributes.ScheduledProcedureStepID": "{{ accession_number }}"}
 #: An operator typed over all that people see; the images keep the entry's step, and another UID.
-TYPED_OVER = {
+TYPED_OVER: dict[str, Any] = {
     "PatientID": "typed",
     "PatientName": "typed",
     "AccessionNumber": None,
