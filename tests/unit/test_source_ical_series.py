@@ -159,7 +159,14 @@ def test_changes_are_read_where_their_series_can_not(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("until", "last"),
-    [("20261124T080000Z", 24), ("20261124T075959Z", 23), ("20261124T090000", 24), ("20261124", 24), ("20261123", 23)],
+    [
+        ("20261124T080000Z", 24),
+        ("20261124T075959Z", 23),
+        ("20261124T090000", 24),
+        ("20261124", 24),
+        ("20261123", 23),
+        ("99991231T235959Z", 29),
+    ],
 )
 def test_a_rule_ends_with_its_last_moment(until: str, last: int, tmp_path: Path) -> None:
     rows = read(
