@@ -29,7 +29,8 @@ def load(path: str | Path) -> Config:
     except OSError as error:
         raise ConfigError(f"the configuration {path} can't be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2026-02-30
-        raise ConfigError(f"the configuration {path} is not valid YAML: {error}") from error
+        ansible = " Leave !unsafe out: it is for Ansible's variables" if "!unsafe" in str(error) else ""
+        raise ConfigError(f"the configuration {path} is not valid YAML: {error}{ansible}") from error
     try:
         config = _convert(data, Config)
         config = msgspec.structs.replace(
@@ -70,6 +71,10 @@ def _source(data: object) -> sources.Source:
     kind = settings.pop("type", None)
     if kind not in sources.kinds():
         raise ConfigError(f"source.type is {kind!r}: it must be one of {', '.join(sources.kinds())}")
+    if "password" in settings:
+        raise ConfigError(
+            "source: `password` is not taken here: write it into a file, and its path into source.password_file"
+        )
     source: sources.Source = _convert(settings, sources.source_class(kind), "source")
     return source
 

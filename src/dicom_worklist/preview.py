@@ -10,6 +10,7 @@ from dicom_worklist.bookings import Row, text
 from dicom_worklist.errors import Rejected
 from dicom_worklist.settings import Config
 from dicom_worklist.status import memory
+from dicom_worklist.status.doubles import doubles
 
 
 class PreviewRow(TypedDict):
@@ -63,6 +64,7 @@ def preview(config: Config, day: date | None = None, *, now: datetime) -> Previe
     became = {id(row): _row(row, outcome, reason) for row, outcome, reason in passed}
     for row, scanner, _, reason in selection.rejected:
         became[id(row)] = _row(row, "rejected", reason, scanner.ae_title if scanner else "")
+    booked = []
     for one in selection.selected:
         title = one.scanner.ae_title
         try:
@@ -72,6 +74,7 @@ def preview(config: Config, day: date | None = None, *, now: datetime) -> Previe
             continue
         if one.shown:
             became[id(one.row)] = _row(one.row, "entry", "", title)
+            booked.append(described.booked)
         else:
             became[id(one.row)] = _row(one.row, "other day", f"it is on {one.day}", title)
         became[id(one.row)]["attributes"] = described.entry.texts()
@@ -82,7 +85,7 @@ def preview(config: Config, day: date | None = None, *, now: datetime) -> Previe
         last_day=f"{days.last}",
         made=rows.made.isoformat() if rows.made else None,
         rows=[became[id(row)] for row in rows],
-        warnings=[*rows.warnings],
+        warnings=[*rows.warnings, *doubles(booked, bookings.session_length(config))],
     )
 
 

@@ -133,15 +133,15 @@ def test_a_booking_without_loris_ids_is_rejected() -> None:
 
 
 def test_reproin_finds_the_locator_and_the_subject() -> None:
-    def read(booking: Booking) -> dict[str, str]:
+    def read(booking: Booking) -> dict[str, str | None]:
         said = values("reproin", booking=booking, investigator="Lovelace")
-        fields = dict.fromkeys(SeqInfo._fields, "") | {
+        fields: dict[str, Any] = dict.fromkeys(SeqInfo._fields, "") | {
             "patient_id": said["PatientID"],
             "study_description": said["RequestedProcedureDescription"],
             "protocol_name": f"anat-T1w_ses-{booking.session:02}",
             "is_derived": False,
         }
-        found: dict[str, str] = reproin.infotoids([SeqInfo(**fields)], outdir="/nonexistent")
+        found: dict[str, str | None] = reproin.infotoids([SeqInfo(**fields)], outdir="/nonexistent")
         return found
 
     assert read(BOOKING) == {"locator": "Lovelace/3010000.01", "subject": "3010000p01s007", "session": "02"}
@@ -150,7 +150,7 @@ def test_reproin_finds_the_locator_and_the_subject() -> None:
         for project, subject in itertools.product(["3010000.01", "301000.001", "3010000.02"], ["007", "x007", "0007"])
     ]
     assert len({*subjects}) == 9
-    assert all(re.fullmatch("[a-z0-9]+", subject) for subject in subjects), "BIDS allows no others"
+    assert all(re.fullmatch("[a-z0-9]+", subject or "") for subject in subjects), "BIDS allows no others"
 
 
 # consoles; tests/integration/test_consoles.py has what they do

@@ -1,16 +1,20 @@
 """The recipes of docs/calendars, each against a calendar that answers as the real one does, up to the entries."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dicom_worklist import pipeline
+from dicom_worklist.bookings import Rules
 from dicom_worklist.bookings.sources import _web
 from dicom_worklist.config import load
 from dicom_worklist.errors import SourceError
 from dicom_worklist.report import Report
+from dicom_worklist.settings import BookingRules
 from support.calendar import DAY, NOW
 from support.calendars import RECIPES, Calpendo, GraphQL, REDCap, published, recipe
 from support.configuration import Configure
@@ -214,3 +218,46 @@ def test_graphql_with_a_wrong_secret(publish: Publish, tls: Certificates) -> Non
 
 def test_every_recipe_has_a_test() -> None:
     assert sorted(path.stem for path in RECIPES.iterdir()) == ["calpendo", "graphql", "redcap"]
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("7", "3010000.01_sub-007_ses-01"),
+        ("7-2", "3010000.01_sub-007_ses-02"),
+        ("7 - 2 pilot", "3010000.01_sub-007_ses-02"),
+        ("7\u20132 pilot", "3010000.01_sub-007_ses-02"),
+        ("x8-2, EEG", "3010000.01_sub-x008_ses-02"),
+        ("7 ses 2", None),
+        ("7 pilot", None),
+        ("7-2b", None),
+        ("sub-012 ses-2", None),
+        ("P12 / ses 2", None),
+        ("7-2-1", None),
+    ],
+)
+def test_no_title_of_calpendo_is_read_as_another_session(
+    title: str, name: str | None, publish: Publish, tls: Certificates, folder: Path
+) -> None:
+    with published(Calpendo([CALPENDO | {"title": title}], SECRET), tls) as server:
+        report = publish("calpendo", server)
+    assert [str(entry.PatientName) for entry in entries(folder).values()] == ([name] if name else [])
+    assert len(report.rejected) == (not name)
+
+
+@pytest.mark.parametrize(
+    ("title", "session"),
+    [("3010000.01 7-2", 2), ("3010000.01 7-2 Faces and", 2)]
+    + [
+        (f"3010000.01 {typed}", None) for typed in ("7 - 2", "sub-012 ses-2", "P12 / ses 2", "7", "7-2-1", "7-2b Faces")
+    ],
+)
+def test_no_title_is_read_as_another_session_by_the_examples(title: str, session: int | None) -> None:
+    page = (RECIPES.parent / "calendar.md").read_text(encoding="utf-8")
+    patterns = re.findall(r"^        (\w+): ('\(\?P<project_id>.*')$", page, re.MULTILINE)
+    assert [column for column, _ in patterns] == ["Title", "summary"]
+    for column, pattern in patterns:
+        row = Rules(BookingRules(patterns={column: yaml.safe_load(pattern)})).read({column: title})
+        assert (getattr(row, "fault", "") == "") == (session is not None)
+        if session is not None:
+            assert row["subject_session"] == f"7-{session}"

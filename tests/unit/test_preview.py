@@ -1,5 +1,6 @@
 """`dicom-worklist preview`: what becomes of each row, and what it was read as."""
 
+import textwrap
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 
 from support.calendar import DAY
 from support.configuration import Configure
+from support.sources import HEADER, LINE
 
 NOW = f"{DAY}T06:00:00+01:00"
 RULES = {
@@ -55,9 +57,9 @@ def test_each_row_has_its_outcome_in_the_order_of_the_calendar(run: Any, config:
     assert reasons[0] == ""
     assert reasons[1].startswith("Title '7' doesn't match booking.patterns.Title")
     assert reasons[2:7] == [
-        "lab 'EEG' matches no scanner",
+        "lab 'EEG' matches no scanner: correct scanners[].lab, or name it in ignored_labs",
         "lab 'kitchen' is one of ignored_labs",
-        "status 'Cancelled' is not one of CONFIRMED, TENTATIVE",
+        "status 'Cancelled' is not one of CONFIRMED, TENTATIVE, which booking.statuses counts",
         f"it is on {DAY + timedelta(days=9)}",
         f"it is on {DAY + timedelta(days=1)}",
     ]
@@ -113,3 +115,26 @@ def test_a_calendar_that_can_not_be_read_is_status_4(run: Any, configure: Config
     done = run("preview", "-c", configure({"source": {"type": "csv", "path": str(tmp_path / "none.csv")}}))
     assert done.status == 4
     assert "none.csv can't be read" in done.err
+
+
+def test_the_configuration_file_of_the_page_is_enough_for_a_preview(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/command.md").read_text()
+    example = page.partition("write one by hand:\n\n")[2].partition("\n\n")[0]
+    (tmp_path / "config.yml").write_text(textwrap.dedent(example))
+    (tmp_path / "bookings.csv").write_text(f"{HEADER}\n{LINE}\n".replace("SKYRA", "Prisma").replace(",7-1,", ",MRN7,"))
+    monkeypatch.chdir(tmp_path)
+    done = run("preview", "-c", "config.yml", "--day", DAY.isoformat(), "--json")
+    assert done.status == 0, done.err
+    [row] = done.json["rows"]
+    assert (row["attributes"]["PatientID"], row["attributes"]["PatientComments"]) == ("MRN7", "Prisma")
+
+
+def test_two_bookings_of_one_subject_and_session_are_told_in_the_preview(
+    run: Any, configure: Configure, tmp_path: Path
+) -> None:
+    (tmp_path / "bookings.csv").write_text(f"{HEADER}\n{LINE}\n{LINE.replace('1,', '2,', 1)}\n")
+    config = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}})
+    shown = run("preview", "-c", config, "--day", DAY.isoformat(), "--json").json
+    assert any("are of one subject and session" in warning for warning in shown["warnings"])

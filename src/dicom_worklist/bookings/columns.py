@@ -110,7 +110,10 @@ def _match(column: str, pattern: re.Pattern[str], row: Row) -> dict[str, str]:
         raise Rejected(f"{column} has {len(typed)} characters: booking.patterns reads at most {LONGEST}")
     match = pattern.fullmatch(typed)
     if match is None:
-        raise Rejected(f"{column} {typed!r} doesn't match booking.patterns.{column}, which is {pattern.pattern}")
+        raise Rejected(
+            f"{column} {typed!r} doesn't match booking.patterns.{column}, which is {pattern.pattern}: correct the "
+            "text in the calendar, or let the pattern take it"
+        )
     return {group: (value or "").strip() for group, value in match.groupdict().items()}
 
 

@@ -164,8 +164,8 @@ def select(
         if not scanners and not (fault and not lab):
             if _is_near(row, config, days) and not config.ignores(lab):
                 selection.labs[printable(lab)] += 1
-            known_lab = "is one of ignored_labs" if config.ignores(lab) else "matches no scanner"
-            _note(passed, row, "ignored", f"lab {lab!r} {known_lab}")
+            other = "matches no scanner: correct scanners[].lab, or name it in ignored_labs"
+            _note(passed, row, "ignored", f"lab {lab!r} {'is one of ignored_labs' if config.ignores(lab) else other}")
             continue
         times[text(row, "booking_id")] += 1
         try:
@@ -193,7 +193,7 @@ def _note(passed: list[tuple[Row, str, str]] | None, row: Row, outcome: str, rea
 def _why_it_does_not_count(row: Row, config: Config) -> str:
     status = text(row, "status")
     if "status" in row and status.casefold() not in config.reading.statuses:
-        return f"status {status!r} is not one of {', '.join(config.booking.statuses)}"
+        return f"status {status!r} is not one of {', '.join(config.booking.statuses)}, which booking.statuses counts"
     return "it names no subject"
 
 

@@ -28,6 +28,21 @@ STATES = {
     State.REJECTED: "bold red",
     State.CANCELLED: "bold magenta",
 }
+#: What an entry always says, and what other columns of a preview say.
+USUAL = {
+    "AccessionNumber",
+    "Modality",
+    "ReferringPhysicianName",
+    "RequestedProcedureID",
+    "ScheduledProcedureStepDescription",
+    "ScheduledProcedureStepID",
+    "ScheduledProcedureStepLocation",
+    "ScheduledProcedureStepStartDate",
+    "ScheduledProcedureStepStartTime",
+    "ScheduledStationAETitle",
+    "ScheduledStationName",
+    "StudyInstanceUID",
+}
 OUTCOMES = {"entry": "bold green", "rejected": "bold red", "ignored": "dim", "other day": "dim"}
 
 
@@ -75,13 +90,13 @@ def _previewed(row: Mapping[str, Any]) -> tuple[object, ...]:
     read = [
         f"{name}: {value}{f'  ({origins[name]})' if origins.get(name) else ''}"
         for name, value in columns.items()
-        if name not in {"booking_id", "lab"} or name in origins
+        if name != "booking_id" or name in origins
     ]
     entry = row["attributes"]
     said = [
         *([row["reason"]] if row["reason"] else []),
-        *(f"{keyword}: {entry[keyword]}" for keyword in ("PatientID", "PatientName") if keyword in entry),
         *([f"start: {_start(entry)}"] if entry else []),
+        *(f"{keyword}: {value}" for keyword, value in entry.items() if keyword not in USUAL),
         *(f"warning: {warning}" for warning in row["warnings"]),
     ]
     outcome = Text(row["outcome"], OUTCOMES[row["outcome"]])

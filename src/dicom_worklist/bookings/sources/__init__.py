@@ -79,7 +79,8 @@ def as_rows(
     """
     if missing := missing_columns(names, needed):
         raise SourceError(
-            f"{place} gives no column {', '.join(missing)}: every booking needs it. Fix source.query, or the header row"
+            f"{place} gives no column {', '.join(missing)}: every booking needs it. Fix source.query, or the "
+            "header row, or give it in booking.columns"
         )
     times = Counter(names)
     if twice := [column for column in dict.fromkeys((*COLUMNS, *OPTIONAL, *needed)) if times[column] > 1]:

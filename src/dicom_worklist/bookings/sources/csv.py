@@ -75,7 +75,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             found = printable(", ".join(name for name in names if name))
             raise SourceError(
                 f"{self}, {read_as}, gives no column {', '.join(missing)}. Its first row is: {found[:300]}. "
-                "Fix that row; where it can't be read, save the file as CSV UTF-8 or set source.encoding"
+                "Fix that row, or give them in booking.columns; where it can't be read, save the file as CSV UTF-8 or "
+                "set source.encoding"
             )
         least = 1 + max((at for at, name in enumerate(names) if name in {*needed, "subject", "start"}), default=0)
         layout = _Layout(read_as, delimiter, least, above=1 if declared else 0)

@@ -56,7 +56,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """
         from dicom_worklist.bookings.sources import _ical_series, _ical_text  # noqa: PLC0415 - slow to import
 
-        made = stamped = None
+        made = None
         if self.caldav is not None:
             calendars = [
                 calendar
@@ -66,16 +66,14 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         elif self.url is not None:
             with self._web() as web:
                 answer = web.ask("GET", self.url, headers={"Accept": "text/calendar, */*"})
-            made = answer.made
             calendars = _ical_text.take_apart(answer.content, self)
-            stamped = _ical_text.newest_stamp(calendars)
+            made = _ical_text.newest_stamp(calendars) or answer.made
         else:
             content, written = self._file(self.path or "")
             calendars = _ical_text.take_apart(content, self)
-            stamped = _ical_text.newest_stamp(calendars)
-            made = None if stamped else written  # the file is a copy, perhaps of an old text
+            made = _ical_text.newest_stamp(calendars) or written
         rows = Rows(_ical_series.Reading(self, first_day, last_day).rows(calendars))
-        rows.made = max(filter(None, (made, stamped)), default=None)
+        rows.made = made
         return rows
 
     def _web(self) -> _web.Web:
