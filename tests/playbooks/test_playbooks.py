@@ -57,7 +57,8 @@ def rendered(tmp_path: Path, inventory: str = "dccn", **variables: object) -> di
                                 "src": str(PROJECT / "roles/worklist_sync/templates/config.yml.j2"),
                                 "dest": str(configuration),
                                 "mode": "0600",
-                            }
+                            },
+                            "vars": {"role_path": str(PROJECT / "roles/worklist_sync")},
                         },
                     ],
                 }
