@@ -149,18 +149,29 @@ def traced(change: Change, log: Path, *options: str) -> list[Call]:
 def test_killed_at_every_call_that_touches_the_folder(
     every_kind: Change, tmp_path: Path, tally: Tally, often: Callable[[int, int], int]
 ) -> None:
-    every_kind.prepare()
-    calls = traced(every_kind, tmp_path / "trace")
-    assert worklist_files(every_kind.folder) == every_kind.after
-    assert {"rename", "unlink", "fsync", "write", "fcntl"} <= {call.name for call in calls}
-    # strace counts in each thread; those that sync the files do nothing else
-    calls = [call for call in calls if call.thread == calls[0].thread or call.name == "fsync"]
-    for call in calls[:: often(16, 1)]:
+    def whole() -> list[Call]:
+        every_kind.prepare()
+        calls = traced(every_kind, tmp_path / "trace")
+        assert worklist_files(every_kind.folder) == every_kind.after
+        assert {"rename", "unlink", "fsync", "write", "fcntl"} <= {call.name for call in calls}
+        # strace counts in each thread; those that sync the files do nothing else
+        return [call for call in calls if call.thread == calls[0].thread or call.name == "fsync"]
+
+    def is_reached(call: Call) -> bool:
         every_kind.prepare()
         kill = ["-e", f"inject={call.name}:signal=SIGKILL:when={call.number}"]
         reached = traced(every_kind, tmp_path / "killed", *kill)
-        last = {one.thread: one.name for one in reached}  # of the thread that was killed; others may be heard after it
-        assert call.name in last.values(), "the trace of this run is another one"
+        # the last of the thread that was killed; others may be heard after it
+        return call.name in {one.thread: one.name for one in reached}.values()
+
+    calls = whole()
+    for at in range(0, len(calls), often(16, 1)):
+        for _ in range(3):
+            if is_reached(calls[at]):
+                break
+            calls = whole()  # Python opened other files at its start: the tests beside this one come and go
+        else:
+            raise AssertionError("the trace of each run is another one")
         every_kind.judge(tally)
 
 
