@@ -30,6 +30,8 @@ OPTIONAL = (
     *("subject", "session", "start", "end", "end_date", "end_time", "minutes"),
     *("birth_date", "sex", "weight", "size", "made"),
 )
+#: What a column of COLUMNS may be left out for.
+INSTEAD = {"subject_session": "subject", "start_date": "start", "start_time": "start"}
 #: All that a booking is read from.
 KNOWN_COLUMNS = (*COLUMNS, *OPTIONAL)
 #: What a person weighs, in kg, and how tall one is, in m: other numbers are of another unit, or typed wrongly.

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dicom_worklist import expressions
-from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, Row, text
+from dicom_worklist.bookings.booking import COLUMNS, INSTEAD, KNOWN_COLUMNS, Row, text
 from dicom_worklist.errors import ConfigError, Rejected
 from dicom_worklist.settings import BookingRules
 
@@ -50,8 +50,7 @@ class Rules:
     @property
     def needed(self) -> list[str]:
         """The columns that a table must have."""
-        instead = {"subject_session": "subject", "start_date": "start", "start_time": "start"}
-        own = [column for column in COLUMNS if not self._given & {column, instead.get(column)}]
+        own = [column for column in COLUMNS if not self._given & {column, INSTEAD.get(column)}]
         return [*own, *(column for column in self._patterns if column not in own and column not in self._given)]
 
     def read(self, row: Row) -> Row:
@@ -121,9 +120,9 @@ def _checked_template(column: str, source: str) -> tuple[str, "Template", tuple[
     from jinja2 import TemplateError  # noqa: PLC0415
 
     place = f"booking.columns.{column}"
-    if column not in {*COLUMNS, *OPTIONAL}:
+    if column not in KNOWN_COLUMNS:
         raise ConfigError(
-            f"{place} is not a column of a booking: they are {', '.join((*COLUMNS, *OPTIONAL))}. A template of "
+            f"{place} is not a column of a booking: they are {', '.join(KNOWN_COLUMNS)}. A template of "
             "attributes can use the row's own columns"
         )
     try:

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from importlib import import_module
 from typing import Any, Protocol
 
-from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, Row
+from dicom_worklist.bookings.booking import COLUMNS, INSTEAD, OPTIONAL, Row
 from dicom_worklist.errors import SourceError
 
 #: A query that gives more than these has forgotten the days: a large centre books less in ten years.
@@ -58,11 +58,10 @@ class Rows(list[Row]):
 
 def missing_columns(names: Collection[str], needed: Collection[str]) -> list[str]:
     """Return which of the needed columns are not among these, each with what may stand in its place."""
-    instead = {"subject_session": "subject", "start_date": "start", "start_time": "start"}
     return [
-        f"{column} (or {instead[column]} in its place)" if column in instead else column
+        f"{column} (or {INSTEAD[column]} in its place)" if column in INSTEAD else column
         for column in needed
-        if column not in names and instead.get(column) not in names
+        if column not in names and INSTEAD.get(column) not in names
     ]
 
 
