@@ -172,7 +172,7 @@ def test_everything_is_back_after_a(site: Site, event: str) -> None:
 def test_an_image_is_rebuilt_and_the_data_stays(site: Site) -> None:
     before = site.pacs.run("docker inspect -f '{{.Image}}' orthanc")
     site.pacs.run(
-        "docker rm -f orthanc orthanc-https && docker image rm -f $(docker image ls -q 'dicom-worklist/orthanc')"
+        "docker rm -f orthanc orthanc-front-door && docker image rm -f $(docker image ls -q 'dicom-worklist/orthanc')"
     )
     played = site.play("site.yml", "--limit", site.pacs.name, *SERVICES)
     assert played.status == 0, played.output

@@ -111,7 +111,7 @@ CASES = {
     ),
     "too little space": Case(  # at a first deployment: what is there already goes on
         "orthanc",
-        {"orthanc_minimum_free": 10**6, "orthanc_container_name": "new", "orthanc_https_container_name": "new-s",
+        {"orthanc_minimum_free": 10**6, "orthanc_container_name": "new",
          "orthanc_dicom_port": 14098, "orthanc_http_port": 14099},
         ("GB free", "1000000", "orthanc_minimum_free", "Make room"),
     ),
