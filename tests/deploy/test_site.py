@@ -43,7 +43,7 @@ def test_secrets_are_files_that_only_their_readers_read(site: live.Site) -> None
         Path(V["worklist_sync_config_dir"]) / "pacs.password": (V["worklist_sync_user"], 0o600),
         Path(V["orthanc_config_dir"]) / "admin.password": ("root", 0o600),
         Path(V["orthanc_config_dir"]) / "reader.password": ("root", 0o600),
-        Path(V["orthanc_config_dir"]) / "door.password": ("root", 0o600),
+        Path(V["orthanc_config_dir"]) / "front-door.password": ("root", 0o600),
         Path(V["orthanc_config_dir"]) / "orthanc.json": ("root", 0o640),
         Path(V["front_door_config_dir"]) / "nginx.conf": ("root", 0o640),
         Path(V["front_door_config_dir"]) / "people": ("root", 0o640),

@@ -1,4 +1,4 @@
-"""The front door: who may do what at the PACS, whoever asks and however it is written, and what is kept of it."""
+"""The front door: who may do what at the PACS, in each way of writing it, and what is kept of it."""
 
 import http.client
 import json

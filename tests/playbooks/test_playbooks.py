@@ -67,6 +67,7 @@ def rendered(tmp_path: Path, inventory: str = "dccn", **variables: object) -> di
     )
     line: list[str | Path] = [live.BIN / "ansible-playbook", "-i", f"inventories/{inventory}", str(played)]
     secrets = {"vault_booking_db_password": "s3cret", "vault_orthanc_admin_password": "s3cret"}
+    secrets |= {"vault_operator_password_hash": "$6$salt$hash"}
     given = ["-e", json.dumps(secrets | variables)]
     done = subprocess.run([*line, *given], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -173,7 +174,7 @@ def test_the_folders_and_scripts_of_the_site_are_served(tmp_path: Path, folders:
         yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": tasks}])
     )
     variables = {
-        "__orthanc_passwords": {"door": "a"},
+        "__orthanc_passwords": {"front_door": "a"},
         "orthanc_settings": {"ServeFolders": folders, "LuaScripts": ["/srv/pages/mine.lua"]},
     }
     line = [

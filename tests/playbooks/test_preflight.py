@@ -262,6 +262,7 @@ def test_of_two_sets_the_later_one_counts_and_the_site_s_own_attributes_before_a
 ELSEWHERE = {
     "ansible_connection": "local",
     "vault_orthanc_admin_password": "s3cret",
+    "vault_operator_password_hash": "$6$salt$hash",
     "vault_booking_db_password": "s3cret",
     "orthanc_dicom_address": "127.0.0.1",
     "orthanc_http_address": "127.0.0.1",

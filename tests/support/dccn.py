@@ -23,7 +23,8 @@ ADMINISTRATOR, STRANGER = "198.51.100.65", "198.51.100.99"
 LOGIN = "the-password-of-orthanc"
 #: The names that the hosts can resolve.
 NAMES = {"calendar.dccn.example": CALENDAR}
-SECRETS = ["-e", json.dumps({"vault_orthanc_admin_password": LOGIN, "vault_booking_db_password": live.PASSWORD})]
+SECRETS = ["-e", json.dumps({"vault_orthanc_admin_password": LOGIN, "vault_booking_db_password": live.PASSWORD,
+                             "vault_operator_password_hash": "$6$salt$hash"})]  # fmt: skip
 
 
 @dataclass
