@@ -1,6 +1,6 @@
 """The role firewall, with the kernel's own nftables: a container of Docker's, its neighbours, and this host's users.
 
-The networks are the test's own; the rules name nothing but them, and packets from elsewhere to the loopback's addresses.
+The networks are the test's own. The rules name nothing but them, and the loopback for packets from elsewhere.
 """
 
 import os
