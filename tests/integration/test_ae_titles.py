@@ -53,7 +53,9 @@ class Site:
         stack.callback(self.network.remove)
         synthetic_image(folder / "image.dcm").chmod(0o644)
         folder.chmod(0o755)
-        scanners = [{"ae_title": title, "address": address} for title, address in SCANNERS.items()]
+        scanners: list[dict[str, object]] = [
+            {"ae_title": title, "address": address} for title, address in SCANNERS.items()
+        ]
         settings = {
             name: value
             for name, value in configured(folder / "role", scanners).items()

@@ -112,7 +112,7 @@ def check(true: bool) -> None:
 
 def answers(within: list[str], address: str, port: int) -> bool:
     """Return whether the listener at an address says that a connection is open."""
-    script = f"exec 3<>/dev/tcp/{address}/{port} && read -r -t 3 said <&3 && [ $said = open ]"
+    script = f"exec 3<>/dev/tcp/{address}/{port} && read -r -t 3 word <&3 && [ $word = open ]"
     done = subprocess.run([*within, "timeout", "4", "bash", "-c", script], capture_output=True, check=False)
     return done.returncode == 0
 
@@ -195,7 +195,7 @@ class Site:
 
     def from_inside(self, address: str, port: int) -> bool:
         """Return whether the container reaches a listener."""
-        script = f"exec 3<>/dev/tcp/{address}/{port} && read -r -t 3 said <&3 && [ $said = open ]"
+        script = f"exec 3<>/dev/tcp/{address}/{port} && read -r -t 3 word <&3 && [ $word = open ]"
         return bool(self.container.exec_run(["timeout", "4", "bash", "-c", script])[0] == 0)
 
 
@@ -248,7 +248,7 @@ def test_a_container_reaches_no_port_of_its_host_by_tcp_or_udp(open_site: Site) 
             return [by_udp, open_site.container.exec_run(connect)[0] == 0]
 
         assert reached() == [True, True]
-        open_site.load(firewall_peers=[SEGMENT])  # the host is no peer, even in a peer's network
+        open_site.load(firewall_peers=[SEGMENT])  # the host is not a peer, even in a peer's network
         assert reached() == [False, False]
 
 
@@ -287,7 +287,7 @@ def test_a_user_that_the_host_has_not_is_refused(open_site: Site) -> None:
 def test_the_verification_sees_each_rule_that_is_missing(open_site: Site) -> None:
     open_site.load()
     assert open_site.play("verify.yml") == []
-    assert open_site.stranger.connects(HOST, open_site.port)  # addresses that were counted are no difference
+    assert open_site.stranger.connects(HOST, open_site.port)  # addresses that were counted don't count as a difference
     assert open_site.play("verify.yml") == []
     listed = subprocess.run(
         ["/usr/sbin/nft", "--handle", "list", "table", "inet", TABLE], text=True, capture_output=True, check=True
