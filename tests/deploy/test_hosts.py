@@ -81,6 +81,12 @@ def test_scanners_find_their_bookings_and_store(site: Site, tmp_path: Path) -> N
     assert site.stored() == 3
 
 
+def test_a_scanner_can_not_store_under_anothers_title(site: Site, tmp_path: Path) -> None:
+    assert not site.stores_as("PRISMA", "SKYRA", tmp_path)
+    assert not site.stores_as("PRISMA", "VERIFICATION", tmp_path)
+    assert site.stored() == 3
+
+
 def test_nobody_else_can_connect(site: Site) -> None:
     assert site.open_doors() == ALLOWED
 

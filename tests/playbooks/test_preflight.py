@@ -64,6 +64,12 @@ CASES = {
     "a name where an address has to be": Case(
         "wlmscpfs", scanners({"address": "prisma.example"}), ("prisma.example", "wlmscpfs_allowed_addresses", "IPv4")
     ),
+    "a peer that is a name": Case(
+        "orthanc", {"orthanc_peer_addresses": ["archive.example"]}, ("archive.example", "orthanc_peer_addresses")
+    ),
+    "a scanner with the verification's AE title": Case(
+        "orthanc", scanners({"ae_title": "VERIFICATION"}), ("VERIFICATION", "verify.yml", "another")
+    ),
     "a scanner that a list keeps out": Case(
         "wlmscpfs", scanners({"address": "192.0.2.7"}) | {"wlmscpfs_allowed_addresses": ["203.0.113.0/24"]},
         ("PRISMA", "192.0.2.7", "kept out", "wlmscpfs_allowed_addresses"),

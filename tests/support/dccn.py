@@ -68,6 +68,12 @@ class Site:
         """Return how many images the PACS has."""
         return int(json.loads(self.ask("/statistics"))["CountInstances"])
 
+    def stores_as(self, scanner: str, title: str, folder: Path) -> bool:
+        """Return whether a scanner's console stores under this AE title."""
+        self.clients[scanner].put("/tmp/image.dcm", synthetic_image(folder / "image.dcm").read_bytes())
+        line = ("storescu", "-aet", title, "-aec", "ORTHANC", PACS, "4042", "/tmp/image.dcm")
+        return self.clients[scanner].run(*line)[0] == 0
+
     def store(self, scanner: str, folder: Path, count: int = 3) -> None:
         for number in range(count):
             image = synthetic_image(folder / f"{number}.dcm", number)
