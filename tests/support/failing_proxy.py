@@ -36,6 +36,8 @@ class Proxy:
                 client, _ = self.listener.accept()
                 server = socket.create_connection(("127.0.0.1", self.upstream))
                 self._open += [client, server]
+                for connection in (client, server):  # or each small packet waits for an acknowledgement
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._ask, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._answer, args=(client, server), daemon=True).start()
 
