@@ -1,4 +1,4 @@
-"""Templates of the configuration: Jinja2 in its sandbox; a name without a value is an error."""
+"""Templates of the configuration: Jinja2 in its sandbox; an unknown name is an error, NULL an empty text."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -34,4 +34,9 @@ def _environment() -> "ImmutableSandboxedEnvironment":
     from jinja2 import StrictUndefined  # noqa: PLC0415
     from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, finalize=_printed)
+
+
+def _printed(value: object) -> object:
+    """Return what a template writes of a value: of NULL nothing."""
+    return "" if value is None else value

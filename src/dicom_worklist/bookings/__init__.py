@@ -13,7 +13,7 @@ from dicom_worklist.bookings.booking import (
     read_start,
     text,
 )
-from dicom_worklist.bookings.columns import Rules, template_context
+from dicom_worklist.bookings.columns import Rules, template_context, without_null
 from dicom_worklist.bookings.selection import (
     CANCELLING,
     Days,
@@ -30,5 +30,5 @@ from dicom_worklist.bookings.selection import (
 __all__ = [
     "CANCELLING", "KNOWN_COLUMNS", "Booking", "Days", "Row", "Rules", "SelectedRow", "Selection", "days",
     "is_over", "printable", "read", "read_booking", "read_date", "read_start", "rows", "select",
-    "session_length", "template_context", "text",
+    "session_length", "template_context", "text", "without_null",
 ]  # fmt: skip
