@@ -1,7 +1,10 @@
 """Templates of the configuration: Jinja2 in its sandbox; an unknown name is an error, NULL an empty text."""
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from dicom_worklist.errors import Rejected
 
 if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
     from jinja2 import Template
@@ -34,7 +37,16 @@ def _environment() -> "ImmutableSandboxedEnvironment":
     from jinja2 import StrictUndefined  # noqa: PLC0415
     from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, finalize=_printed)
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, finalize=_printed)
+    environment.filters["matching"] = _matching
+    return environment
+
+
+def _matching(value: object, pattern: str) -> object:
+    """Return the value; a template fails where its text as a whole doesn't match the regular expression."""
+    if re.fullmatch(pattern, str(value)) is None:
+        raise Rejected(f"{str(value)!r} doesn't match {pattern}")
+    return value
 
 
 def _printed(value: object) -> object:
