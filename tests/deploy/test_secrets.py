@@ -22,7 +22,7 @@ from docker.models.images import Image
 
 from support import live
 from support.booking_database import BookingDatabase
-from support.leaks import FOLDERS, Processes, beside, files, journal, new_secret, of_docker, search
+from support.leaks import FOLDERS, Processes, files, journal, misplaced, new_secret, of_docker, search
 
 V = live.VARIABLES
 ENGINE = docker.from_env()
@@ -38,7 +38,7 @@ KEPT = {
 
 
 def leaks(found: set[str]) -> set[str]:
-    return beside(found, KEPT)
+    return misplaced(found, KEPT)
 
 
 def site_containers() -> list[Container]:

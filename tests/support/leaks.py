@@ -131,6 +131,6 @@ def search(wanted: Iterable[str], *places: Places) -> set[str]:
     return found
 
 
-def beside(found: set[str], kept: Collection[Path]) -> set[str]:
+def misplaced(found: set[str], kept: Collection[Path]) -> set[str]:
     """Leave out the files where a password has to be, unless others can read them."""
     return {place for place in found if Path(place) not in kept or Path(place).stat().st_mode & 0o7777 & ~0o640}
