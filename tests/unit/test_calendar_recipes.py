@@ -256,9 +256,9 @@ def test_no_title_is_read_as_another_session_by_the_examples(title: str, session
     page = (RECIPES.parent / "calendar.md").read_text(encoding="utf-8")
     patterns = re.findall(r"^        (\w+): ('\(\?P<project_id>.*')$", page, re.MULTILINE)
     assert {column for column, _ in patterns} == {"title", "Title"}
-    patterns.append(("summary", repr(variables("ical")["worklist_sync_booking"]["patterns"]["summary"])))
-    for column, pattern in patterns:
-        row = Rules(BookingRules(patterns={column: yaml.safe_load(pattern)})).read({column: title})
+    read = [(column, yaml.safe_load(pattern)) for column, pattern in patterns]
+    for column, pattern in [*read, *variables("ical")["worklist_sync_booking"]["patterns"].items()]:
+        row = Rules(BookingRules(patterns={column: pattern})).read({column: title})
         assert (getattr(row, "fault", "") == "") == (session is not None)
         if session is not None:
             assert row["subject_session"] == f"7-{session}"
