@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from support import live
+from support.calendars import EXAMPLES, variables
 
 PROJECT = live.PROJECT
 
 
-@pytest.mark.parametrize("inventory", ["demo", "dccn"])
+@pytest.mark.parametrize("inventory", ["demo", "dccn", *EXAMPLES])
 @pytest.mark.parametrize("playbook", ["site.yml", "sync.yml", "verify.yml", "teardown.yml", "show.yml"])
 def test_every_playbook_is_sound_for_every_inventory(inventory: str, playbook: str) -> None:
     line: list[str | Path] = [
@@ -66,8 +67,11 @@ def rendered(tmp_path: Path, inventory: str = "dccn", **variables: object) -> di
         )
     )
     line: list[str | Path] = [live.BIN / "ansible-playbook", "-i", f"inventories/{inventory}", str(played)]
-    secrets = {"vault_booking_db_password": "s3cret", "vault_orthanc_admin_password": "s3cret"}
-    secrets |= {"vault_operator_password_hash": "$6$salt$hash"}
+    secrets = {
+        name: "s3cret"
+        for example in (PROJECT / "inventories").glob("*/group_vars/all/vault.yml.example")
+        for name in yaml.safe_load(example.read_text())
+    } | {"vault_operator_password_hash": "$6$salt$hash"}
     given = ["-e", json.dumps(secrets | variables)]
     done = subprocess.run([*line, *given], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -84,6 +88,14 @@ def test_the_example_inventory_renders_a_configuration_that_is_right(tmp_path: P
     settings = rendered(tmp_path)
     assert [scanner["ae_title"] for scanner in settings["scanners"]] == ["PRISMA", "PRISMAFIT", "SKYRA"]
     assert settings["attributes"]["PatientComments"].startswith("{{ lab }}")
+
+
+@pytest.mark.parametrize("inventory", EXAMPLES)
+def test_the_inventory_of_each_calendar_renders_a_configuration_that_is_right(tmp_path: Path, inventory: str) -> None:
+    settings, file = rendered(tmp_path, inventory), str(tmp_path / "booking-db.password")
+    source = settings["source"]
+    assert file in {source.get("password_file"), source.get("url_file"), source.get("auth", {}).get("password_file")}
+    assert settings["booking"] == variables(inventory)["worklist_sync_booking"]
 
 
 def test_a_pacs_on_another_host_without_a_password_is_not_asked_and_has_no_page(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The recipes of docs/calendars, each against a calendar that answers as the real one does, up to the entries."""
+"""The recipes, each against a calendar that answers as the real one does, up to the entries."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from dicom_worklist.errors import SourceError
 from dicom_worklist.report import Report
 from dicom_worklist.settings import BookingRules
 from support.calendar import DAY, NOW
-from support.calendars import RECIPES, Calpendo, GraphQL, REDCap, published, recipe
+from support.calendars import RECIPES, Calpendo, GraphQL, REDCap, published, recipe, variables
 from support.configuration import Configure
 from support.web import Certificates, WebServer, as_json, certificates
 from support.worklist_folder import entries
@@ -217,7 +217,7 @@ def test_graphql_with_a_wrong_secret(publish: Publish, tls: Certificates) -> Non
 
 
 def test_every_recipe_has_a_test() -> None:
-    assert sorted(path.stem for path in RECIPES.iterdir()) == ["calpendo", "graphql", "redcap"]
+    assert sorted(path.stem for path in RECIPES.iterdir()) == ["graphql", "redcap"]
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,10 @@ def test_no_title_of_calpendo_is_read_as_another_session(
 def test_no_title_is_read_as_another_session_by_the_examples(title: str, session: int | None) -> None:
     page = (RECIPES.parent / "calendar.md").read_text(encoding="utf-8")
     patterns = re.findall(r"^        (\w+): ('\(\?P<project_id>.*')$", page, re.MULTILINE)
-    assert {column for column, _ in patterns} == {"title", "Title", "summary"}
-    for column, pattern in patterns:
-        row = Rules(BookingRules(patterns={column: yaml.safe_load(pattern)})).read({column: title})
+    assert {column for column, _ in patterns} == {"title", "Title"}
+    read = [(column, yaml.safe_load(pattern)) for column, pattern in patterns]
+    for column, pattern in [*read, *variables("ical")["worklist_sync_booking"]["patterns"].items()]:
+        row = Rules(BookingRules(patterns={column: pattern})).read({column: title})
         assert (getattr(row, "fault", "") == "") == (session is not None)
         if session is not None:
             assert row["subject_session"] == f"7-{session}"

@@ -1,5 +1,6 @@
 """iCalendar texts from the web: a published feed, and a calendar on a real CalDAV server, Radicale, with a login."""
 
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,22 @@ def test_a_feed_is_read_and_its_secret_address_is_in_no_message() -> None:
     assert SECRET not in "".join([*messages, str(made)])
 
 
+def test_the_secret_address_of_a_feed_may_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "feed.secret"
+    made = source(url_file=str(file))
+    assert "Write it there, readable by this user" in error_of(made)
+    file.write_text(f"webcal://example.org/{SECRET}\n")
+    said = error_of(made)
+    assert f"{file} has no address. Write it there, on one line; it begins with https://" in said
+    repeated = Reply(json.dumps({"error": f"/ical/{SECRET}/basic.ics is not there"}), 404)
+    with serving(feed(calendar(event(NINE))), repeated) as server:
+        file.write_text(f"{server.url}/ical/{SECRET}/basic.ics\n")
+        assert ids(made.rows(**TODAY)) == ["a"]
+        message = error_of(made)
+    assert "is not there" in message
+    assert SECRET not in said + message + str(made)
+
+
 def test_a_feed_that_is_cut_off_is_never_read_in_part() -> None:
     whole = calendar(event(NINE), event(NINE, uid="b"))
     for cut in range(0, len(whole) - 2, 7):
@@ -84,10 +101,10 @@ def test_a_feed_that_is_too_large_is_an_error_with_the_limit() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "one of path, url and caldav"),
-        ({"path": "/a", "url": "https://example.org/a"}, "one of path, url and caldav"),
-        ({"url": "https://example.org/a", "caldav": "https://example.org/a"}, "one of path, url and caldav"),
-        ({"path": "/a", "auth": {"type": "bearer", "token_file": "/t"}}, "auth and tls are for url and caldav"),
+        ({}, "one of path, url, url_file and caldav"),
+        ({"path": "/a", "url": "https://example.org/a"}, "one of path, url, url_file and caldav"),
+        ({"url": "https://example.org/a", "caldav": "https://example.org/a"}, "one of path, url, url_file and caldav"),
+        ({"path": "/a", "auth": {"type": "bearer", "token_file": "/t"}}, "auth and tls are for url"),
         ({"url": "webcal://example.org/a"}, "matching regex"),
         ({"path": "/a", "max_megabytes": 0}, ">= 1"),
         ({"path": "/a", "uri": "x"}, "unknown field `uri`"),
