@@ -121,6 +121,13 @@ def read_subject_session(typed: str, start: datetime, reading: Reading) -> tuple
     return _subject(column, typed, subject.strip(), start, reading), _session(column, typed, session.strip())
 
 
+def names_session(typed: str) -> bool:
+    """Return whether a text that `read_subject_session` can read has a session."""
+    plain = _plain(typed)
+    bids = _BIDS.fullmatch(plain)
+    return bids["session"] is not None if bids else "-" in plain
+
+
 def read_subject(typed: str, start: datetime, reading: Reading) -> str:
     """Read a subject that has a column of its own, as `read_subject_session` does; BIDS' `sub-` may stand before it.
 

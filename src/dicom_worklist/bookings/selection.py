@@ -6,8 +6,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from dicom_worklist.bookings.booking import Row, counts, local_time, printable, read_date, read_end, read_start, text
-from dicom_worklist.bookings.columns import Rules
+from dicom_worklist.bookings.booking import (
+    Row,
+    counts,
+    local_time,
+    not_given,
+    printable,
+    read_date,
+    read_end,
+    read_start,
+    text,
+)
+from dicom_worklist.bookings.columns import Rules, shared_fault
 from dicom_worklist.bookings.sources import Rows
 from dicom_worklist.errors import ConfigError, Rejected, SourceError
 from dicom_worklist.settings import Config, Scanner
@@ -69,7 +79,8 @@ class Selection:
     `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count,
     `withdrawn` those of them that somebody cancelled explicitly; `labs` and `statuses` say how many rows of these
     days have a lab without a scanner, and a status that doesn't count. `warnings` are the source's, in sentences, and
-    `made` is when it says that its rows were made (UTC).
+    `made` is when it says that its rows were made (UTC). `not_given` are the known columns that no row has, and `fault`
+    is why no row at all can be read.
     """
 
     selected: list[SelectedRow] = field(default_factory=list)
@@ -80,6 +91,8 @@ class Selection:
     statuses: Counter[str] = field(default_factory=Counter)
     warnings: tuple[str, ...] = ()
     made: datetime | None = None
+    not_given: Sequence[str] = ()
+    fault: str = ""
 
 
 def days(config: Config, day: date, now: datetime | None) -> Days:
@@ -110,6 +123,7 @@ def read(config: Config, days: Days, expected: Collection[str] = ()) -> Selectio
     read_as = rows(config, first, last)
     selection = select(read_as, config, days, expected)
     selection.warnings, selection.made = read_as.warnings, read_as.made
+    selection.not_given, selection.fault = not_given(read_as), read_as.fault
     there = {text(one.row, "booking_id") for one in selection.selected} | selection.cancelled
     there |= {text(row, "booking_id") for row, *_ in selection.rejected}
     gone = {*expected} - there
@@ -130,6 +144,7 @@ def rows(config: Config, first_day: date, last_day: date) -> Rows:
     given: Rows = config.source.rows(first_day, last_day, rules.needed)
     read_as = Rows(map(rules.read, given))
     read_as.warnings, read_as.made = given.warnings, given.made or _made(read_as, config)
+    read_as.fault = shared_fault(read_as)
     return read_as
 
 
