@@ -80,9 +80,10 @@ def test_a_row_says_what_was_read_and_from_which_column(run: Any, config: Path) 
         "Nr": "1", "Room": "SKYRA", "Title": "3010000.01 7", "Day": f"{DAY}", "From": "09:00", "status": "CONFIRMED",
     }  # fmt: skip
     assert first["attributes"]["PatientID"] == "3010000.01_sub-007"
-    assert first["warnings"] == [
-        "RequestedProcedureDescription: project '3010000.01' has no title, so its id is used: give it one in the calendar"
-    ]
+    [warning] = first["warnings"]
+    assert warning.startswith(
+        "RequestedProcedureDescription: project '3010000.01' has no title, so its id is used: give"
+    )
     assert second["attributes"] == {}
     assert "subject" not in second["columns"]
 
@@ -185,3 +186,16 @@ def test_two_bookings_of_one_subject_and_session_are_told_in_the_preview(
     config = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}})
     shown = run("preview", "-c", config, "--day", DAY.isoformat(), "--json").json
     assert any("are of one subject and session" in warning for warning in shown["warnings"])
+
+
+@pytest.mark.parametrize("column", ["subject_session", "project_id", "start_time", "lab"])
+def test_a_field_that_the_account_may_not_see_is_told_with_the_remedy(
+    column: str, run: Any, configure: Configure, tmp_path: Path
+) -> None:
+    values = dict(zip(HEADER.split(","), LINE.split(","), strict=True)) | {column: "<Hidden>"}
+    (tmp_path / "bookings.csv").write_text(f"{HEADER}\n{','.join(values.values())}\n")
+    config = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}, "booking.characters": "."})
+    [row] = run("preview", "-c", config, "--day", DAY.isoformat(), "--json").json["rows"]
+    assert row["outcome"] != "entry"
+    assert f"{column} '<Hidden>'" in row["reason"]
+    assert "the calendar's account may not see this field: let the calendar's administrator" in row["reason"]

@@ -203,12 +203,17 @@ def read_start(row: Row, reading: Reading) -> datetime:
     if given := text(row, "start"):
         start = local_time(row, "start", reading)
         if start is None:
-            raise Rejected(f"start {given!r} is not a date and time: write 2026-11-24T09:30:00, with a zone or without")
+            remedy = identity.hidden(given) or "write 2026-11-24T09:30:00, with a zone or without"
+            raise Rejected(f"start {given!r} is not a date and time: {remedy}")
         return start
     clock = _clock(row, "start_time")
     day = read_date(row, reading)
     if clock is None:
-        raise Rejected(f"start_time {text(row, 'start_time')!r} is not a time of day: write HH:MM:SS")
+        given = text(row, "start_time")
+        remedy = identity.hidden(given) or (
+            "write HH:MM:SS, such as 09:30:00. A booking for all day needs a time, too: give it one in the calendar"
+        )
+        raise Rejected(f"start_time {given!r} is not a time of day: {remedy}")
     return datetime.combine(day, clock)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicom_worklist import expressions
+from dicom_worklist.bookings import identity
 from dicom_worklist.bookings.booking import INSTEAD, KNOWN_COLUMNS, NEEDED, Row, text
 from dicom_worklist.errors import ConfigError, Rejected
 from dicom_worklist.settings import BookingRules
@@ -144,8 +145,8 @@ def _match(column: str, pattern: re.Pattern[str], typed: str) -> dict[str, str]:
     match = pattern.fullmatch(typed)
     if match is None:
         raise Rejected(
-            f"{column} {typed!r} doesn't match booking.patterns.{column}, which is {pattern.pattern}: correct the "
-            "text in the calendar, or let the pattern take it"
+            f"{column} {typed!r} doesn't match booking.patterns.{column}, which is {pattern.pattern}: "
+            f"{identity.hidden(typed) or 'correct the text in the calendar, or let the pattern take it'}"
         )
     return {group: (value or "").strip() for group, value in match.groupdict().items()}
 

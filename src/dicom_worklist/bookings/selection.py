@@ -18,6 +18,7 @@ from dicom_worklist.bookings.booking import (
     text,
 )
 from dicom_worklist.bookings.columns import Rules, shared_fault
+from dicom_worklist.bookings.identity import hidden
 from dicom_worklist.bookings.sources import Rows
 from dicom_worklist.errors import ConfigError, Rejected, SourceError
 from dicom_worklist.settings import Config, Scanner
@@ -179,7 +180,8 @@ def select(
         if not scanners and not (fault and not lab):
             if _is_near(row, config, days) and not config.ignores(lab):
                 selection.labs[printable(lab)] += 1
-            other = "matches no scanner: correct scanners[].lab, or name it in ignored_labs"
+            remedy = hidden(lab) or "correct scanners[].lab, or name it in ignored_labs"
+            other = f"matches no scanner: {remedy}"
             _note(passed, row, "ignored", f"lab {lab!r} {'is one of ignored_labs' if config.ignores(lab) else other}")
             continue
         times[text(row, "booking_id")] += 1

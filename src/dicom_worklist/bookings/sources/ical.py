@@ -78,7 +78,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def _web(self) -> _web.Web:
         most = self.max_megabytes * 1_000_000
-        return _web.Web(self, auth=self.auth, tls=self.tls, timeout=self.timeout, most_bytes=most)
+        web = _web.Web(self, auth=self.auth, tls=self.tls, timeout=self.timeout, most_bytes=most)
+        web.asked_by = ("url" if self.caldav is None else "caldav",)
+        return web
 
     def _events(self, address: str, first_day: date, last_day: date) -> list[tuple[str, bytes]]:
         """Return where each event of these days is on a CalDAV server, and its text."""
