@@ -233,7 +233,11 @@ def _preview(options: argparse.Namespace) -> int:
         from dicom_worklist.status import terminal  # noqa: PLC0415 - cron needs no tables
 
         days = " to ".join(dict.fromkeys((shown["first_day"], shown["last_day"])))
-        rows = [row | {"reason": report.without(shown["fault"], row["reason"])} for row in shown["rows"]]
+        rows = [
+            row
+            | {"reason": report.without(shown["fault"], row["reason"]) or (row["reason"] and "as every row, see below")}
+            for row in shown["rows"]
+        ]
         terminal.show_preview(f"{shown['source']}, {days}", rows)
         print(*map(printable, remarks(shown)), sep="\n")
     return ExitStatus.REJECTED if any(row["outcome"] == "rejected" for row in shown["rows"]) else ExitStatus.DONE

@@ -122,18 +122,22 @@ def test_times_are_those_of_the_site(run: Any, configure: Configure, tmp_path: P
 def test_columns_that_the_calendar_lacks_are_told(run: Any, config: Path, configure: Configure) -> None:
     done = run("preview", "-c", config, "--now", NOW)
     lacking = ["session", "end", "birth_date", "sex", "weight", "size", "made"]
-    assert f"the calendar gives no {', '.join(lacking)}; if it has them" in done.out
+    assert f"the calendar gives no {', '.join(lacking)}; if it has one of them, give it that name" in done.out
     assert run("preview", "-c", config, "--now", NOW, "--json").json["not_given"] == lacking
     path = Path(yaml.safe_load(config.read_text())["source"]["path"])
     path.write_text(path.read_text().replace(",status\n", ",staus\n"))
     said = run("check", "-c", config, "--now", NOW, "--only", "source").out
-    assert "gives no status, session, end, birth_date, sex, weight, size, made, so every booking counts; if" in said
+    assert (
+        "gives no status, session, end, birth_date, sex, weight, size, made; without status every booking counts; if"
+        in said
+    )
 
 
 def test_a_wrong_name_in_the_rules_is_told_once_for_all_rows(run: Any, config: Path, configure: Configure) -> None:
     changed = configure(yaml.safe_load(config.read_text()) | {"booking.columns.lab": "{{ Rom }}"})
     out = " ".join(run("preview", "-c", changed, "--now", NOW).out.split())
     assert out.count("'Rom' is undefined") == 1
+    assert out.count("as every row, see below") > 2
     assert "every row: booking.columns.lab: the template '{{ Rom }}' fails" in out
     shown = run("preview", "-c", changed, "--now", NOW, "--json").json
     rejected = [row for row in shown["rows"] if row["outcome"] == "rejected"]

@@ -119,8 +119,8 @@ def not_given(rows: Iterable[Row]) -> list[str]:
 
 def lacking(columns: Sequence[str]) -> str:
     """Return which known columns the calendar doesn't give, for people."""
-    status = ", so every booking counts" if "status" in columns else ""
-    return f"the calendar gives no {', '.join(columns)}{status}; if it has them, booking.columns gives the right names"
+    status = "without status every booking counts; " if "status" in columns else ""
+    return f"the calendar gives no {', '.join(columns)}; {status}if it has one of them, give it that name"
 
 
 def counts(row: Row, reading: Reading) -> bool:
