@@ -108,7 +108,7 @@ def not_given(rows: Iterable[Row]) -> list[str]:
 
     Without rows nothing is known, so the list is empty.
     """
-    given = {str(name) for row in rows for name in row}
+    given = set[str]().union(*rows)
     if not given:
         return []
     asked = [*COLUMNS, *(["session"] if "subject" in given and "subject_session" not in given else []), *MORE]

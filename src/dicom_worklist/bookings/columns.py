@@ -97,9 +97,11 @@ class Rules:
                 read[column] = template.render(known).strip()
                 origins[column] = used
             except Exception as error:  # noqa: BLE001 - a template may call any method of a value
+                from jinja2 import UndefinedError  # noqa: PLC0415
+
                 place = f"booking.columns.{column}"
                 fault = f"{place}: the template {source!r} fails: {error}"
-                if type(error).__name__ == "UndefinedError":
+                if isinstance(error, UndefinedError):
                     nameless[place] = f"{fault}; the row has the columns {_names(row)}"
                 else:
                     faults.append(fault)
@@ -113,7 +115,9 @@ def shared_fault(rows: Sequence[Row]) -> str:
     It becomes the first reason of each row, in the same words.
     """
     read = [row for row in rows if isinstance(row, ReadRow)]
-    places = set.intersection(*({*row.nameless} for row in read)) if read else set()
+    if not read or not all(row.nameless for row in read):
+        return ""
+    places = set.intersection(*({*row.nameless} for row in read))
     if not places:
         return ""
     said = [fault.rpartition("; ")[0] for place, fault in read[0].nameless.items() if place in places]
