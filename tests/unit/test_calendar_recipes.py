@@ -274,7 +274,7 @@ def test_all_after_the_first_word_is_the_last_name_in_calpendo(
 def test_no_title_is_read_as_another_session_by_the_examples(title: str, session: int | None) -> None:
     page = (RECIPES.parent / "calendar.md").read_text(encoding="utf-8")
     patterns = re.findall(r"^        (\w+): ('\(\?P<project_id>.*')$", page, re.MULTILINE)
-    assert [column for column, _ in patterns] == ["title", "title", "Title", "summary"]
+    assert {column for column, _ in patterns} == {"title", "Title", "summary"}
     for column, pattern in patterns:
         row = Rules(BookingRules(patterns={column: yaml.safe_load(pattern)})).read({column: title})
         assert (getattr(row, "fault", "") == "") == (session is not None)
