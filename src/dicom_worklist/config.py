@@ -98,7 +98,7 @@ def _inner_faults(data: object, kind: Any, place: str) -> Iterator[str]:
 def _unknown(name: str, place: str, settings: Iterable[str]) -> str:
     if (place, name) == ("source", "password"):
         return "source: `password` is not taken here: write it into a file, and its path into source.password_file"
-    return f"{place or 'the file'} has `{name}`, which is not a setting there: it can have {', '.join(settings)}"
+    return f"{place or 'the file'} has the unknown field `{name}`: it can have {', '.join(settings)}"
 
 
 def _with_titles(said: str, data: Any) -> str:
