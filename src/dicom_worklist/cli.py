@@ -16,7 +16,7 @@ from dicom_worklist import __version__, checks, pipeline, report
 from dicom_worklist.bookings import printable
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError, ExitStatus, FolderError, WorklistError
-from dicom_worklist.preview import counted, preview
+from dicom_worklist.preview import preview, remarks
 from dicom_worklist.settings import Config
 from dicom_worklist.status import findings
 from dicom_worklist.status.findings import Findings
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="ISO-8601",
                 help="stands in for the clock: date, time and offset",
             )
-        if run in {_sync, _preview}:
+        if run in {_sync, _check, _preview}:
             command.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="stands in for today at the site")
         if run is _sync:
             command.add_argument("--dry-run", action="store_true", help="say what would change; write nothing")
@@ -233,8 +233,13 @@ def _preview(options: argparse.Namespace) -> int:
         from dicom_worklist.status import terminal  # noqa: PLC0415 - cron needs no tables
 
         days = " to ".join(dict.fromkeys((shown["first_day"], shown["last_day"])))
-        terminal.show_preview(f"{shown['source']}, {days}", shown["rows"])
-        print(*map(printable, shown["warnings"]), counted(shown["rows"]), sep="\n")
+        rows = [
+            row
+            | {"reason": report.without(shown["fault"], row["reason"]) or (row["reason"] and "as every row, see below")}
+            for row in shown["rows"]
+        ]
+        terminal.show_preview(f"{shown['source']}, {days}", rows)
+        print(*map(printable, remarks(shown)), sep="\n")
     return ExitStatus.REJECTED if any(row["outcome"] == "rejected" for row in shown["rows"]) else ExitStatus.DONE
 
 
@@ -269,7 +274,7 @@ def _check(options: argparse.Namespace) -> int:
     from dicom_worklist.status import terminal  # noqa: PLC0415 - cron needs none of it
 
     failures: list[int] = []
-    for name, found in checks.run(load(options.config), _now(options), options.only):
+    for name, found in checks.run(load(options.config), _now(options), options.only, options.day):
         failures += [found.exit_status] if isinstance(found, WorklistError) else []
         terminal.show_check(name, str(found), passed=not isinstance(found, WorklistError))
     return failures[0] if failures else ExitStatus.DONE

@@ -1,10 +1,12 @@
 """Templates of the configuration: Jinja2 in its sandbox; a name without a value is an error."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
     from jinja2 import Template
+    from jinja2.nodes import Node
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
@@ -27,6 +29,47 @@ def names(source: str) -> set[str]:
     from jinja2 import meta  # noqa: PLC0415
 
     return meta.find_undeclared_variables(_environment().parse(source))
+
+
+def paths(source: str) -> set[str]:
+    """Return what a template takes from the names that it doesn't set itself, such as `resource.name`.
+
+    Raises:
+        jinja2.TemplateError: it has a fault.
+    """
+    from jinja2 import meta  # noqa: PLC0415
+
+    tree = _environment().parse(source)
+    names = meta.find_undeclared_variables(tree)
+    return {".".join(path) for path in _paths(tree) if path[0] in names}
+
+
+def _paths(node: "Node") -> Iterator[tuple[str, ...]]:
+    from jinja2 import nodes  # noqa: PLC0415
+
+    if path := _path(node):
+        yield path
+        return
+    called = node.node if isinstance(node, nodes.Call) else None
+    for inner in node.iter_child_nodes():
+        # what is called is a method, and no name in the value
+        yield from _paths(inner.node if inner is called and isinstance(inner, nodes.Getattr) else inner)
+
+
+def _path(node: "Node") -> tuple[str, ...]:
+    """Return the names in `a.b` or `a['b']`; nothing if it is something else."""
+    from jinja2 import nodes  # noqa: PLC0415
+
+    if isinstance(node, nodes.Name):
+        return (node.name,)
+    if isinstance(node, nodes.Getattr):
+        name: object = node.attr
+    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        name = node.arg.value
+    else:
+        return ()
+    path = _path(node.node)
+    return (*path, name) if path and isinstance(name, str) else ()
 
 
 @lru_cache(maxsize=1)

@@ -27,7 +27,8 @@ class Rejection(TypedDict):
 class Report:
     """What a run did, or with `dry_run` would do; `as_dict` is the object of `--json`.
 
-    `before` and `after` are the files of the entries that changed: worklist and name → content.
+    `before` and `after` are the files of the entries that changed: worklist and name → content. `fault` is why no row
+    at all can be read, and empty if some can.
     """
 
     day: date
@@ -37,6 +38,7 @@ class Report:
     unchanged: list[Published] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    fault: str = ""
     before: dict[str, bytes] = field(default_factory=dict)
     after: dict[str, bytes] = field(default_factory=dict)
 
@@ -67,9 +69,11 @@ class Report:
         ]
 
     def remarks(self) -> list[str]:
-        """Return a line for each booking that was rejected, and each warning."""
-        rejected = [f"rejected booking {one['booking_id']}: {one['reason']}" for one in self.rejected]
-        return [*rejected, *(f"warning: {warning}" for warning in self.warnings)]
+        """Return a line for each booking that was rejected, and each warning; a reason that all share comes once."""
+        own = [(one["booking_id"], without(self.fault, one["reason"])) for one in self.rejected]
+        shared = [f"rejected every booking: {self.fault}"] if self.fault and self.rejected else []
+        rejected = [f"rejected booking {booking_id}: {reason}" for booking_id, reason in own if reason]
+        return [*shared, *rejected, *(f"warning: {warning}" for warning in self.warnings)]
 
     def summary(self, *, dry_run: bool = False) -> str:
         """Return how much changed, in one line."""
@@ -83,6 +87,11 @@ class Report:
     def as_text(self) -> tuple[str, str]:
         """Return the changed entries before and after, as lists for people."""
         return _as_text(self.before), _as_text(self.after)
+
+
+def without(fault: str, reason: str) -> str:
+    """Return a reason without the fault that all rows share."""
+    return reason.removeprefix(fault).removeprefix("; ") if fault else reason
 
 
 def news(before: Sequence[str], remarks: Sequence[str]) -> Iterable[str]:

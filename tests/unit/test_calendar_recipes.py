@@ -89,10 +89,11 @@ def test_calpendo(publish: Publish, tls: Certificates, folder: Path) -> None:
     )
     with published(calendar, tls) as server:
         report = publish("calpendo", server)
-        assert shown(folder) == {"101": (*WANTED[:3], "Lovelace^Ada Maria", *WANTED[4:])}
+        assert shown(folder) == {"101": (*WANTED[:3], "Maria Lovelace^Ada", *WANTED[4:])}
         assert [one["booking_id"] for one in report.rejected] == ["105", "106"]
         assert "title '<Hidden>' doesn't match booking.patterns.title" in report.rejected[0]["reason"]
         assert "project_id '<Hidden>'" in report.rejected[1]["reason"]
+        assert all("the calendar's account may not see this field: let" in one["reason"] for one in report.rejected)
         assert len(server.asked) == 1
 
 
@@ -243,6 +244,24 @@ def test_no_title_of_calpendo_is_read_as_another_session(
         report = publish("calpendo", server)
     assert [str(entry.PatientName) for entry in entries(folder).values()] == ([name] if name else [])
     assert len(report.rejected) == (not name)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("Ada Lovelace", "Lovelace^Ada"),
+        ("Jane van Doe", "van Doe^Jane"),
+        ("Jane  Doe-Smith", "Doe-Smith^Jane"),
+        ("Lovelace", "Lovelace"),
+        ("", ""),
+    ],
+)
+def test_all_after_the_first_word_is_the_last_name_in_calpendo(
+    typed: str, name: str, publish: Publish, tls: Certificates, folder: Path
+) -> None:
+    with published(Calpendo([CALPENDO | {"booker.formattedName": typed}], SECRET), tls) as server:
+        publish("calpendo", server)
+    assert [str(entry.RequestingPhysician) for entry in entries(folder).values()] == [name]
 
 
 @pytest.mark.parametrize(

@@ -229,11 +229,12 @@ def test_a_request_is_repeated_once_where_that_can_help(first: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "remedy"),
     [
-        (400, "Check source.url and what is sent with it"),
+        (400, "Check source.url and source.headers and source.body"),
         (401, "It wants a login (Negotiate): set source.auth"),
         (403, "Let the calendar's administrator allow this login to read the bookings"),
         (404, "Check source.url"),
-        (405, "source.method"),
+        (405, "Check source.url and source.method"),
+        (415, "Check source.url and source.headers and source.body"),
         (429, "asked too often"),
         (500, "The server has a fault: look at its log"),
         (501, "The server has a fault"),

@@ -6,8 +6,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from dicom_worklist.bookings.booking import Row, counts, local_time, printable, read_date, read_end, read_start, text
-from dicom_worklist.bookings.columns import Rules
+from dicom_worklist.bookings.booking import (
+    Row,
+    counts,
+    local_time,
+    not_given,
+    printable,
+    read_date,
+    read_end,
+    read_start,
+    text,
+)
+from dicom_worklist.bookings.columns import Rules, shared_fault
+from dicom_worklist.bookings.identity import hidden
 from dicom_worklist.bookings.sources import Rows
 from dicom_worklist.errors import ConfigError, Rejected, SourceError
 from dicom_worklist.settings import Config, Scanner
@@ -69,7 +80,8 @@ class Selection:
     `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count,
     `withdrawn` those of them that somebody cancelled explicitly; `labs` and `statuses` say how many rows of these
     days have a lab without a scanner, and a status that doesn't count. `warnings` are the source's, in sentences, and
-    `made` is when it says that its rows were made (UTC).
+    `made` is when it says that its rows were made (UTC). `not_given` are the known columns that no row has, and `fault`
+    is why no row at all can be read.
     """
 
     selected: list[SelectedRow] = field(default_factory=list)
@@ -80,6 +92,8 @@ class Selection:
     statuses: Counter[str] = field(default_factory=Counter)
     warnings: tuple[str, ...] = ()
     made: datetime | None = None
+    not_given: Sequence[str] = ()
+    fault: str = ""
 
 
 def days(config: Config, day: date, now: datetime | None) -> Days:
@@ -110,6 +124,7 @@ def read(config: Config, days: Days, expected: Collection[str] = ()) -> Selectio
     read_as = rows(config, first, last)
     selection = select(read_as, config, days, expected)
     selection.warnings, selection.made = read_as.warnings, read_as.made
+    selection.not_given, selection.fault = not_given(read_as), read_as.fault
     there = {text(one.row, "booking_id") for one in selection.selected} | selection.cancelled
     there |= {text(row, "booking_id") for row, *_ in selection.rejected}
     gone = {*expected} - there
@@ -130,6 +145,7 @@ def rows(config: Config, first_day: date, last_day: date) -> Rows:
     given: Rows = config.source.rows(first_day, last_day, rules.needed)
     read_as = Rows(map(rules.read, given))
     read_as.warnings, read_as.made = given.warnings, given.made or _made(read_as, config)
+    read_as.fault = shared_fault(read_as)
     return read_as
 
 
@@ -164,7 +180,8 @@ def select(
         if not scanners and not (fault and not lab):
             if _is_near(row, config, days) and not config.ignores(lab):
                 selection.labs[printable(lab)] += 1
-            other = "matches no scanner: correct scanners[].lab, or name it in ignored_labs"
+            remedy = hidden(lab) or "correct scanners[].lab, or name it in ignored_labs"
+            other = f"matches no scanner: {remedy}"
             _note(passed, row, "ignored", f"lab {lab!r} {'is one of ignored_labs' if config.ignores(lab) else other}")
             continue
         times[text(row, "booking_id")] += 1

@@ -97,6 +97,7 @@ def _previewed(row: Mapping[str, Any]) -> tuple[object, ...]:
         *([row["reason"]] if row["reason"] else []),
         *([f"start: {_start(entry)}"] if entry else []),
         *(f"{keyword}: {value}" for keyword, value in entry.items() if keyword not in USUAL),
+        *(f"{what} assumed" for what in row["assumed"]),
         *(f"warning: {warning}" for warning in row["warnings"]),
     ]
     outcome = Text(row["outcome"], OUTCOMES[row["outcome"]])

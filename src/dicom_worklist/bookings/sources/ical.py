@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from dicom_worklist.bookings.booking import COLUMNS
+from dicom_worklist.bookings.booking import NEEDED
 from dicom_worklist.bookings.sources import Rows, _caldav, _secrets, _web
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
@@ -48,7 +48,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             return f"the calendar feed of {self.url_file}"
         return f"the calendar {self.path if self.caldav is None else self.caldav.partition('?')[0]}"
 
-    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:  # noqa: ARG002 - of tables
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = NEEDED) -> Rows:  # noqa: ARG002 - of tables
         """Return a row for each event and each instance of a series.
 
         One that can't be read is a row whose `start` says why; a text that is not whole is not read in part. Times
@@ -86,7 +86,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def _web(self) -> _web.Web:
         most = self.max_megabytes * 1_000_000
-        return _web.Web(self, auth=self.auth, tls=self.tls, timeout=self.timeout, most_bytes=most)
+        web = _web.Web(self, auth=self.auth, tls=self.tls, timeout=self.timeout, most_bytes=most)
+        web.asked_by = ("caldav" if self.caldav else "url" if self.url else "url_file",)
+        return web
 
     def _feed(self) -> str:
         """Return the address of the feed."""

@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 
 import msgspec
 
-from dicom_worklist.bookings.booking import COLUMNS
+from dicom_worklist.bookings.booking import NEEDED
 from dicom_worklist.bookings.sources import MOST_ROWS, Rows, _dccn, _secrets, _tls, as_rows, bind, limited
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
@@ -66,7 +66,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Say where the bookings are."""
         return f"the booking database {self.database} on {self.host}:{self.port}"
 
-    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = NEEDED) -> Rows:
         """Read the days in one read-only transaction with a consistent snapshot."""
         import pymysql  # noqa: PLC0415 - other kinds of source don't need it
 

@@ -20,7 +20,7 @@ from psycopg.adapt import Loader
 from psycopg.types.json import set_json_loads
 from psycopg.types.string import TextLoader
 
-from dicom_worklist.bookings.booking import COLUMNS, printable
+from dicom_worklist.bookings.booking import NEEDED, printable
 from dicom_worklist.bookings.sources import Rows, _secrets, _tls, as_rows, bind, limited
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
@@ -135,7 +135,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Say where the bookings are."""
         return f"the booking database {self.database} on {self.host}:{self.port}"
 
-    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = NEEDED) -> Rows:
         """Read the days in one read-only transaction, which sees one snapshot."""
         try:
             with _own_settings(), closing(self._connect()) as connection:
