@@ -108,7 +108,8 @@ GREETING = 10
 DEBIAN = "/etc/ssl/certs/ca-certificates.crt"
 
 
-NO_TLS = "it has no TLS. Let the server's administrator switch it on"
+WITHOUT = "or set worklist_sync_source.tls: false, if nobody on the way can read or change what is sent"
+NO_TLS = f"it has no TLS. Let the server's administrator switch it on, {WITHOUT}"
 UNASKED = 'Nothing was changed; "--skip-tags source" deploys without this question.'
 
 
@@ -216,7 +217,7 @@ def certificate_remedy(error: ssl.SSLError, host: str, ca: str) -> str:
         )
     return (
         f"its certificate is not accepted with {ca} ({error.verify_message}). Put the CA that signed it into "
-        "worklist_sync_source_ca, as PEM text; renew one that has expired"
+        f"worklist_sync_source_ca, as PEM text; renew one that has expired; {WITHOUT}"
     )
 
 
