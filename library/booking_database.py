@@ -147,6 +147,11 @@ def packet(connection: socket.socket) -> bytes:
     return content
 
 
+def printable(text: str) -> str:
+    """Return what a server says, without orders to a terminal in it, and not much of it."""
+    return repr(text)[1:-1][:200]
+
+
 def version(greeting: bytes) -> str:
     """Return the version in a server's greeting.
 
@@ -155,11 +160,12 @@ def version(greeting: bytes) -> str:
     """
     if greeting[0] == REFUSAL:
         raise NoDatabaseError(
-            f"it refuses this host: {greeting[3:].decode(errors='replace')}. Let the server's administrator allow it"
+            f"it refuses this host: {printable(greeting[3:].decode(errors='replace'))}. "
+            "Let the server's administrator allow it"
         )
     if greeting[0] != GREETING or len(greeting.partition(b"\0")[2]) < 15:
         raise NoDatabaseError("what answers is not MySQL. Check worklist_sync_source.host and .port")
-    return greeting[1:].partition(b"\0")[0].decode(errors="replace")
+    return printable(greeting[1:].partition(b"\0")[0].decode(errors="replace"))
 
 
 def greet_mysql(connection: socket.socket, *, tls: bool) -> str:

@@ -128,6 +128,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib  # no
 
 try:
     from dicom_worklist import config, errors, pipeline
+    from dicom_worklist.bookings import printable
 except ImportError:
     pipeline = None  # type: ignore[assignment]
 
@@ -153,11 +154,11 @@ def main() -> None:
             config.load(module.params["config"]), day, now=datetime.now(UTC), dry_run=module.check_mode
         )
     except errors.WorklistError as error:
-        module.fail_json(msg=str(error), exit_status=error.exit_status)
+        module.fail_json(msg=printable(str(error)), exit_status=error.exit_status)
     for rejection in report.rejected:
-        module.warn(f"booking {rejection['booking_id']} is rejected: {rejection['reason']}")
+        module.warn(printable(f"booking {rejection['booking_id']} is rejected: {rejection['reason']}"))
     for warning in report.warnings:
-        module.warn(warning)
+        module.warn(printable(warning))
     # Ansible itself returns the warnings
     result = {key: value for key, value in report.as_dict().items() if key != "warnings"}
     result["changed"] = report.changed

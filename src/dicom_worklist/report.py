@@ -96,11 +96,11 @@ def _as_text(contents: dict[str, bytes]) -> str:
 
     lines: list[str] = []
     for name, content in sorted(contents.items()):
-        lines.append(f"{name}:")
+        lines.append(printable(f"{name}:"))
         try:
             attributes = dataset.attributes_of(dataset.decode(content))
         except ValueError as error:
             lines.append(f"  ({error})")
         else:
-            lines += [f"  {keyword}: {value}" for keyword, value in attributes.items()]
+            lines += [printable(f"  {keyword}: {value}") for keyword, value in attributes.items()]
     return "".join(f"{line}\n" for line in lines)

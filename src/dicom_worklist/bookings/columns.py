@@ -12,9 +12,6 @@ from dicom_worklist.settings import BookingRules
 if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
     from jinja2 import Template
 
-#: The most characters of a text that a pattern is tried on: what people type is shorter.
-LONGEST = 1000
-
 
 class ReadRow(dict[str, object]):
     """A row with the columns that the site's rules make.
@@ -105,9 +102,10 @@ def _match(column: str, pattern: re.Pattern[str], row: Row) -> dict[str, str]:
             f"booking.patterns.{column}: the row has no column {column}; it has {', '.join(sorted(set(map(str, row))))}"
         )
     typed = text(row, name)
-    if len(typed) > LONGEST:
-        raise Rejected(f"{column} has {len(typed)} characters: booking.patterns reads at most {LONGEST}")
-    match = pattern.fullmatch(typed)
+    if len(typed) > expressions.LONGEST:
+        raise Rejected(f"{column} has {len(typed)} characters: booking.patterns reads at most {expressions.LONGEST}")
+    with expressions.in_time(f"booking.patterns.{column}"):
+        match = pattern.fullmatch(typed)
     if match is None:
         raise Rejected(
             f"{column} {typed!r} doesn't match booking.patterns.{column}, which is {pattern.pattern}: correct the "
