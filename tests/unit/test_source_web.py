@@ -533,11 +533,12 @@ def test_a_login_is_sent_without_tls_only_to_this_machine_or_where_the_site_says
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, away = secret(tmp_path, "t"), "http://calendar.example.org"
-    auth: Auth = {
+    ways: dict[str, Auth] = {
         "basic": Basic(user="u", password_file=path),
         "bearer": Bearer(token_file=path),
         "oauth2": OAuth2(token_url=f"{away}/token", client_id="c", client_secret_file=path),
-    }[kind]
+    }
+    auth = ways[kind]
     with serving(as_json({"access_token": "fresh"})) as server:
         monkeypatch.setenv("http_proxy", server.url)
         for tls in (None, True, TLS(ca=path)):
