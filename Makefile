@@ -14,7 +14,7 @@ PLAY := $(BIN)/ansible-playbook $(BECOME)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(VENV)/controller ## Ansible and what it needs, pinned, for deploying your own site
+setup: $(VENV)/controller ## Ansible and what it needs, pinned, for deploying your own site; and the command dicom-worklist
 
 demo: $(VENV)/controller ## a whole site on this machine, and a day of it
 	$(PLAY) -i inventories/demo playbooks/site.yml
@@ -96,8 +96,9 @@ $(VENV)/bin/python:
 
 # The stamps are newer than what they install, so that a second run installs nothing.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
-$(VENV)/controller: requirements/controller.txt | $(VENV)/bin/python
+$(VENV)/controller: requirements/controller.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) --require-hashes -r $<
+	$(PIP) --no-build-isolation --editable .
 	touch $@
 $(VENV)/test: requirements/test.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) --require-hashes -r $<

@@ -20,7 +20,8 @@ options:
     required: true
   image_of:
     description:
-      - The container whose image is used, and whose group the clients run in, so that they can read what it can read.
+      - The container whose image is used, and whose user the clients run as. So they can read what it can read, and
+        the host's firewall takes them for the service's own.
     type: str
     required: true
   image:
@@ -175,7 +176,7 @@ def main() -> None:
         "Image": image,
         "Entrypoint": ["sleep"],
         "Cmd": [SECONDS],
-        "User": f"nobody:{running['Config']['User'].rpartition(':')[2] or 'nogroup'}",
+        "User": running["Config"]["User"] or "nobody:nogroup",
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
             "AutoRemove": True,

@@ -51,6 +51,10 @@ options:
       body:
         description: What is sent.
         type: str
+      headers:
+        description: Further headers.
+        type: dict
+        default: {}
       who:
         description: Who asks, for messages.
         type: str
@@ -137,6 +141,7 @@ def answer(params: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
             params["url"] + request["path"],
             method=request["method"],
             data=request["body"],
+            headers=request["headers"],
             url_username=request["user"],
             url_password=request["password"],
             force_basic_auth=bool(request["user"]),
@@ -172,6 +177,7 @@ def main() -> None:
                     "path": {"type": "str", "required": True},
                     "method": {"type": "str", "default": "GET"},
                     "body": {"type": "str"},
+                    "headers": {"type": "dict", "default": {}},
                     "who": {"type": "str", "default": ""},
                     "wanted": {"type": "int", "default": 200},
                     "user": {"type": "str"},

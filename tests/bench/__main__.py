@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import deploy, growth, history, ical, queries, reconcile, stores, sync, web
+from bench import databases, deploy, growth, history, ical, queries, reconcile, stores, sync, web
 from bench.measure import Row
 from support import live
 from support.booking_database import BookingDatabase
@@ -25,6 +25,8 @@ def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:
         yield from history.rows(folder)
     database = BookingDatabase()
     stack.callback(database.remove)
+    if not only_growth:
+        yield from databases.rows(folder, database)
     database.clear()
     stack.callback(live.play, "teardown.yml", "-e", "site_teardown_data=true")
     yield from deploy.rows()

@@ -1,5 +1,6 @@
 """What a container of the site may do: as Docker reports it, and as a burglar in it finds out."""
 
+import grp
 import platform
 import pwd
 import socket
@@ -23,7 +24,11 @@ MOUNTS = {
         (V["orthanc_data_dir"], "/srv/orthanc", True),
         (f"{V['orthanc_config_dir']}/orthanc.json", "/etc/orthanc-pacs/orthanc.json", False),
         (f"{V['orthanc_config_dir']}/health.curlrc", "/etc/orthanc-pacs/health.curlrc", False),
-        (f"{V['orthanc_config_dir']}/reader.lua", "/etc/orthanc-pacs/reader.lua", False),
+    },
+    "front_door": {
+        (f"{V['front_door_config_dir']}/nginx.conf", "/etc/front-door/nginx.conf", False),
+        (f"{V['front_door_config_dir']}/people", "/etc/front-door/people", False),
+        (V["front_door_audit_dir"], "/var/log/front-door", True),
         (V["orthanc_page_dir"], "/srv/page", False),
     },
     "wlmscpfs": {
@@ -37,7 +42,14 @@ MOUNTS = {
 }
 #: What the host publishes of each.
 PUBLISHED = {"orthanc": (V["orthanc_dicom_port"], V["orthanc_http_port"]), "wlmscpfs": (V["wlmscpfs_port"],)}
-OTHER = {"orthanc": "wlmscpfs", "wlmscpfs": "orthanc"}
+#: What it is called, whose network it is in, whose group it has, and the network that it must not reach.
+NAMES = {
+    "orthanc": V["orthanc_container_name"],
+    "front_door": f"{V['orthanc_container_name']}-front-door",
+    "wlmscpfs": V["wlmscpfs_container_name"],
+}
+HOME = {"orthanc": "orthanc", "front_door": "orthanc", "wlmscpfs": "wlmscpfs"}
+OTHER = {"orthanc": "wlmscpfs", "front_door": "wlmscpfs", "wlmscpfs": "orthanc"}
 
 
 def of(role: str) -> list[Container]:
@@ -45,23 +57,24 @@ def of(role: str) -> list[Container]:
     return list(ENGINE.networks.get(V[f"{role}_network"]).containers)
 
 
-@pytest.fixture(params=["orthanc", "wlmscpfs"])
+@pytest.fixture(params=[*NAMES])
 def role(request: pytest.FixtureRequest, site: live.Site) -> str:
     return str(request.param)
 
 
 @pytest.fixture
 def container(role: str) -> Container:
-    """The only container of a role."""
-    (container,) = of(role)
-    assert container.name == V[f"{role}_container_name"]
-    return container
+    """The container of a role; there is no other than these in its network."""
+    there = {container.name: container for container in of(HOME[role])}
+    assert there.keys() == {name for other, name in NAMES.items() if HOME[other] == HOME[role]}
+    return there[NAMES[role]]
 
 
 def test_docker_gives_it_no_more_than_it_needs(role: str, container: Container) -> None:
     host: dict[str, Any] = container.attrs["HostConfig"]
     account = pwd.getpwnam(V[f"{role}_user"])
-    assert container.attrs["Config"]["User"] == f"{account.pw_uid}:{account.pw_gid}"
+    group = grp.getgrnam(V[f"{HOME[role]}_user"])
+    assert container.attrs["Config"]["User"] == f"{account.pw_uid}:{group.gr_gid}"
     assert account.pw_uid > 0
     assert host["CapDrop"] == ["ALL"]
     assert not host["CapAdd"]
@@ -70,8 +83,8 @@ def test_docker_gives_it_no_more_than_it_needs(role: str, container: Container) 
     assert not [option for option in host["SecurityOpt"] if option.endswith("unconfined")]
     assert host["ReadonlyRootfs"]
     assert not (host["Devices"] or host["DeviceRequests"] or host["GroupAdd"] or host["VolumesFrom"])
-    assert host["NetworkMode"] == V[f"{role}_network"]
-    assert list(container.attrs["NetworkSettings"]["Networks"]) == [V[f"{role}_network"]]
+    assert host["NetworkMode"] == V[f"{HOME[role]}_network"]
+    assert list(container.attrs["NetworkSettings"]["Networks"]) == [V[f"{HOME[role]}_network"]]
     assert host["IpcMode"] == "private"
     assert not (host["PidMode"] or host["UTSMode"] or host["UsernsMode"])  # nothing of the host's
     assert host["Memory"] > 0
@@ -81,10 +94,13 @@ def test_docker_gives_it_no_more_than_it_needs(role: str, container: Container) 
     assert {"max-size", "max-file"} <= host["LogConfig"]["Config"].keys()
     assert host["RestartPolicy"]["Name"] == "unless-stopped"
     names = {entry.partition("=")[0] for entry in container.attrs["Config"]["Env"]}
-    assert names == {"PATH", "TCP_NODELAY"} | ({"LD_PRELOAD", "MAX_ASSOCIATIONS"} if role == "wlmscpfs" else set())
+    own = {"orthanc": {"TCP_NODELAY"}, "front_door": set(),
+           "wlmscpfs": {"TCP_NODELAY", "LD_PRELOAD", "MAX_ASSOCIATIONS"}}  # fmt: skip
+    assert names == {"PATH"} | own[role]
     release = int(platform.freedesktop_os_release()["VERSION_ID"])
     prompt = release >= 13 and Path("/proc/sys/net/ipv4/tcp_pingpong_thresh").exists()  # since Linux 6.7
-    assert (host.get("Sysctls") or {}) == ({"net.ipv4.tcp_pingpong_thresh": "255"} if prompt else {})
+    for_scanners = prompt and role != "front_door"
+    assert (host.get("Sysctls") or {}) == ({"net.ipv4.tcp_pingpong_thresh": "255"} if for_scanners else {})
     assert container.attrs["State"]["Health"]["Status"] == "healthy"
 
 
@@ -162,4 +178,4 @@ def at(role: str) -> set[tuple[str, int]]:
 def test_from_inside_the_other_container_is_out_of_reach(role: str, container: Container, gateways: list[str]) -> None:
     published = {(gateway, port) for gateway in gateways for ports in PUBLISHED.values() for port in ports}
     # its own ports answer: the question is a good one
-    assert reached(container, at(role) | at(OTHER[role]) | published) == at(role)
+    assert reached(container, at(HOME[role]) | at(OTHER[role]) | published) == at(HOME[role])

@@ -81,6 +81,12 @@ def test_scanners_find_their_bookings_and_store(site: Site, tmp_path: Path) -> N
     assert site.stored() == 3
 
 
+def test_a_scanner_can_not_store_under_anothers_title(site: Site, tmp_path: Path) -> None:
+    assert not site.stores_as("PRISMA", "SKYRA", tmp_path)
+    assert not site.stores_as("PRISMA", "VERIFICATION", tmp_path)
+    assert site.stored() == 3
+
+
 def test_nobody_else_can_connect(site: Site) -> None:
     assert site.open_doors() == ALLOWED
 
@@ -172,7 +178,7 @@ def test_everything_is_back_after_a(site: Site, event: str) -> None:
 def test_an_image_is_rebuilt_and_the_data_stays(site: Site) -> None:
     before = site.pacs.run("docker inspect -f '{{.Image}}' orthanc")
     site.pacs.run(
-        "docker rm -f orthanc orthanc-https && docker image rm -f $(docker image ls -q 'dicom-worklist/orthanc')"
+        "docker rm -f orthanc orthanc-front-door && docker image rm -f $(docker image ls -q 'dicom-worklist/orthanc')"
     )
     played = site.play("site.yml", "--limit", site.pacs.name, *SERVICES)
     assert played.status == 0, played.output

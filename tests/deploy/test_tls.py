@@ -28,7 +28,8 @@ from support.images import synthetic_image
 V = live.VARIABLES
 DICOM, WEB, WORKLIST = V["orthanc_dicom_port"], V["orthanc_http_port"], V["wlmscpfs_tls_port"]
 CALLED = {DICOM: "ORTHANC", WORKLIST: "WLBROKER"}
-PROXIES = [f"{V['orthanc_container_name']}-https", f"{V['wlmscpfs_container_name']}-tls"]
+DOOR, PROXY = f"{V['orthanc_container_name']}-front-door", f"{V['wlmscpfs_container_name']}-tls"
+AUDIT = (V["front_door_audit_dir"], True)
 #: What leads to the site's roles and to their verification.
 TAGS = ("--tags", "orthanc,wlmscpfs")
 
@@ -196,8 +197,8 @@ def test_the_web_front_end_speaks_https_only(site: SecureSite) -> None:
     assert requests.get(f"https://127.0.0.1:{WEB}/", verify=site.trusting(WEB)[1], timeout=10).status_code == 401
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(f"https://127.0.0.1:{WEB}/", verify=str(site.stranger.folder / "crt"), timeout=10)
-    with pytest.raises(requests.exceptions.ConnectionError):
-        requests.get(f"http://127.0.0.1:{WEB}/", timeout=10)
+    bookmark = requests.get(f"http://127.0.0.1:{WEB}/system", timeout=10, allow_redirects=False)
+    assert (bookmark.status_code, bookmark.headers["Location"]) == (301, f"https://127.0.0.1:{WEB}/system")
 
 
 def test_a_given_certificate_is_shown(site: SecureSite) -> None:
@@ -208,7 +209,7 @@ def test_a_given_certificate_is_shown(site: SecureSite) -> None:
 def test_the_access_list_holds_at_the_proxy(site: SecureSite) -> None:
     """Another container is in the broker's network, but not on the list."""
     engine = docker.from_env()
-    proxy = engine.containers.get(PROXIES[1])
+    proxy = engine.containers.get(PROXY)
     address = proxy.attrs["NetworkSettings"]["Networks"][V["wlmscpfs_network"]]["IPAddress"]
     line = ["echoscu", "+tls", "/i/key", "/i/crt", "-ic", "-to", "5", "-aec", "WLBROKER", address, "2762"]
     container = engine.containers.run(
@@ -222,8 +223,8 @@ def test_the_access_list_holds_at_the_proxy(site: SecureSite) -> None:
         container.remove(force=True)
 
 
-@pytest.mark.parametrize("name", PROXIES)
-def test_a_proxy_has_no_more_rights_than_it_needs(site: SecureSite, name: str) -> None:
+@pytest.mark.parametrize("name", [DOOR, PROXY])
+def test_what_speaks_tls_has_no_more_rights_than_it_needs(site: SecureSite, name: str) -> None:
     container = docker.from_env().containers.get(name)
     host = container.attrs["HostConfig"]
     assert container.attrs["Config"]["User"].split(":")[0] not in {"", "0", "root"}
@@ -232,7 +233,8 @@ def test_a_proxy_has_no_more_rights_than_it_needs(site: SecureSite, name: str) -
     assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"])
     assert host["Memory"] > 0
     assert host["PidsLimit"] > 0
-    assert not any(mount["RW"] for mount in container.attrs["Mounts"])
+    written = {(mount["Source"], mount["RW"]) for mount in container.attrs["Mounts"] if mount["RW"]}
+    assert written == ({AUDIT} if name == DOOR else set())
     assert container.attrs["State"]["Health"]["Status"] == "healthy"
 
 
@@ -287,26 +289,23 @@ def test_a_wrong_certificate_is_refused_before_anything_is_touched(tmp_path: Pat
     assert good.key.splitlines()[5] not in done.stdout + done.stderr
 
 
-def test_without_tls_the_proxies_go_and_their_ports_are_free(site: SecureSite) -> None:
+def test_without_tls_the_proxy_goes_and_its_port_is_free(site: SecureSite) -> None:
     """And with it they are back; the last test but one."""
     engine = docker.from_env()
-    removed = {
-        "orthanc : Remove the proxy of a site that no longer wants HTTPS",
-        "wlmscpfs : Remove the proxy of a site that no longer wants TLS",
-    }
+    removed = "wlmscpfs : Remove the proxy of a site that no longer wants TLS"
     predicted = live.play("site.yml", *TAGS, "--check", *live.UNVERIFIED)
     assert predicted.status == 0, predicted.output
-    assert {container.name for container in engine.containers.list()} >= {*PROXIES}
+    assert {container.name for container in engine.containers.list()} >= {DOOR, PROXY}
     played = live.play("site.yml", *TAGS)
     assert played.status == 0, played.output
-    assert not {container.name for container in engine.containers.list(all=True)} & {*PROXIES}
+    assert PROXY not in {container.name for container in engine.containers.list(all=True)}
     for done in (predicted, played):
-        assert {task for task, _ in done.changes} >= removed
+        assert removed in {task for task, _ in done.changes}
     assert requests.get(f"http://127.0.0.1:{WEB}/system", auth=("admin", password()), timeout=10).status_code == 200
     again = live.play("site.yml", *TAGS, *live.UNVERIFIED)
     assert (again.status, again.changed) == (0, 0), again.output
     assert live.play("site.yml", *site.options, *live.UNVERIFIED).status == 0
-    assert {container.name for container in engine.containers.list()} >= {*PROXIES}
+    assert {container.name for container in engine.containers.list()} >= {DOOR, PROXY}
 
 
 def test_teardown_takes_the_proxies_and_the_keys_away(site: SecureSite) -> None:
@@ -314,6 +313,6 @@ def test_teardown_takes_the_proxies_and_the_keys_away(site: SecureSite) -> None:
     played = live.play("teardown.yml", "-e", "site_teardown_data=true")
     assert played.status == 0, played.output
     engine = docker.from_env()
-    assert not [container for container in engine.containers.list(all=True) if container.name in PROXIES]
+    assert not [container for container in engine.containers.list(all=True) if container.name in {DOOR, PROXY}]
     assert not [n for n in engine.networks.list() if n.name in (V["orthanc_network"], V["wlmscpfs_network"])]
     assert live.traces() == []

@@ -70,6 +70,7 @@ def rendered(tmp_path: Path, inventory: str = "dccn", **variables: object) -> di
     )
     line: list[str | Path] = [live.BIN / "ansible-playbook", "-i", f"inventories/{inventory}", str(played)]
     secrets = {"vault_booking_db_password": "s3cret", "vault_orthanc_admin_password": "s3cret"}
+    secrets |= {"vault_operator_password_hash": "$6$salt$hash"}
     given = ["-e", json.dumps(secrets | variables)]
     done = subprocess.run([*line, *given], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -165,10 +166,8 @@ def test_a_pacs_on_the_same_host_is_asked_where_it_is(tmp_path: Path, variables:
 SERVED = {"Folders": {"/pages": "/srv/pages"}, "AllowCache": True}
 
 
-@pytest.mark.parametrize(
-    ("folders", "page"), [(SERVED["Folders"], "/srv/page-of-the-host"), (SERVED, "/srv/page-of-the-host"), (SERVED, "")]
-)
-def test_the_page_is_served_beside_the_folders_of_the_site(tmp_path: Path, folders: dict[str, Any], page: str) -> None:
+@pytest.mark.parametrize("folders", [SERVED["Folders"], SERVED])
+def test_the_folders_and_scripts_of_the_site_are_served(tmp_path: Path, folders: dict[str, Any]) -> None:
     written, play = tmp_path / "orthanc.json", tmp_path / "play.yml"
     role = PROJECT / "roles/orthanc"
     template = {"src": str(role / "templates/orthanc.json.j2"), "dest": str(written), "mode": "0600"}
@@ -178,8 +177,7 @@ def test_the_page_is_served_beside_the_folders_of_the_site(tmp_path: Path, folde
         yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": tasks}])
     )
     variables = {
-        "__orthanc_passwords": {"admin": "a", "reader": "b"},
-        "orthanc_page_dir": page,
+        "__orthanc_passwords": {"front_door": "a"},
         "orthanc_settings": {"ServeFolders": folders, "LuaScripts": ["/srv/pages/mine.lua"]},
     }
     line = [
@@ -195,14 +193,10 @@ def test_the_page_is_served_beside_the_folders_of_the_site(tmp_path: Path, folde
     done = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     settings = json.loads(written.read_text())
-    ours = {"/worklist": "/srv/page"} if page else {}
-    assert settings["ServeFolders"]["Folders"] == {"/pages": "/srv/pages"} | ours
+    assert settings["ServeFolders"]["Folders"] == {"/pages": "/srv/pages"}
     assert settings["ServeFolders"]["AllowCache"] is folders.get("AllowCache", False)
-    assert settings["RegisteredUsers"] == {"admin": "a", "worklist-reader": "b"}
-    assert settings["LuaScripts"] == [
-        "/srv/pages/mine.lua",
-        "/etc/orthanc-pacs/reader.lua",
-    ]  # the last has the last word
+    assert settings["RegisteredUsers"] == {"front-door": "a"}
+    assert settings["LuaScripts"] == ["/srv/pages/mine.lua"]
 
 
 def test_a_release_is_named_by_every_file_of_the_package(tmp_path: Path) -> None:

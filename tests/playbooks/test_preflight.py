@@ -64,6 +64,12 @@ CASES = {
     "a name where an address has to be": Case(
         "wlmscpfs", scanners({"address": "prisma.example"}), ("prisma.example", "wlmscpfs_allowed_addresses", "IPv4")
     ),
+    "a peer that is a name": Case(
+        "orthanc", {"orthanc_peer_addresses": ["archive.example"]}, ("archive.example", "orthanc_peer_addresses")
+    ),
+    "a scanner with the verification's AE title": Case(
+        "orthanc", scanners({"ae_title": "VERIFICATION"}), ("VERIFICATION", "verify.yml", "another")
+    ),
     "a scanner that a list keeps out": Case(
         "wlmscpfs", scanners({"address": "192.0.2.7"}) | {"wlmscpfs_allowed_addresses": ["203.0.113.0/24"]},
         ("PRISMA", "192.0.2.7", "kept out", "wlmscpfs_allowed_addresses"),
@@ -111,7 +117,7 @@ CASES = {
     ),
     "too little space": Case(  # at a first deployment: what is there already goes on
         "orthanc",
-        {"orthanc_minimum_free": 10**6, "orthanc_container_name": "new", "orthanc_https_container_name": "new-s",
+        {"orthanc_minimum_free": 10**6, "orthanc_container_name": "new",
          "orthanc_dicom_port": 14098, "orthanc_http_port": 14099},
         ("GB free", "1000000", "orthanc_minimum_free", "Make room"),
     ),
@@ -262,6 +268,7 @@ def test_of_two_sets_the_later_one_counts_and_the_site_s_own_attributes_before_a
 ELSEWHERE = {
     "ansible_connection": "local",
     "vault_orthanc_admin_password": "s3cret",
+    "vault_operator_password_hash": "$6$salt$hash",
     "vault_booking_db_password": "s3cret",
     "orthanc_dicom_address": "127.0.0.1",
     "orthanc_http_address": "127.0.0.1",

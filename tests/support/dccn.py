@@ -23,7 +23,8 @@ ADMINISTRATOR, STRANGER = "198.51.100.65", "198.51.100.99"
 LOGIN = "the-password-of-orthanc"
 #: The names that the hosts can resolve.
 NAMES = {"calendar.dccn.example": CALENDAR}
-SECRETS = ["-e", json.dumps({"vault_orthanc_admin_password": LOGIN, "vault_booking_db_password": live.PASSWORD})]
+SECRETS = ["-e", json.dumps({"vault_orthanc_admin_password": LOGIN, "vault_booking_db_password": live.PASSWORD,
+                             "vault_operator_password_hash": "$6$salt$hash"})]  # fmt: skip
 
 
 @dataclass
@@ -66,6 +67,12 @@ class Site:
     def stored(self) -> int:
         """Return how many images the PACS has."""
         return int(json.loads(self.ask("/statistics"))["CountInstances"])
+
+    def stores_as(self, scanner: str, title: str, folder: Path) -> bool:
+        """Return whether a scanner's console stores under this AE title."""
+        self.clients[scanner].put("/tmp/image.dcm", synthetic_image(folder / "image.dcm").read_bytes())
+        line = ("storescu", "-aet", title, "-aec", "ORTHANC", PACS, "4042", "/tmp/image.dcm")
+        return self.clients[scanner].run(*line)[0] == 0
 
     def store(self, scanner: str, folder: Path, count: int = 3) -> None:
         for number in range(count):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 class Proxy:
     """Lets `limit` bytes of a connection's answers pass, then sends `instead`, and then closes, resets or stays silent.
 
-    Each may be changed between two connections. `passed` is what the answers of the last connection were, in bytes.
+    Each may be changed between two connections. `passed` is what the answers of the last connection were, in bytes;
+    `asked` is how often its client sent something.
     `plain` hides from the client that MySQL offers TLS.
     """
 
@@ -24,6 +25,7 @@ class Proxy:
     then: str = "close"
     plain: bool = False
     passed: int = 0
+    asked: int = 0
     _open: list[socket.socket] = field(default_factory=list)
 
     @property
@@ -36,6 +38,8 @@ class Proxy:
                 client, _ = self.listener.accept()
                 server = socket.create_connection(("127.0.0.1", self.upstream))
                 self._open += [client, server]
+                for connection in (client, server):  # or each small packet waits for an acknowledgement
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._ask, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._answer, args=(client, server), daemon=True).start()
 
@@ -46,8 +50,10 @@ class Proxy:
             connection.close()
 
     def _ask(self, client: socket.socket, server: socket.socket) -> None:
+        self.asked = 0
         with suppress(OSError):
             while data := client.recv(65536):
+                self.asked += 1
                 server.sendall(data)
         with suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)

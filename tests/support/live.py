@@ -26,7 +26,7 @@ PASSWORD = VARIABLES["worklist_sync_source_password"]
 ZONE = ZoneInfo(VARIABLES["site_timezone"])
 #: Leaves out what the first run has proven already.
 UNVERIFIED = ("--skip-tags", "verify")
-ROLES = ("orthanc", "wlmscpfs", "worklist_sync")
+ROLES = ("orthanc", "front_door", "wlmscpfs", "worklist_sync")
 
 
 @dataclass(frozen=True)

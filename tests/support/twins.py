@@ -133,19 +133,19 @@ def pacs(data: Path, settings: Mapping[str, object] | None = None, **host: Any) 
     os.chown(data, status.st_uid, status.st_gid)
     data.chmod(status.st_mode & 0o7777)
     dicom, web = free_port(), free_port()
-    settings_file = config / "orthanc.json"
-    if settings:
-        settings_file = data.with_name(f"{data.name}.json")
-        settings_file.write_text(json.dumps(json.loads((config / "orthanc.json").read_text()) | dict(settings)))
-        like = (config / "orthanc.json").stat()
-        os.chown(settings_file, like.st_uid, like.st_gid)
-        settings_file.chmod(like.st_mode & 0o7777)
+    settings_file = data.with_name(f"{data.name}.json")
+    own = json.loads((config / "orthanc.json").read_text())
+    # a twin has no front door, so the people of the site log in here
+    users = {"admin": "admin", "worklist-reader": "reader"}
+    own["RegisteredUsers"] |= {name: (config / f"{file}.password").read_text().strip() for name, file in users.items()}
+    settings_file.write_text(json.dumps(own | dict(settings or {})))
+    like = (config / "orthanc.json").stat()
+    os.chown(settings_file, like.st_uid, like.st_gid)
+    settings_file.chmod(like.st_mode & 0o7777)
     sources = {
         "/srv/orthanc": data,
         "/etc/orthanc-pacs/orthanc.json": settings_file,
         "/etc/orthanc-pacs/health.curlrc": config / "health.curlrc",
-        "/etc/orthanc-pacs/reader.lua": config / "reader.lua",
-        "/srv/page": Path(live.VARIABLES["orthanc_page_dir"]),
     }
     with twin(
         live.VARIABLES["orthanc_container_name"], sources, {"4042/tcp": dicom, "8042/tcp": web}, **host

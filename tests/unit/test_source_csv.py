@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dicom_worklist.errors import ConfigError, SourceError
 from support.calendar import DAY
 from support.command import command
 from support.configuration import Configure
-from support.sources import HEADER, LINE, TODAY, bookings, csv_source
+from support.sources import HEADER, LINE, TODAY, bookings, csv_source, error_of
 from support.worklist_folder import entries
 
 
@@ -270,3 +271,30 @@ def test_a_file_says_when_it_was_written(tmp_path: Path) -> None:
     source = csv_source(tmp_path / "bookings.csv", f"{HEADER}\n{LINE}\n")
     os.utime(tmp_path / "bookings.csv", (0, 86400))
     assert source.rows(**TODAY).made == datetime(1970, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_csv_that_is_cut_off_anywhere_is_an_error_or_ends_with_a_row(encoding: str, tmp_path: Path) -> None:
+    """Nobody can see that a file was to go on after a row, or after what there is of a row's last column."""
+    whole = spreadsheet(title='a line\nand "more"', rows=500).encode(encoding)
+    rows = csv_source(tmp_path / "bookings.csv", whole).rows(**TODAY)
+    failed, shorter = 0, []
+    for cut in random.Random(14).sample(range(len(whole)), 500):
+        source = csv_source(tmp_path / "bookings.csv", whole[:cut])
+        try:
+            shorter.append(source.rows(**TODAY))
+        except SourceError:
+            failed += 1
+    assert failed + len(shorter) == 500
+    assert failed > 400
+    for read in shorter:
+        assert read[:-1] == rows[: len(read[:-1])]
+        for last, right in zip(read[-1:], rows[len(read) - 1 :], strict=False):
+            assert {**last, "status": ""} == {**right, "status": ""}
+            assert "CONFIRMED".startswith(str(last["status"]))
+
+
+def test_a_csv_without_end_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "bookings.csv").open("wb") as file:
+        file.truncate(100_000_001)
+    assert "bookings.csv has more than 100 MB" in error_of(csv_source(tmp_path / "bookings.csv"))

@@ -1,6 +1,7 @@
 """Bookings from an SQLite database: queries, and each failure with its remedy."""
 
 import os
+import random
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -195,3 +196,16 @@ def test_bad_bytes_in_one_row_hide_no_other_row_of_a_database(calendar: Calendar
     calendar.book(1, project="3010000.02")
     calendar.book(2)
     assert bookings(sqlite_source(calendar.path)).keys() == {"1", "2"}
+
+
+def test_a_database_that_is_cut_off_anywhere_is_an_error_and_never_a_part(calendar: Calendar, tmp_path: Path) -> None:
+    for number in range(1, 2001):
+        calendar.book(number, f"{number}-1")
+    whole, path = calendar.path.read_bytes(), tmp_path / "cut.sqlite"
+    path.write_bytes(whole)
+    assert len(sqlite_source(path).rows(**TODAY)) == 2000
+    for cut in random.Random(14).sample(range(len(whole)), 500):
+        path.write_bytes(whole[:cut])
+        assert "can't be read: " in error_of(sqlite_source(path))
+    path.write_bytes(whole[:-1])
+    assert "the file is not whole, it ends in the middle of a page. Write it elsewhere" in error_of(sqlite_source(path))

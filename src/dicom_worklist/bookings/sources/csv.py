@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, printable
-from dicom_worklist.bookings.sources import Rows, as_rows, missing_columns
+from dicom_worklist.bookings.sources import MOST_BYTES, Rows, as_rows, missing_columns
 from dicom_worklist.errors import SourceError
 
 #: What a file begins with, and its encoding; a file of ASCII names in UTF-16 shows itself without a mark, too.
@@ -59,9 +59,12 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         try:
             with Path(self.path).open("rb") as file:
                 made = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
-                text, encoding, guessed = self._text(file.read())
+                content = file.read(MOST_BYTES + 1)
         except OSError as error:
             raise SourceError(f"{self} can't be read: {error.strerror}. Check source.path") from error
+        if len(content) > MOST_BYTES:
+            raise SourceError(f"{self} has more than {MOST_BYTES // 1_000_000} MB: write fewer years into it")
+        text, encoding, guessed = self._text(content)
         declared = re.match(r'"?sep=([,;\t|])"?[,;\t| ]*(\r\n|\r|\n)', text, re.IGNORECASE)
         body = text[declared.end() :] if declared else text
         names, delimiter = max(

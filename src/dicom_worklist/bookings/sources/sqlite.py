@@ -34,9 +34,19 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 # a bad byte in one title must not hide the other bookings
                 connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
                 cursor = self._execute(connection, first_day, last_day)
+                self._check_end(connection)
                 return as_rows([column[0] for column in cursor.description or ()], limited(cursor, self), self, needed)
         except sqlite3.Error as error:
             raise SourceError(f"{self} can't be read: {self._why(error)}") from error
+
+    def _check_end(self, connection: sqlite3.Connection) -> None:
+        """SQLite misses pages at the end of a file, but reads what is missing of the last one as zeros: no rows."""
+        [page_size] = connection.execute("PRAGMA page_size").fetchone()
+        if Path(self.path).stat().st_size % page_size:
+            raise SourceError(
+                f"{self} can't be read: the file is not whole, it ends in the middle of a page. "
+                "Write it elsewhere and rename it into place, or restore it from its backup"
+            )
 
     def _execute(self, connection: sqlite3.Connection, first_day: date, last_day: date) -> sqlite3.Cursor:
         days = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
