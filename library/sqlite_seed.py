@@ -83,7 +83,7 @@ def as_user(name: str | None) -> Iterator[None]:
     try:
         account = pwd.getpwnam(name)
     except KeyError:
-        raise OSError(f"there is no user {name}") from None
+        raise OSError(f"the user {name} is missing") from None
     groups = os.getgroups()
     os.initgroups(name, account.pw_gid)
     os.setegid(account.pw_gid)

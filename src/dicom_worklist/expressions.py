@@ -26,7 +26,7 @@ PATIENCE = 1.0
 def in_time(place: str) -> Iterator[None]:
     """Give the regular expressions in `place`, a part of the configuration, only PATIENCE for one text.
 
-    Python tells its signals to the main thread alone: in another one there is no limit.
+    Python handles signals in the main thread alone: in another one there is no limit.
 
     Raises:
         Rejected: they take longer.

@@ -27,7 +27,7 @@ class Rogue:
 
     `greets` is the way to log in that its greeting names, `asks` the one that it wants after that (None: it lets the
     client in), `then` what it sends after the client's first answer to that. `answer` is what it does with the query:
-    rows, bytes of one value, columns, or a byte a second, without end; or an error with the text `said`. `heard` is
+    rows, bytes of one value, columns, or a byte a second, without end; or an error with a text. `heard` is
     everything that the clients sent, within TLS where there is TLS.
     """
 

@@ -22,7 +22,7 @@ AT = ("--now", NOW.isoformat())
 
 @pytest.fixture
 def site(configure: Configure, tmp_path: Path) -> Iterator[Path]:
-    """A site whose booking database says something hostile; a run has written down what it said."""
+    """A site whose booking database says something hostile."""
     with rogue(answer="error", said=HOSTILE) as server:
         status = {"status.state": str(tmp_path / "status.json"), "status.page": str(tmp_path)}
         yield configure(mysql(server.port, tmp_path / "password") | status | {"status.metrics": str(tmp_path)})

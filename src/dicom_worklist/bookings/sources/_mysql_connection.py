@@ -13,10 +13,10 @@ from dicom_worklist.errors import SourceError
 
 #: The ways to log in by which a server gets the password itself, or nearly: PAM's two, and the hash of MySQL 4.0.
 TELLING = ("mysql_clear_password", "dialog", "mysql_old_password")
-#: By this one it gets the password over TLS, and without TLS encrypted with whatever key it shows. So it does by
+#: By this one it gets the password over TLS, and without TLS encrypted with the key that it shows. So it does by
 #: caching_sha2_password, where it says that it doesn't know the hash.
 TELLING_ANYBODY = "sha256_password"
-#: The packets that are no rows: the columns, of which MySQL has at most 4,096, and the answers to other statements.
+#: The packets beside the rows: the columns, of which MySQL has at most 4,096, and the answers to other statements.
 OTHER_PACKETS = 5000
 #: What follows the first byte of a packet where the hash is right, and where the server wants the password itself.
 HASH_IS_RIGHT, NOT_KNOWN = b"\3", b"\4"

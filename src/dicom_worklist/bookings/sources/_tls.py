@@ -10,7 +10,7 @@ from dicom_worklist.errors import SourceError
 
 #: The authorities that Debian trusts.
 SYSTEM = "/etc/ssl/certs/ca-certificates.crt"
-#: How to do without TLS, where it can't be had.
+#: The remedy where a server can't have TLS.
 WITHOUT = "or set source.tls: false, if nobody on the way can read or change what is sent"
 #: OpenSSL's words for a certificate of another name, and of another address.
 NOT_THIS_HOST = {62, 64}
