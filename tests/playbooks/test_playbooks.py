@@ -318,3 +318,10 @@ def test_a_server_is_checked_before_the_deployment_as_the_sync_will_check_it(tmp
         tls = source.get("tls")
         wanted = _tls.demanded(TLS(**tls) if isinstance(tls, dict) else tls, source["host"])
         assert result["msg"] == ({"ca": wanted.ca} if wanted else {}), source
+
+
+def test_a_site_that_wants_no_tls_or_the_usual_authorities_says_so(tmp_path: Path) -> None:
+    source = {"type": "mysql", "host": "db.example", "database": "fcdc", "user": "dicomdf"}
+    for tls in (False, True):
+        settings = rendered(tmp_path, worklist_sync_source=source | {"tls": tls})
+        assert settings["source"]["tls"] is tls
