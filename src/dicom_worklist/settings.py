@@ -98,7 +98,8 @@ class Pacs(_Section, frozen=True):
     """Where Orthanc is asked for its studies (its REST interface); `timeout`, of the whole answer, in seconds.
 
     `ca_file` holds the certificates, as PEM text, that an `https` address is checked with; without it, the system's.
-    `check_hostname: false` is for a `ca_file` that is just the server's own.
+    `check_hostname: false` is for a `ca_file` that is just the server's own. `page` is the address there to which each
+    run sends the web page (PUT), such as /worklist/index.html: where the PACS is on another host.
     """
 
     url: str
@@ -107,6 +108,7 @@ class Pacs(_Section, frozen=True):
     ca_file: str | None = None
     check_hostname: bool = True
     timeout: Annotated[float, msgspec.Meta(gt=0, le=60)] = 5
+    page: Annotated[str, msgspec.Meta(pattern="^/")] | None = None
 
 
 class Status(_Section, frozen=True):

@@ -81,6 +81,18 @@ def test_scanners_find_their_bookings_and_store(site: Site, tmp_path: Path) -> N
     assert site.stored() == 3
 
 
+def test_the_page_is_at_the_pacs_and_knows_what_arrived(site: Site) -> None:
+    """The sync is on another host: it asks over HTTPS, and sends the page."""
+    site.sync()
+    page = site.ask("/worklist/index.html")
+    assert "3010000.01_sub-007" in page or "sub-007" in page
+    assert "What arrived is not known" not in page
+    said = json.loads(site.worklist.run("dicom-worklist status --json", check=False))
+    assert not said["pacs_failure"]
+    mode = site.pacs.run("stat -c '%U %G %a' /scratch/data_dicom/page /scratch/data_dicom/page/index.html").split()
+    assert mode == ["dicom-front-door", "orthanc", "2750", "dicom-front-door", "orthanc", "640"]
+
+
 def test_a_scanner_can_not_store_under_anothers_title(site: Site, tmp_path: Path) -> None:
     assert not site.stores_as("PRISMA", "SKYRA", tmp_path)
     assert not site.stores_as("PRISMA", "VERIFICATION", tmp_path)

@@ -33,7 +33,7 @@ def configured(folder: Path, scanners: list[dict[str, object]], **variables: obj
         "src": str(ROLE / "templates/orthanc.json.j2"), "dest": str(written), "mode": "0600",
     }})  # fmt: skip
     own = {
-        "__orthanc_passwords": {"admin": "a", "reader": "b"},
+        "__orthanc_passwords": {"admin": "a", "reader": "b", "front_door": "c"},
         "__orthanc_network_result": {"network": {"IPAM": {"Config": [{"Subnet": SUBNET, "Gateway": GATEWAY}]}}},
         "orthanc_scanners": scanners,
     }

@@ -103,11 +103,20 @@ def test_a_pacs_on_another_host_is_asked_as_the_inventory_says(tmp_path: Path) -
     settings = rendered(tmp_path, **given)
     assert settings["pacs"] == {
         "url": url, "user": "worklist-reader", "password_file": f"{tmp_path}/pacs.password", "ca_file": None,
-        "check_hostname": True, "timeout": 5,
+        "check_hostname": True, "timeout": 5, "page": "/worklist/index.html",
     }  # fmt: skip
     assert settings["status"]["page"] == page
     checked = rendered(tmp_path, **given, worklist_sync_pacs_ca=certificate)["pacs"]
     assert (checked["ca_file"], checked["check_hostname"]) == (f"{tmp_path}/pacs.crt", True)
+
+
+def test_a_pacs_on_another_host_is_asked_over_https_or_not_at_all(tmp_path: Path) -> None:
+    given = {"worklist_sync_pacs_password": "s3cret"}
+    settings = rendered(tmp_path, **given)
+    assert settings["pacs"]["url"] == "https://198.51.100.2:8042"
+    assert settings["status"]["page"] is None
+    assert "pacs" not in rendered(tmp_path, **given, orthanc_https=False)
+    assert "pacs" not in rendered(tmp_path, **given, orthanc_http_address="127.0.0.1")
 
 
 @pytest.mark.parametrize("kind", ["mysql", "postgresql"])

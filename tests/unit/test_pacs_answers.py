@@ -30,6 +30,12 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_PUT(self) -> None:
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.sent.append((self.path, sent.decode()))  # type: ignore[attr-defined]
+        self.send_response(self.server.takes)  # type: ignore[attr-defined]
+        self.end_headers()
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -38,7 +44,7 @@ class _Answer(BaseHTTPRequestHandler):
 def stranger() -> Any:
     """A web server that is not Orthanc."""
     server: Any = HTTPServer(("127.0.0.1", 0), _Answer)
-    server.asked = []
+    server.asked, server.sent, server.takes = [], [], 201
     thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
@@ -95,6 +101,26 @@ def test_a_pacs_that_is_not_there_or_silent_delays_nothing_for_longer_than_its_t
     report = site.run(site.pacs(port))
     assert "Connection refused" in report.warnings[0]
     assert [entry["booking_id"] for entry in report.unchanged] == ["1"]
+
+
+def test_the_page_is_sent_to_a_pacs_on_another_host(stranger: Any, site: RecordedSite) -> None:
+    site.book("1")
+    stranger.answer = (200, {}, b"[]")
+    there = {**site.pacs(stranger.server_port, page="/worklist/index.html"), "status.page": None}
+    assert site.run(there).warnings == []
+    ((path, sent),) = stranger.sent
+    assert path == "/worklist/index.html"
+    assert "Worklist of" in sent
+    assert not (site.root / "page/index.html").exists()
+    stranger.takes = 403
+    (warning,) = site.run(there).warnings
+    assert "pacs.page /worklist/index.html can't be sent" in warning
+    assert "answers 403" in warning
+    assert len(stranger.sent) == 2
+    # who can't be asked what arrived is not sent a page, and the reason is given once
+    stranger.answer = (500, {}, b"")
+    assert len(site.run(there).warnings) == 1
+    assert len(stranger.sent) == 2
 
 
 def test_a_password_that_can_not_be_read_is_named(site: RecordedSite) -> None:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dicom_worklist.errors import PacsError
-from dicom_worklist.settings import Status
+from dicom_worklist.settings import Pacs, Status
 from dicom_worklist.status import changes, findings, history, memory
 from dicom_worklist.status.evidence import EARLY
 from dicom_worklist.status.findings import Findings
@@ -107,6 +107,8 @@ def _write(run: _Run, failures: list[str]) -> None:
     def attempt(what: str, write: Callable[[Findings], None]) -> None:
         try:
             write(msgspec.structs.replace(found, failures=tuple(failures)))
+        except PacsError as error:
+            failures.append(f"{what} can't be sent: {error}")
         except Exception as error:  # noqa: BLE001 - the worklist is published; every failure is reported
             why = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
             failures.append(f"{what} can't be written: {why}; site.yml corrects its owner and mode")
@@ -117,6 +119,8 @@ def _write(run: _Run, failures: list[str]) -> None:
         attempt(f"status.metrics {folder}", lambda found: _write_metrics(Path(folder), run, found))
     if page := run.status.page:
         attempt(f"status.page {page}", lambda found: _write_page(Path(page), run, found))
+    if (to := run.known.config.pacs) and (path := to.page) and not run.answer.failure:
+        attempt(f"pacs.page {path}", lambda found: _send_page(to, path, run, found))
     if len(failures) > before:
         with suppress(OSError, ValueError):  # reported already
             findings.save(run.status.state, msgspec.structs.replace(found, failures=tuple(failures)))
@@ -188,6 +192,12 @@ def _write_page(folder: Path, run: _Run, found: Findings) -> None:
     from dicom_worklist.status import page  # noqa: PLC0415 - a site without pays nothing
 
     page.write(folder, overview(run.known.config, found, run.now()))
+
+
+def _send_page(to: Pacs, path: str, run: _Run, found: Findings) -> None:
+    from dicom_worklist.status import pacs, page  # noqa: PLC0415 - a site without pays nothing
+
+    pacs.ask(to, path, page.render(overview(run.known.config, found, run.now())).encode(), "PUT")
 
 
 @contextmanager
