@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
 
-from dicom_worklist.errors import Rejected
-
 if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
     from jinja2 import Template
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -23,20 +21,20 @@ PATIENCE = 1.0
 
 
 @contextmanager
-def in_time(place: str) -> Iterator[None]:
+def in_time(place: str, failure: type[Exception]) -> Iterator[None]:
     """Give the regular expressions in `place`, a part of the configuration, only PATIENCE for one text.
 
     Python handles signals in the main thread alone: in another one there is no limit.
 
     Raises:
-        Rejected: they take longer.
+        failure: they take longer.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def end(*_: object) -> NoReturn:
-        raise Rejected(
+        raise failure(
             f"{place} takes longer than {PATIENCE:g} s on this text: a repetition within a repetition, such as (a+)+, "
             "may be the reason. Write that expression in another way"
         )

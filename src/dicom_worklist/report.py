@@ -85,6 +85,11 @@ class Report:
         return _as_text(self.before), _as_text(self.after)
 
 
+def one_line(text: str) -> str:
+    """Return a text as a terminal or a log may get it: what a server or a calendar put into it gives no orders."""
+    return printable(text)
+
+
 def news(before: Sequence[str], remarks: Sequence[str]) -> Iterable[str]:
     """Return the remarks that are new since the last run, and those that no longer hold, as lines of the log."""
     yield from (remark for remark in remarks if remark not in before)

@@ -81,11 +81,11 @@ def test_a_lab_of_the_longest_length_is_tried(field_site: Site) -> None:
 
 
 def test_the_limit_goes_with_what_it_is_for() -> None:
-    with expressions.in_time("a place"):
+    with expressions.in_time("a place", Rejected):
         pass
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGVTALRM) is signal.SIG_DFL
-    with pytest.raises(Rejected, match="a place takes longer"), expressions.in_time("a place"):
+    with pytest.raises(Rejected, match="a place takes longer"), expressions.in_time("a place", Rejected):
         while True:
             pass
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
@@ -95,7 +95,7 @@ def test_another_thread_has_no_limit_and_no_error() -> None:
     done: list[bool] = []
 
     def within() -> None:
-        with expressions.in_time("a place"):
+        with expressions.in_time("a place", Rejected):
             done.append(True)
 
     thread = threading.Thread(target=within)

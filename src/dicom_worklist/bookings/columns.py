@@ -104,7 +104,7 @@ def _match(column: str, pattern: re.Pattern[str], row: Row) -> dict[str, str]:
     typed = text(row, name)
     if len(typed) > expressions.LONGEST:
         raise Rejected(f"{column} has {len(typed)} characters: booking.patterns reads at most {expressions.LONGEST}")
-    with expressions.in_time(f"booking.patterns.{column}"):
+    with expressions.in_time(f"booking.patterns.{column}", Rejected):
         match = pattern.fullmatch(typed)
     if match is None:
         raise Rejected(

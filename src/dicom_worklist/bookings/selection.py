@@ -198,7 +198,7 @@ def _of_lab(lab: str, config: Config) -> tuple[list[Scanner], bool, str]:
     if len(lab) > expressions.LONGEST:
         return [], False, f"lab has {len(lab)} characters: scanners[].lab reads at most {expressions.LONGEST}"
     try:
-        with expressions.in_time("scanners[].lab or ignored_labs"):
+        with expressions.in_time("scanners[].lab or ignored_labs", Rejected):
             scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
             return scanners, not scanners and config.ignores(lab), ""
     except Rejected as rejected:
