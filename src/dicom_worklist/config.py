@@ -34,7 +34,8 @@ def load(path: str | Path) -> Config:
         raise ConfigError(f"the configuration {path} can't be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2026-02-30
         ansible = " Leave !unsafe out: it is for Ansible's variables" if "!unsafe" in str(error) else ""
-        raise ConfigError(f"the configuration {path} is not valid YAML: {error}{ansible}") from error
+        said = " ".join(str(error).split())  # PyYAML writes several lines
+        raise ConfigError(f"the configuration {path} is not valid YAML: {said}{ansible}") from error
     try:
         config = _convert(data, Config)
         config = msgspec.structs.replace(

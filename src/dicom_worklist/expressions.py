@@ -1,13 +1,52 @@
-"""Templates of the configuration: Jinja2 in its sandbox; a name without a value is an error."""
+"""Expressions of the configuration.
 
+Templates are Jinja2 in its sandbox; a name without a value is an error. Regular expressions have a limit of time.
+"""
+
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
     from jinja2 import Template
     from jinja2.nodes import Node
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+#: The most characters of a text that the site's regular expressions are tried on: what people type is shorter.
+LONGEST = 1000
+#: How many seconds of the processor they may take on one text: (a+)+$ would take years.
+PATIENCE = 1.0
+
+
+@contextmanager
+def in_time(place: str, failure: type[Exception]) -> Iterator[None]:
+    """Give the regular expressions in `place`, a part of the configuration, only PATIENCE for one text.
+
+    Python handles signals in the main thread alone: in another one there is no limit.
+
+    Raises:
+        failure: they take longer.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> NoReturn:
+        raise failure(
+            f"{place} takes longer than {PATIENCE:g} s on this text: a repetition within a repetition, such as (a+)+, "
+            "may be the reason. Write that expression in another way"
+        )
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 @lru_cache(maxsize=256)

@@ -94,6 +94,11 @@ def without(fault: str, reason: str) -> str:
     return reason.removeprefix(fault).removeprefix("; ") if fault else reason
 
 
+def one_line(text: str) -> str:
+    """Return a text as a terminal or a log may get it: what a server or a calendar put into it gives no orders."""
+    return printable(text)
+
+
 def news(before: Sequence[str], remarks: Sequence[str]) -> Iterable[str]:
     """Return the remarks that are new since the last run, and those that no longer hold, as lines of the log."""
     yield from (remark for remark in remarks if remark not in before)
@@ -105,11 +110,11 @@ def _as_text(contents: dict[str, bytes]) -> str:
 
     lines: list[str] = []
     for name, content in sorted(contents.items()):
-        lines.append(f"{name}:")
+        lines.append(printable(f"{name}:"))
         try:
             attributes = dataset.attributes_of(dataset.decode(content))
         except ValueError as error:
             lines.append(f"  ({error})")
         else:
-            lines += [f"  {keyword}: {value}" for keyword, value in attributes.items()]
+            lines += [printable(f"  {keyword}: {value}") for keyword, value in attributes.items()]
     return "".join(f"{line}\n" for line in lines)

@@ -289,7 +289,7 @@ def test_a_scanner_is_named_by_its_ae_title_where_it_has_one(
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("port", 0), ("port", "3306"), ("connect_timeout", 0), ("read_timeout", 3601), ("tls", True)]
+    ("key", "value"), [("port", 0), ("port", "3306"), ("connect_timeout", 0), ("read_timeout", 3601), ("tls", "yes")]
 )
 def test_a_wrong_setting_of_mysql_is_named_with_its_place(key: str, value: object, configure: Configure) -> None:
     assert f"source.{key}" in error_of(configure({"source": MYSQL | {key: value}}))

@@ -13,9 +13,6 @@ from dicom_worklist.settings import BookingRules
 if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
     from jinja2 import Template
 
-#: The most characters of a text that a pattern is tried on: what people type is shorter.
-LONGEST = 1000
-
 
 class ReadRow(dict[str, object]):
     """A row with the columns that the site's rules make.
@@ -144,9 +141,10 @@ def _pattern(column: str, source: str) -> re.Pattern[str]:
 
 
 def _match(column: str, pattern: re.Pattern[str], typed: str) -> dict[str, str]:
-    if len(typed) > LONGEST:
-        raise Rejected(f"{column} has {len(typed)} characters: booking.patterns reads at most {LONGEST}")
-    match = pattern.fullmatch(typed)
+    if len(typed) > expressions.LONGEST:
+        raise Rejected(f"{column} has {len(typed)} characters: booking.patterns reads at most {expressions.LONGEST}")
+    with expressions.in_time(f"booking.patterns.{column}", Rejected):
+        match = pattern.fullmatch(typed)
     if match is None:
         raise Rejected(
             f"{column} {typed!r} doesn't match booking.patterns.{column}, which is {pattern.pattern}: "

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from dicom_worklist import expressions
 from dicom_worklist.bookings.booking import (
     Row,
     counts,
@@ -142,8 +143,14 @@ def rows(config: Config, first_day: date, last_day: date) -> Rows:
         SourceError: they can't be read.
     """
     rules = Rules(config.booking)
-    given: Rows = config.source.rows(first_day, last_day, rules.needed)
-    read_as = Rows(map(rules.read, given))
+    try:
+        given: Rows = config.source.rows(first_day, last_day, rules.needed)
+        read_as = Rows(map(rules.read, given))
+    except MemoryError as error:
+        raise SourceError(
+            f"{config.source} gives more than fits into the memory that this run may use. Ask for fewer days and "
+            "columns, or raise worklist_sync_memory"
+        ) from error
     read_as.warnings, read_as.made = given.warnings, given.made or _made(read_as, config)
     read_as.fault = shared_fault(read_as)
     return read_as
@@ -176,13 +183,14 @@ def select(
             _note(passed, row, "ignored", _why_it_does_not_count(row, config))
             continue
         lab, fault = text(row, "lab"), getattr(row, "fault", "")
-        scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
-        if not scanners and not (fault and not lab):
-            if _is_near(row, config, days) and not config.ignores(lab):
+        scanners, ignored, unread = _of_lab(lab, config)
+        fault = "; ".join(filter(None, (fault, unread)))
+        if not scanners and not unread and not (fault and not lab):
+            if not ignored and _is_near(row, config, days):
                 selection.labs[printable(lab)] += 1
             remedy = hidden(lab) or "correct scanners[].lab, or name it in ignored_labs"
             other = f"matches no scanner: {remedy}"
-            _note(passed, row, "ignored", f"lab {lab!r} {'is one of ignored_labs' if config.ignores(lab) else other}")
+            _note(passed, row, "ignored", f"lab {lab!r} {'is one of ignored_labs' if ignored else other}")
             continue
         times[text(row, "booking_id")] += 1
         try:
@@ -200,6 +208,18 @@ def select(
             selection.rejected.append((row, scanners[0] if len(scanners) == 1 else None, shown, reason))
     _once(matched, times, selection)
     return selection
+
+
+def _of_lab(lab: str, config: Config) -> tuple[list[Scanner], bool, str]:
+    """Return the scanners of a lab, whether it is one of ignored_labs, and why the expressions can't say that."""
+    if len(lab) > expressions.LONGEST:
+        return [], False, f"lab has {len(lab)} characters: scanners[].lab reads at most {expressions.LONGEST}"
+    try:
+        with expressions.in_time("scanners[].lab or ignored_labs", Rejected):
+            scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
+            return scanners, not scanners and config.ignores(lab), ""
+    except Rejected as rejected:
+        return [], False, f"lab {lab[:100]!r}: {rejected}"
 
 
 def _note(passed: list[tuple[Row, str, str]] | None, row: Row, outcome: str, reason: str) -> None:
@@ -241,7 +261,7 @@ def _goes_on(row: Row, day: date, config: Config, days: Days) -> bool:
 
 
 def _pass_over(row: Row, config: Config, days: Days, selection: Selection) -> None:
-    if _is_near(row, config, days) and any(scanner.matches(text(row, "lab")) for scanner in config.scanners):
+    if _is_near(row, config, days) and _of_lab(text(row, "lab"), config)[0]:
         booking_id, status = text(row, "booking_id"), text(row, "status")
         selection.cancelled.add(booking_id)
         counted = "status" not in row or status.casefold() in config.reading.statuses

@@ -124,7 +124,7 @@ def show_overview(overview: Overview) -> None:
 def show_check(name: str, found: str, *, passed: bool) -> None:
     """Print in one line what a check found."""
     verdict = Text("ok    ", "bold green") if passed else Text("FAILED", "bold red")
-    _console(soft_wrap=True).print(verdict, Text(f"{name}: {found}"))
+    _console(soft_wrap=True).print(verdict, Text(printable(f"{name}: {found}")))
 
 
 def show_repair(plan: "Plan", booked: BookingRecord, *, applied: bool) -> None:

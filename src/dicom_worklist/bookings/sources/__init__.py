@@ -102,11 +102,16 @@ def limited(values: Iterable[Sequence[object]], place: object) -> Iterator[Seque
     for number, row in enumerate(values, start=1):
         size += sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
         if number > MOST_ROWS or size > MOST_BYTES:
-            raise SourceError(
-                f"{place} gives more than {MOST_ROWS:,} rows or {MOST_BYTES // 1_000_000} MB: that is not a few days "
-                "of bookings. Narrow source.query to :first_day and :last_day"
-            )
+            raise too_much(place)
         yield row
+
+
+def too_much(place: object) -> SourceError:
+    """Return the error of a place that gives more than MOST_ROWS or MOST_BYTES."""
+    return SourceError(
+        f"{place} gives more than {MOST_ROWS:,} rows or {MOST_BYTES // 1_000_000} MB: that is not a few days of "
+        "bookings. Narrow source.query to :first_day and :last_day"
+    )
 
 
 def bind(query: str, marks: Mapping[str, str] = MARKS) -> tuple[str, list[str]]:

@@ -101,7 +101,8 @@ class Web:
     `place` is the source, for messages, which name its settings auth, tls, timeout and max_megabytes, and those in
     `asked_by`. `timeout`
     (seconds) and `most_bytes` are for all its requests together, those for tokens, too. `tls` is for the calendar's
-    server and the one that gives tokens; without it the system's authorities count. The proxies are the environment's
+    server and the one that gives tokens; without it the system's authorities count. A secret is sent over TLS only, or
+    on this machine, or where `tls` is false. The proxies are the environment's
     (https_proxy, no_proxy). A .netrc is never read.
     """
 
@@ -109,10 +110,12 @@ class Web:
     asked_by: Sequence[str] = ("url", "method", "headers", "body")
 
     def __init__(
-        self, place: object, *, auth: Auth | None = None, tls: TLS | None = None, timeout: float, most_bytes: int
+        self, place: object, *, auth: Auth | None = None, tls: TLS | bool | None = None, timeout: float, most_bytes: int
     ) -> None:
         """Prepare; nothing is sent yet."""
-        self._place, self._auth, self._tls = place, auth, tls
+        self._place, self._auth = place, auth
+        self._tls = tls if isinstance(tls, TLS) else None
+        self._may_be_plain = tls is False
         self._timeout, self._most_bytes, self._bytes = timeout, most_bytes, 0
         self._origin = self._token = ""
         self._hidden: set[str] = set()
@@ -194,6 +197,12 @@ class Web:
         """Send a request, a second time if that can help; the body of the answer is still to be read."""
         from dicom_worklist.bookings.sources._transport import Unanswered  # noqa: PLC0415
 
+        plain = urlsplit(url).scheme == "http" and not _tls.is_here(_host(url))
+        if plain and self._hidden and not self._may_be_plain:
+            raise self._failure(
+                f"would send a login to {_server(url)} without TLS, so that everybody on the way could read it",
+                f"Write https in that address, {_tls.WITHOUT}",
+            )
         for last in (False, True):
             self._remaining()
             try:
@@ -373,7 +382,7 @@ class Web:
                 f"has no safe connection to {server} ({printable(what)})",
                 f"The server doesn't speak TLS at this port: check {setting}"
                 if error.tls.reason == "WRONG_VERSION_NUMBER"
-                else _tls.remedy(error.tls, setting, urlsplit(url).hostname or ""),
+                else _tls.remedy(error.tls, setting, _host(url)),
             )
         if error.by_proxy:
             return self._failure(
@@ -400,6 +409,10 @@ def origin(url: str) -> str:
     except ValueError:
         return ""
     return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
 
 
 def joined(url: str, target: str) -> str:

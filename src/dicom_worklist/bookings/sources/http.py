@@ -51,7 +51,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     body_type: Literal["json", "form"] = "json"
     secrets: dict[str, str] = {}
     auth: Auth | None = None
-    tls: TLS | None = None
+    tls: TLS | bool | None = None
     timeout: Seconds = 30
     records: str = "@"
     next: str | None = None

@@ -28,7 +28,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     url_file: str | None = None
     caldav: _web.Address | None = None
     auth: _web.Auth | None = None
-    tls: TLS | None = None
+    tls: TLS | bool | None = None
     timeout: _web.Seconds = 30
     max_megabytes: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
 
