@@ -339,6 +339,7 @@ def _report(
         report.unchanged += published(changed.unchanged)
         report.before |= {f"{folder.name}/{name}": content for name, content in changed.before.items()}
         report.after |= {f"{folder.name}/{name}": content for name, content in changed.after.items()}
+    report.fault = selection.fault
     report.rejected += described.rejected
     report.warnings += [*selection.warnings, *described.warnings, *described.doubles]
     if report.removed and not (report.published or report.updated or report.unchanged or described.finished):

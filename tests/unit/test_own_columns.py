@@ -81,6 +81,20 @@ def test_a_row_whose_lab_can_not_be_made_is_rejected_and_not_overlooked(publish:
     assert "booking.columns.lab: the template '{{ Nothing }}' fails" in rejected["reason"]
 
 
+def test_a_wrong_name_in_the_rules_is_told_once(publish: Publish) -> None:
+    columns = RULES["booking.columns"] | {"lab": "{{ Rom }}"}  # type: ignore[operator]
+    lines = [f"{at};SKYRA;3010000.01/{at}/1;1{at}:00;;;;;head" for at in range(1, 4)]
+    report = publish(*lines, "4;SKYRA;7-1;15:00;;;;;head", **{"booking.columns": columns})
+    assert [one["booking_id"] for one in report.rejected] == ["1", "2", "3", "4"]
+    assert all(one["reason"].startswith(report.fault) for one in report.rejected)
+    shared, own, *warnings = report.remarks()
+    assert shared == f"rejected every booking: {report.fault}"
+    assert "booking.columns.lab: the template '{{ Rom }}' fails: 'Rom' is undefined" in shared
+    assert shared.endswith("no row has it, they have the columns Born, Coil, From, Kg, Nr, Room, Sex, Title, To")
+    assert own.startswith("rejected booking 4: Title '7-1' doesn't match booking.patterns.Title")
+    assert all(line.startswith("warning: ") for line in warnings)
+
+
 def test_a_file_that_lacks_the_column_of_a_pattern_is_not_read(publish: Publish) -> None:
     with pytest.raises(SourceError, match="gives no column Title"):
         publish("1;SKYRA;3010000.01/7/2;09:00;10:00;;;;head", header=HEADER.replace("Title", "Subject"))

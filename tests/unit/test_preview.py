@@ -80,7 +80,10 @@ def test_a_row_says_what_was_read_and_from_which_column(run: Any, config: Path) 
         "Nr": "1", "Room": "SKYRA", "Title": "3010000.01 7", "Day": f"{DAY}", "From": "09:00", "status": "CONFIRMED",
     }  # fmt: skip
     assert first["attributes"]["PatientID"] == "3010000.01_sub-007"
-    assert first["warnings"] == ["RequestedProcedureDescription: project '3010000.01' has no title, so its id is used"]
+    [warning] = first["warnings"]
+    assert warning.startswith(
+        "RequestedProcedureDescription: project '3010000.01' has no title, so its id is used: give"
+    )
     assert second["attributes"] == {}
     assert "subject" not in second["columns"]
 
@@ -91,6 +94,55 @@ def test_a_row_says_the_codes_of_its_entry(run: Any, configure: Configure, confi
     changed = {"attributes.ScheduledProtocolCodeSequence": [code]}
     done = run("preview", "-c", configure(before | changed), "--now", NOW, "--json")
     assert done.json["rows"][0]["attributes"]["ScheduledProtocolCodeSequence"] == '(SKYRA, 99DCCN, "09:00")'
+
+
+def test_a_session_that_is_assumed_is_told(run: Any, config: Path, configure: Configure, tmp_path: Path) -> None:
+    first, *_ = run("preview", "-c", config, "--now", NOW, "--json").json["rows"]
+    assert first["assumed"] == ["session 1"]
+    typed = {"7": True, "7-1": False, "7 \u2013 1": False, "sub-007_ses-01": False, "sub-007": True}
+    lines = [LINE.replace("1,", f"{at},", 1).replace(",7-1,", f",{who},") for at, who in enumerate(typed)]
+    (tmp_path / "bookings.csv").write_text("\n".join([HEADER, *lines, ""]), encoding="utf-8")
+    named = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}})
+    done = run("preview", "-c", named, "--now", NOW, "--json")
+    assert {row["row"]["subject_session"]: row["assumed"] == ["session 1"] for row in done.json["rows"]} == typed
+    assert run("preview", "-c", named, "--now", NOW).out.count("session 1 assumed") == 2
+
+
+def test_times_are_those_of_the_site(run: Any, configure: Configure, tmp_path: Path) -> None:
+    header, line = "booking_id,project_id,subject,session,lab,start,end,made", "1,3010000.01,7,1,SKYRA"
+    (tmp_path / "bookings.csv").write_text(f"{header}\n{line},{DAY}T08:00:00Z,{DAY} 09:30,{DAY}T01:00:00+09:00\n")
+    config = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}})
+    [row] = run("preview", "-c", config, "--now", NOW, "--json").json["rows"]
+    said = {name: row["columns"][name] for name in ("start", "end", "made")}
+    assert said == {"start": f"{DAY}T09:00:00", "end": f"{DAY} 09:30", "made": f"{DAY - timedelta(days=1)}T17:00:00"}
+    assert row["row"]["start"] == f"{DAY}T08:00:00Z"
+    assert "08:00:00Z" not in run("preview", "-c", config, "--now", NOW).out
+
+
+def test_columns_that_the_calendar_lacks_are_told(run: Any, config: Path, configure: Configure) -> None:
+    done = run("preview", "-c", config, "--now", NOW)
+    lacking = ["session", "end", "birth_date", "sex", "weight", "size", "made"]
+    assert f"the calendar gives no {', '.join(lacking)}; if it has one of them, give it that name" in done.out
+    assert run("preview", "-c", config, "--now", NOW, "--json").json["not_given"] == lacking
+    path = Path(yaml.safe_load(config.read_text())["source"]["path"])
+    path.write_text(path.read_text().replace(",status\n", ",staus\n"))
+    said = run("check", "-c", config, "--now", NOW, "--only", "source").out
+    assert (
+        "gives no status, session, end, birth_date, sex, weight, size, made; without status every booking counts; if"
+        in said
+    )
+
+
+def test_a_wrong_name_in_the_rules_is_told_once_for_all_rows(run: Any, config: Path, configure: Configure) -> None:
+    changed = configure(yaml.safe_load(config.read_text()) | {"booking.columns.lab": "{{ Rom }}"})
+    out = " ".join(run("preview", "-c", changed, "--now", NOW).out.split())
+    assert out.count("'Rom' is undefined") == 1
+    assert out.count("as every row, see below") > 2
+    assert "every row: booking.columns.lab: the template '{{ Rom }}' fails" in out
+    shown = run("preview", "-c", changed, "--now", NOW, "--json").json
+    rejected = [row for row in shown["rows"] if row["outcome"] == "rejected"]
+    assert len(rejected) > 2
+    assert all(row["reason"].startswith(shown["fault"]) for row in rejected)
 
 
 def test_the_day_can_be_another_one(run: Any, config: Path) -> None:
@@ -138,3 +190,16 @@ def test_two_bookings_of_one_subject_and_session_are_told_in_the_preview(
     config = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}})
     shown = run("preview", "-c", config, "--day", DAY.isoformat(), "--json").json
     assert any("are of one subject and session" in warning for warning in shown["warnings"])
+
+
+@pytest.mark.parametrize("column", ["subject_session", "project_id", "start_time", "lab"])
+def test_a_field_that_the_account_may_not_see_is_told_with_the_remedy(
+    column: str, run: Any, configure: Configure, tmp_path: Path
+) -> None:
+    values = dict(zip(HEADER.split(","), LINE.split(","), strict=True)) | {column: "<Hidden>"}
+    (tmp_path / "bookings.csv").write_text(f"{HEADER}\n{','.join(values.values())}\n")
+    config = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}, "booking.characters": "."})
+    [row] = run("preview", "-c", config, "--day", DAY.isoformat(), "--json").json["rows"]
+    assert row["outcome"] != "entry"
+    assert f"{column} '<Hidden>'" in row["reason"]
+    assert "the calendar's account may not see this field: let the calendar's administrator" in row["reason"]

@@ -199,7 +199,9 @@ def test_an_event_of_all_day_has_no_time_and_the_reader_says_so(typed: str, tmp_
         row = only(read(tmp_path, event(typed, *more)))
         assert (row["start"], row["end"], row["start_date"]) == (None, None, DAY)
         assert read_date(row, Reading(AMSTERDAM)) == DAY
-        assert starts([row]) == ["start_time 'all day' is not a time of day: write HH:MM:SS"]
+        [reason] = map(str, starts([row]))
+        assert reason.startswith("start_time 'all day' is not a time of day: write HH:MM:SS, such as 09:30:00. ")
+        assert reason.endswith("A booking for all day needs a time, too: give it one in the calendar")
 
 
 @pytest.mark.parametrize(

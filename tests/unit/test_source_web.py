@@ -229,11 +229,12 @@ def test_a_request_is_repeated_once_where_that_can_help(first: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "remedy"),
     [
-        (400, "Check source.url and what is sent with it"),
+        (400, "Check source.url and source.headers and source.body"),
         (401, "It wants a login (Negotiate): set source.auth"),
         (403, "Let the calendar's administrator allow this login to read the bookings"),
         (404, "Check source.url"),
-        (405, "source.method"),
+        (405, "Check source.url and source.method"),
+        (415, "Check source.url and source.headers and source.body"),
         (429, "asked too often"),
         (500, "The server has a fault: look at its log"),
         (501, "The server has a fault"),
@@ -526,6 +527,34 @@ def test_a_netrc_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ask(server.url)
         ask(server.url, auth=Bearer(token_file=secret(tmp_path, "t")))
         assert [asked.headers["Authorization"] for asked in server.asked] == [None, "Bearer t"]
+
+
+@pytest.mark.parametrize("kind", ["basic", "bearer", "oauth2"])
+def test_a_login_is_sent_without_tls_only_to_this_machine_or_where_the_site_says_so(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, away = secret(tmp_path, "t"), "http://calendar.example.org"
+    ways: dict[str, Auth] = {
+        "basic": Basic(user="u", password_file=path),
+        "bearer": Bearer(token_file=path),
+        "oauth2": OAuth2(token_url=f"{away}/token", client_id="c", client_secret_file=path),
+    }
+    auth = ways[kind]
+    with serving(as_json({"access_token": "fresh"})) as server:
+        monkeypatch.setenv("http_proxy", server.url)
+        for tls in (None, True, TLS(ca=path)):
+            said = refused(f"{away}/a", auth=auth, tls=tls)
+            assert f"would send a login to {away} without TLS" in said
+            assert "Write https in that address, or set source.tls: false" in said
+        assert server.asked == []
+        ask(f"{away}/a", auth=auth, tls=False)
+        assert server.asked[-1].headers["Authorization"]
+
+
+def test_a_secret_in_a_header_counts_as_a_login() -> None:
+    with Web("the calendar", timeout=5, most_bytes=9) as web, pytest.raises(SourceError, match="would send a login"):
+        web.hide("hush")
+        web.ask("GET", "http://192.0.2.1/", headers={"X-Token": "hush"})
 
 
 def test_the_proxy_of_the_environment_is_used_except_for_no_proxy(

@@ -1,30 +1,37 @@
 """How a row's own columns become those of a booking: patterns for what people type, and templates."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicom_worklist import expressions
-from dicom_worklist.bookings.booking import COLUMNS, INSTEAD, KNOWN_COLUMNS, Row, text
+from dicom_worklist.bookings import identity
+from dicom_worklist.bookings.booking import INSTEAD, KNOWN_COLUMNS, NEEDED, Row, text
 from dicom_worklist.errors import ConfigError, Rejected
 from dicom_worklist.settings import BookingRules
 
 if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
     from jinja2 import Template
 
-#: The most characters of a text that a pattern is tried on: what people type is shorter.
-LONGEST = 1000
-
 
 class ReadRow(dict[str, object]):
     """A row with the columns that the site's rules make.
 
-    `fault` is why one of them can't be made, and empty if all can; then the row's own column stays. `origins` says for
-    each column that was made which columns of the row it is made of.
+    `faults` says why some of them can't be made; then the row's own columns stay. `nameless` are those faults, by their
+    places in the rules, for which the row lacks a column; `in_all` is what `shared_fault` says of all rows. `origins`
+    says for each column that was made what of the row it is made of.
     """
 
-    fault: str = ""
+    faults: Sequence[str] = ()
+    nameless: Mapping[str, str] = {}
+    in_all: str = ""
     origins: Mapping[str, str] = {}
+
+    @property
+    def fault(self) -> str:
+        """Why the row can't be read, and empty if it can."""
+        own = [fault for place, fault in self.nameless.items() if f"{place}: " not in self.in_all]
+        return "; ".join([*([self.in_all] if self.in_all else []), *self.faults, *own])
 
 
 class Rules:
@@ -36,6 +43,7 @@ class Rules:
         Raises:
             ConfigError: one of them can't be used; the message names it.
         """
+        self._plain = rules.identity == "plain"
         self._patterns = {column: _pattern(column, source) for column, source in rules.patterns.items()}
         self._templates = {column: _checked_template(column, source) for column, source in rules.columns.items()}
         made = [name for pattern in self._patterns.values() for name in pattern.groupindex]
@@ -50,7 +58,8 @@ class Rules:
     @property
     def needed(self) -> list[str]:
         """The columns that a table must have."""
-        own = [column for column in COLUMNS if not self._given & {column, INSTEAD.get(column)}]
+        needed = [column for column in NEEDED if not (self._plain and column == "project_id")]
+        own = [column for column in needed if not self._given & {column, INSTEAD.get(column)}]
         return [*own, *(column for column in self._patterns if column not in own and column not in self._given)]
 
     def read(self, row: Row) -> Row:
@@ -65,26 +74,59 @@ class Rules:
         read = ReadRow(row)
         origins: dict[str, str] = {}
         faults: list[str] = []
+        nameless: dict[str, str] = {}
         for column, pattern in self._patterns.items():
+            name = column if column in row else column.replace(".", "_")
+            if name not in row:
+                place = f"booking.patterns.{column}"
+                nameless[place] = f"{place}: the row has no column {column}; it has {_names(row)}"
+                continue
             try:
-                found = _match(column, pattern, row)
+                found = _match(column, pattern, text(row, name))
             except Rejected as rejected:
                 faults.append(str(rejected))
                 continue
             read.update(found)
             origins |= dict.fromkeys(found, column)
         known = template_context(read) if self._templates else {}
-        for column, (source, template, names) in self._templates.items():
+        for column, (source, template, used) in self._templates.items():
             try:
                 read[column] = template.render(known).strip()
-                origins[column] = ", ".join(names)
+                origins[column] = used
             except Exception as error:  # noqa: BLE001 - a template may call any method of a value
-                faults.append(
-                    f"booking.columns.{column}: the template {source!r} fails: {error}; the row has the columns "
-                    f"{', '.join(sorted(set(map(str, row))))}"
-                )
-        read.fault, read.origins = "; ".join(faults), origins
+                from jinja2 import UndefinedError  # noqa: PLC0415
+
+                place = f"booking.columns.{column}"
+                fault = f"{place}: the template {source!r} fails: {error}"
+                if isinstance(error, UndefinedError):
+                    nameless[place] = f"{fault}; the row has the columns {_names(row)}"
+                else:
+                    faults.append(fault)
+        read.faults, read.nameless, read.origins = faults, nameless, origins
         return read
+
+
+def shared_fault(rows: Sequence[Row]) -> str:
+    """Return why no row can be read: a rule uses a column that is in none of them; empty if no rule does.
+
+    It becomes the first reason of each row, in the same words.
+    """
+    read = [row for row in rows if isinstance(row, ReadRow)]
+    if not read or not all(row.nameless for row in read):
+        return ""
+    places = set.intersection(*({*row.nameless} for row in read))
+    if not places:
+        return ""
+    said = [fault.rpartition("; ")[0] for place, fault in read[0].nameless.items() if place in places]
+    there = {name for row in read for name in row if name not in row.origins}
+    fault = f"{'; '.join(said)}; no row has it, they have the columns {_names(there)}"
+    for row in read:
+        row.in_all = fault
+    return fault
+
+
+def _names(columns: Iterable[object]) -> str:
+    return ", ".join(sorted(set(map(str, columns))))
 
 
 def _pattern(column: str, source: str) -> re.Pattern[str]:
@@ -98,25 +140,20 @@ def _pattern(column: str, source: str) -> re.Pattern[str]:
     return pattern
 
 
-def _match(column: str, pattern: re.Pattern[str], row: Row) -> dict[str, str]:
-    name = column if column in row else column.replace(".", "_")
-    if name not in row:
-        raise Rejected(
-            f"booking.patterns.{column}: the row has no column {column}; it has {', '.join(sorted(set(map(str, row))))}"
-        )
-    typed = text(row, name)
-    if len(typed) > LONGEST:
-        raise Rejected(f"{column} has {len(typed)} characters: booking.patterns reads at most {LONGEST}")
-    match = pattern.fullmatch(typed)
+def _match(column: str, pattern: re.Pattern[str], typed: str) -> dict[str, str]:
+    if len(typed) > expressions.LONGEST:
+        raise Rejected(f"{column} has {len(typed)} characters: booking.patterns reads at most {expressions.LONGEST}")
+    with expressions.in_time(f"booking.patterns.{column}", Rejected):
+        match = pattern.fullmatch(typed)
     if match is None:
         raise Rejected(
-            f"{column} {typed!r} doesn't match booking.patterns.{column}, which is {pattern.pattern}: correct the "
-            "text in the calendar, or let the pattern take it"
+            f"{column} {typed!r} doesn't match booking.patterns.{column}, which is {pattern.pattern}: "
+            f"{identity.hidden(typed) or 'correct the text in the calendar, or let the pattern take it'}"
         )
     return {group: (value or "").strip() for group, value in match.groupdict().items()}
 
 
-def _checked_template(column: str, source: str) -> tuple[str, "Template", tuple[str, ...]]:
+def _checked_template(column: str, source: str) -> tuple[str, "Template", str]:
     from jinja2 import TemplateError  # noqa: PLC0415
 
     place = f"booking.columns.{column}"
@@ -126,7 +163,8 @@ def _checked_template(column: str, source: str) -> tuple[str, "Template", tuple[
             "attributes can use the row's own columns"
         )
     try:
-        return source, expressions.template(source), tuple(sorted(expressions.names(source)))
+        used = sorted(path.removeprefix("row.") for path in expressions.paths(source))
+        return source, expressions.template(source), ", ".join(used)
     except TemplateError as error:
         raise ConfigError(f"{place}: the template {source!r} has a fault: {error}") from error
 

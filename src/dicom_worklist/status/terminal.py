@@ -97,6 +97,7 @@ def _previewed(row: Mapping[str, Any]) -> tuple[object, ...]:
         *([row["reason"]] if row["reason"] else []),
         *([f"start: {_start(entry)}"] if entry else []),
         *(f"{keyword}: {value}" for keyword, value in entry.items() if keyword not in USUAL),
+        *(f"{what} assumed" for what in row["assumed"]),
         *(f"warning: {warning}" for warning in row["warnings"]),
     ]
     outcome = Text(row["outcome"], OUTCOMES[row["outcome"]])
@@ -123,7 +124,7 @@ def show_overview(overview: Overview) -> None:
 def show_check(name: str, found: str, *, passed: bool) -> None:
     """Print in one line what a check found."""
     verdict = Text("ok    ", "bold green") if passed else Text("FAILED", "bold red")
-    _console(soft_wrap=True).print(verdict, Text(f"{name}: {found}"))
+    _console(soft_wrap=True).print(verdict, Text(printable(f"{name}: {found}")))
 
 
 def show_repair(plan: "Plan", booked: BookingRecord, *, applied: bool) -> None:

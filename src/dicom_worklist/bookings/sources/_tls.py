@@ -1,5 +1,6 @@
 """How a source's server is checked over TLS, and what to do where that fails."""
 
+import ipaddress
 import os
 import ssl
 
@@ -7,6 +8,10 @@ import msgspec
 
 from dicom_worklist.errors import SourceError
 
+#: The authorities that Debian trusts.
+SYSTEM = "/etc/ssl/certs/ca-certificates.crt"
+#: The remedy where a server can't have TLS.
+WITHOUT = "or set source.tls: false, if nobody on the way can read or change what is sent"
 #: OpenSSL's words for a certificate of another name, and of another address.
 NOT_THIS_HOST = {62, 64}
 
@@ -18,6 +23,26 @@ class TLS(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     certificate: str | None = None
     key: str | None = None
     verify_hostname: bool = True
+
+
+def is_here(host: str) -> bool:
+    """Return whether a host is this machine, as its name says: loopback, or a path, which is a socket's."""
+    if host.startswith("/") or host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def demanded(tls: TLS | bool | None, host: str) -> TLS | None:
+    """Return how a server is checked: as `source.tls` says, or else by SYSTEM; None where nothing needs TLS.
+
+    That is this machine itself, or a site that says `tls: false`.
+    """
+    if tls is None:
+        tls = not is_here(host)
+    return TLS(ca=SYSTEM) if tls is True else tls or None
 
 
 def check_files(tls: TLS | None, place: object) -> None:

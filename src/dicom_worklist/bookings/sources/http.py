@@ -14,7 +14,7 @@ import msgspec
 from jmespath.exceptions import JMESPathError, JMESPathTypeError
 
 from dicom_worklist import expressions
-from dicom_worklist.bookings.booking import COLUMNS, Row, printable
+from dicom_worklist.bookings.booking import NEEDED, Row, printable
 from dicom_worklist.bookings.sources import Rows, _secrets
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.bookings.sources._web import Answer, Auth, Seconds, Web, joined
@@ -51,7 +51,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     body_type: Literal["json", "form"] = "json"
     secrets: dict[str, str] = {}
     auth: Auth | None = None
-    tls: TLS | None = None
+    tls: TLS | bool | None = None
     timeout: Seconds = 30
     records: str = "@"
     next: str | None = None
@@ -90,7 +90,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         self,
         first_day: date,
         last_day: date,
-        needed: Collection[str] = COLUMNS,  # noqa: ARG002 - booking.columns may make each of them
+        needed: Collection[str] = NEEDED,  # noqa: ARG002 - booking.columns may make each of them
     ) -> Rows:
         """Ask for one page after the other; `columns` makes a row of each record."""
         next_day = last_day if last_day == date.max else last_day + timedelta(days=1)
