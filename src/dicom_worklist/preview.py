@@ -12,6 +12,7 @@ from dicom_worklist.errors import Rejected
 from dicom_worklist.settings import Config, Reading
 from dicom_worklist.status import memory
 from dicom_worklist.status.doubles import doubles, shared_identities
+from dicom_worklist.worklist import dataset
 
 
 class PreviewRow(TypedDict):
@@ -76,6 +77,8 @@ def preview(config: Config, day: date | None = None, *, now: datetime) -> Previe
         title = one.scanner.ae_title
         try:
             described = pipeline.describe_row(one, known)
+            if one.shown:
+                dataset.encode(described.entry)  # what its attributes allow, as the sync does
         except Rejected as rejected:
             became[id(one.row)] = row_of(one.row, "rejected", str(rejected), title)
             continue
