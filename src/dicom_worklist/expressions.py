@@ -63,7 +63,8 @@ def template(source: str) -> "Template":
     return _environment().from_string(source)
 
 
-def names(source: str) -> set[str]:
+@lru_cache(maxsize=256)
+def names(source: str) -> frozenset[str]:
     """Return the names that a template uses and doesn't set itself.
 
     Raises:
@@ -71,7 +72,7 @@ def names(source: str) -> set[str]:
     """
     from jinja2 import meta  # noqa: PLC0415
 
-    return meta.find_undeclared_variables(_environment().parse(source))
+    return frozenset(meta.find_undeclared_variables(_environment().parse(source)))
 
 
 def paths(source: str) -> set[str]:
