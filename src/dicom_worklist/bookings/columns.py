@@ -174,7 +174,7 @@ def template_context(row: Row) -> dict[str, Any]:
 
     What lies in a mapping has two names, `a.b` and `a_b`. NULL is an empty text.
     """
-    context: dict[str, Any] = {"row": row}
+    context: dict[str, Any] = {"row": dict(row)}  # a plain one: messages name its type
     for name, value in row.items():
         for part, within in _nested(name, value):
             context.setdefault(part, within)
