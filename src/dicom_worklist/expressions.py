@@ -1,14 +1,18 @@
 """Expressions of the configuration.
 
-Templates are Jinja2 in its sandbox; a name without a value is an error. Regular expressions have a limit of time.
+Templates are Jinja2 in its sandbox; a name without a value is an error, and NULL an empty text. Regular expressions
+have a limit of time.
 """
 
+import re
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
+
+from dicom_worklist.errors import Rejected
 
 if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
     from jinja2 import Template
@@ -116,4 +120,20 @@ def _environment() -> "ImmutableSandboxedEnvironment":
     from jinja2 import StrictUndefined  # noqa: PLC0415
     from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, finalize=_printed)
+    environment.filters["matching"] = _matching
+    return environment
+
+
+def _matching(value: object, pattern: str) -> object:
+    """Return the value; a template fails where its text as a whole doesn't match the regular expression."""
+    with in_time(f"matching({pattern!r})", Rejected):
+        found = re.fullmatch(pattern, str(value))
+    if found is None:
+        raise Rejected(f"{str(value)!r} doesn't match {pattern}")
+    return value
+
+
+def _printed(value: object) -> object:
+    """Return what a template writes of a value: of NULL nothing."""
+    return "" if value is None else value

@@ -91,6 +91,23 @@ def test_a_template_that_fails_is_a_fault_and_the_others_are_there() -> None:
 
 
 @pytest.mark.parametrize(
+    "template",
+    [
+        "{{ who.nr }}{{ who.group }}",
+        "{{ who.nr ~ who.group }}",
+        "{{ row.who.nr ~ own }}",
+        "{{ '%s%s' % (who.nr, row.own) }}",
+        "{{ who.nr }}{{ who_group }}",
+        "{{ who.nr ~ more[0].x }}",
+        "{{ who.nr }}{{ none }}",
+    ],
+)
+def test_null_is_an_empty_text_wherever_it_lies(template: str) -> None:
+    source = {"who": {"nr": "7", "group": None}, "own": None, "more": [{"x": None}]}
+    assert read(source, {"subject": template})["subject"] == "7"
+
+
+@pytest.mark.parametrize(
     "attack", ["{{ ''.__class__.__mro__ }}", "{{ row.update({}) }}", "{{ row.__init__.__globals__ }}"]
 )
 def test_a_template_runs_in_a_sandbox(attack: str) -> None:

@@ -36,6 +36,13 @@ def test_a_template_adds_an_attribute_where_it_belongs() -> None:
     assert (entry.PatientSize, entry.PregnancyStatus) == (1.75, 4)
 
 
+@pytest.mark.parametrize(
+    "template", ["{{ weight }}kg", "{{ weight ~ 'kg' }}", "{{ '%skg' % weight }}", "{{ booking.weight }}kg"]
+)
+def test_what_is_not_known_of_a_booking_is_an_empty_text(template: str) -> None:
+    assert entry_of(attributes={"PatientComments": template}).PatientComments == "kg"
+
+
 def test_a_template_may_empty_what_is_not_required() -> None:
     assert entry_of(attributes={"RequestingPhysician": ""})["RequestingPhysician"].is_empty
 

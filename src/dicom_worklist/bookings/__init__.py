@@ -17,7 +17,7 @@ from dicom_worklist.bookings.booking import (
     shown,
     text,
 )
-from dicom_worklist.bookings.columns import Rules, template_context
+from dicom_worklist.bookings.columns import Rules, template_context, without_null
 from dicom_worklist.bookings.selection import (
     CANCELLING,
     Days,
@@ -34,5 +34,5 @@ from dicom_worklist.bookings.selection import (
 __all__ = [
     "CANCELLING", "KNOWN_COLUMNS", "Booking", "Days", "Row", "Rules", "SelectedRow", "Selection", "days",
     "is_over", "lacking", "names_session", "not_given", "printable", "read", "read_booking", "read_date", "read_start",
-    "rows", "select", "session_length", "shown", "template_context", "text",
+    "rows", "select", "session_length", "shown", "template_context", "text", "without_null",
 ]  # fmt: skip

@@ -172,14 +172,24 @@ def _checked_template(column: str, source: str) -> tuple[str, "Template", str]:
 def template_context(row: Row) -> dict[str, Any]:
     """Return the names that a template can use: those of the columns, and `row` for those whose names it can't write.
 
-    What lies in a mapping has two names, `a.b` and `a_b`. NULL is an empty text.
+    What lies in a mapping has two names, `a.b` and `a_b`. NULL is an empty text, wherever it lies.
     """
-    context: dict[str, Any] = {"row": dict(row)}  # a plain one: messages name its type
-    for name, value in row.items():
+    own = {name: without_null(value) for name, value in row.items()}
+    context: dict[str, Any] = {"row": own}  # a plain one: messages name its type
+    for name, value in own.items():
         for part, within in _nested(name, value):
             context.setdefault(part, within)
-        context[name] = "" if value is None else value
+        context[name] = value
     return context
+
+
+def without_null(value: object) -> object:
+    """Return a value with an empty text for each NULL, the ones in mappings and lists as well."""
+    if isinstance(value, Mapping):
+        return {name: without_null(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [without_null(inner) for inner in value]
+    return "" if value is None else value
 
 
 def _nested(name: str, value: object) -> Iterator[tuple[str, object]]:
