@@ -30,8 +30,8 @@ DICOMWEB = [
     ("POST", "/dicom-web/studies/{id}"), ("GET", "/dicom-web/app/client/index.html"),
 ]  # fmt: skip
 #: Of the routes that change nothing, what a viewer may not see: settings, addresses, jobs, other systems.
-NOT_FOR_VIEWERS = ("/changes", "/exports", "/jobs", "/modalities", "/peers", "/queries", "/storage-commitment", "/tools",
-                   "/dicom-web/servers", "/dicom-web/app")  # fmt: skip
+NOT_FOR_VIEWERS = ("/changes", "/exports", "/jobs", "/modalities", "/peers", "/queries", "/storage-commitment",
+                   "/tools", "/dicom-web/servers", "/dicom-web/app")  # fmt: skip
 #: POST, because the question is in the body; they change nothing.
 QUESTIONS = {"/tools/find", "/tools/lookup", "/tools/count-resources"}
 #: What `dicom-worklist repair` asks.
@@ -102,7 +102,8 @@ def routes(study: dict[str, str]) -> list[tuple[str, str]]:
     settings = str(Path(V["orthanc_config_dir"]) / "orthanc.json")
     script = "Orthanc /orthanc.json --openapi=/tmp/api.json >/tmp/log 2>&1; cat /tmp/log /tmp/api.json"
     output = engine.containers.run(
-        site.image, ["sh", "-c", script], entrypoint="", network_mode="none", remove=True, volumes={settings: {"bind": "/orthanc.json", "mode": "ro"}},
+        site.image, ["sh", "-c", script], entrypoint="", network_mode="none", remove=True,
+        volumes={settings: {"bind": "/orthanc.json", "mode": "ro"}},
     ).decode()  # fmt: skip
     documented = json.loads(output[output.index("\n{") :])["paths"]
     found = [(method.upper(), path) for path, methods in documented.items() for method in methods]
