@@ -54,6 +54,8 @@ def _source(config: Config, now: datetime, day: date | None) -> str:
     ):
         if counted:
             said.append(f"{what} {', '.join(f'{name!r} ({number})' for name, number in sorted(counted.items()))}")
+    if selected.fault:
+        said.append(f"every row: {selected.fault}")
     if selected.not_given:
         said.append(bookings.lacking(selected.not_given))
     return "; ".join([*said, *selected.warnings])

@@ -349,6 +349,11 @@ def _report(
     report.fault = selection.fault
     report.rejected += described.rejected
     report.warnings += [*selection.warnings, *described.warnings, *described.doubles]
+    if "status" in selection.not_given:
+        report.warnings.append(
+            "the calendar gives no status, so every booking counts, a cancelled one too: if it has one, give it that "
+            "name in booking.columns; if not, write booking.columns.status: CONFIRMED"
+        )
     if report.removed and not (report.published or report.updated or report.unchanged or described.finished):
         counts = (
             (len(report.rejected), "were rejected"),

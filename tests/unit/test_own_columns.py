@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_worklist import pipeline
+from dicom_worklist import checks, pipeline
 from dicom_worklist.config import load
 from dicom_worklist.errors import SourceError
 from dicom_worklist.report import Report
@@ -174,3 +174,31 @@ def test_the_calendar_s_own_status_stands_where_none_is_typed(publish: Publish) 
     rules = {"booking.columns": OWN, "booking.patterns": {"Title": pattern}}
     report = publish("1;SKYRA;3010000.01/7/2;09:00;10:00;;;;head;CANCELLED", header=f"{HEADER};status", **rules)
     assert (report.published, report.rejected) == ([], [])
+
+
+TABLE = "booking_id,project_id,subject_session,start_date,start_time,lab"
+
+
+@pytest.mark.parametrize("rules", [{}, {"booking.columns": {"status": "CONFIRMED"}}])
+def test_a_calendar_whose_status_is_gone_is_told_in_each_run(
+    rules: dict[str, object], configure: Configure, tmp_path: Path
+) -> None:
+    path = tmp_path / "bookings.csv"
+    path.write_text(f"{TABLE},statuss\n1,3010000.01,7-1,{DAY},09:00,SKYRA,CANCELLED\n")
+    config = load(configure({"source": {"type": "csv", "path": str(path)}} | rules))
+    warnings = pipeline.run(config, DAY, now=NOW).warnings
+    assert [warning.partition(":")[0] for warning in warnings] == (
+        [] if rules else ["the calendar gives no status, so every booking counts, a cancelled one too"]
+    )
+
+
+@pytest.mark.parametrize("template", ["{{ Length }}", "{{ row.Length }}"])
+def test_check_says_why_no_row_can_be_read(template: str, configure: Configure, tmp_path: Path) -> None:
+    path = tmp_path / "bookings.csv"
+    path.write_text(f"{TABLE},status\n1,3010000.01,7-1,{DAY},09:00,SKYRA,CONFIRMED\n")
+    rules = {"booking.columns": {"minutes": template}}
+    config = load(configure({"source": {"type": "csv", "path": str(path)}} | rules))
+    said = str(dict(checks.run(config, NOW, "source", DAY))["source"])
+    assert f"every row: booking.columns.minutes: the template {template!r} fails: " in said
+    assert "no row has it, they have the columns booking_id, lab" in said
+    assert "ReadRow" not in said

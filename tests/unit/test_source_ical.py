@@ -487,11 +487,10 @@ def test_a_feed_that_is_cut_off_anywhere_is_never_read_in_part(tmp_path: Path) -
 # With the rest
 
 
-def test_the_example_of_the_page_publishes_what_can_be_and_rejects_the_rest_with_reasons(
+def test_the_example_inventory_publishes_what_can_be_and_rejects_the_rest_with_reasons(
     configure: Configure, folder: Path, tmp_path: Path
 ) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "calendar.md").read_text(encoding="utf-8")
-    example = page.partition("\n## iCalendar")[2].partition("\n    worklist_sync_booking:")[2].partition("\n\n")[0]
+    example = (Path(__file__).parents[2] / "inventories/ical/group_vars/all/calendar.yml").read_text(encoding="utf-8")
     lines = ("LOCATION:PRISMA", "ORGANIZER;CN=Ada Lovelace:mailto:ada@example.org")
     ical_source(
         tmp_path,
@@ -504,7 +503,7 @@ def test_the_example_of_the_page_publishes_what_can_be_and_rejects_the_rest_with
             event(NINE, "SUMMARY:Service", *lines, uid="service"),
         ),
     )
-    booking = yaml.safe_load(example.replace("!unsafe ", ""))
+    booking = yaml.safe_load(example.replace("!unsafe ", ""))["worklist_sync_booking"]
     changes = {"source": {"type": "ical", "path": str(tmp_path / "calendar.ics")}, "booking": booking}
     done = command("sync", "-c", configure(changes), "--day", str(DAY), "--json")
     report = json.loads(done.stdout)

@@ -72,14 +72,18 @@ def test_the_secret_address_of_a_feed_may_be_in_a_file(tmp_path: Path) -> None:
     assert SECRET not in said + message + str(made)
 
 
-@pytest.mark.parametrize("setting", ["url", "caldav"])
-def test_a_remedy_names_only_settings_that_the_source_has(setting: str, closed_port: int) -> None:
+@pytest.mark.parametrize("setting", ["url", "url_file", "caldav"])
+def test_a_remedy_names_only_settings_that_the_source_has(setting: str, closed_port: int, tmp_path: Path) -> None:
+    def at(address: str) -> sources.Source:
+        (tmp_path / "address").write_text(f"{address}\n")
+        return source(**{setting: str(tmp_path / "address") if setting == "url_file" else address})
+
     answers = [Reply("no", status) for status in (400, 404, 405, 406, 415, 204)]
     moved = [Reply(status=302, headers={"Location": f"http://localhost:{closed_port}/"})]
     with serving(*answers, *moved) as server:
-        made = source(**{setting: f"{server.url}/a"})
+        made = at(f"{server.url}/a")
         said = [error_of(made) for _ in (*answers, *moved)]
-    said.append(error_of(source(**{setting: f"http://127.0.0.1:{closed_port}/a"})))
+    said.append(error_of(at(f"http://127.0.0.1:{closed_port}/a")))
     for message in said:
         names = {word.strip(".,:") for word in message.split() if word.startswith("source.")}
         assert f"source.{setting}" in names, message

@@ -187,7 +187,7 @@ def template_context(row: Row) -> dict[str, Any]:
     What lies in a mapping has two names, `a.b` and `a_b`. NULL is an empty text, wherever it lies.
     """
     own = {name: without_null(value) for name, value in row.items()}
-    context: dict[str, Any] = {"row": own}
+    context: dict[str, Any] = {"row": own}  # a plain one: messages name its type
     for name, value in own.items():
         for part, within in _nested(name, value):
             context.setdefault(part, within)
