@@ -1,7 +1,7 @@
 """What a booking is, and how a row of the calendar is read as one."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -103,12 +103,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
-def not_given(rows: Iterable[Row]) -> list[str]:
-    """Return the known columns that no row has, and no other column in their place.
+def not_given(rows: Sequence[Row]) -> list[str]:
+    """Return the known columns that no row has, no rule makes, and no other column stands in place of.
 
     Without rows nothing is known, so the list is empty.
     """
-    given = set[str]().union(*rows)
+    given = set[str]().union(*rows, *(getattr(row, "given", ()) for row in rows))
     if not given:
         return []
     asked = [*COLUMNS, *(["session"] if "subject" in given and "subject_session" not in given else []), *MORE]

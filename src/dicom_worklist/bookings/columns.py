@@ -1,7 +1,7 @@
 """How a row's own columns become those of a booking: patterns for what people type, and templates."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicom_worklist import expressions
@@ -19,13 +19,15 @@ class ReadRow(dict[str, object]):
 
     `faults` says why some of them can't be made; then the row's own columns stay, but not its status and lab.
     `nameless` are those faults, by their places in the rules, for which the row lacks a column; `in_all` is what
-    `shared_fault` says of all rows. `origins` says for each column that was made what of the row it is made of.
+    `shared_fault` says of all rows. `origins` says for each column that was made what of the row it is made of; `given`
+    are all that the rules can make.
     """
 
     faults: Sequence[str] = ()
     nameless: Mapping[str, str] = {}
     in_all: str = ""
     origins: Mapping[str, str] = {}
+    given: Collection[str] = ()
 
     @property
     def fault(self) -> str:
@@ -72,6 +74,7 @@ class Rules:
         if not self._given:
             return row
         read = ReadRow(row)
+        read.given = self._given
         origins: dict[str, str] = {}
         faults: list[str] = []
         nameless: dict[str, str] = {}

@@ -1,12 +1,12 @@
 """Bookings that a web server gives as JSON (RFC 8259): Calpendo, REDCap, GraphQL, or a page of the site's own."""
 
 import json
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, timedelta
-from decimal import Decimal
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, Self
 from urllib.parse import urlencode
 
 import jmespath
@@ -196,7 +196,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             )
         try:
             # a number keeps its digits: 3010000.10 is not 3010000.1
-            return json.loads(answer.content, parse_float=Decimal, parse_constant=_not_json)
+            return json.loads(answer.content, parse_float=_Number, parse_constant=_not_json)
         except (ValueError, RecursionError, ArithmeticError) as error:
             what = (
                 f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else f"{error}"
@@ -305,6 +305,25 @@ def _check_path(setting: str, path: str | None) -> None:
             compiled.search({})
     except JMESPathError as error:
         raise ValueError(f"{setting} {path!r} is not JMESPath: {' '.join(str(error).split())}") from error
+
+
+class _Number(float):
+    """A number that keeps its digits in its text, and that JMESPath compares."""
+
+    def __new__(cls, digits: str) -> Self:
+        number = super().__new__(cls, digits)
+        if math.isinf(number):
+            raise ValueError(f"it has {digits}")
+        number.digits = digits
+        return number
+
+    digits: str
+
+    def __str__(self) -> str:
+        return self.digits
+
+
+_Number.__name__ = float.__name__  # by which JMESPath knows what is a number
 
 
 def _not_json(constant: str) -> NoReturn:
