@@ -141,12 +141,32 @@ def test_what_lies_within_has_both_names(source: Any) -> None:
         ({"a": {"b": 2}, "a.b": 1}, {"a": {"b": 2}, "a.b": 1, "a_b": 2}),
         ({"a.b": 1, "a.b.c": 2}, {"a.b": 1, "a.b.c": 2, "a": {"b": 1}, "a_b": 1, "a_b_c": 2}),
         ({"a": {"b.c": 1}}, {"a": {"b.c": 1}, "a_b_c": 1}),
+        ({"a": {"b.c": {"d": 1}}}, {"a": {"b.c": {"d": 1}}, "a_b_c": {"d": 1}, "a_b_c_d": 1}),
         ({".": 1, "": 2, "a.": 3}, {".": 1, "": 2, "a.": 3, "_": 1, "a_": 3}),
         ({"a": {}}, {"a": {}}),
+        ({".".join("a" * 5000): 1}, {".".join("a" * 5000): 1, "_".join("a" * 5000): 1}),
     ],
 )
 def test_names_that_get_in_each_others_way(record: dict[str, Any], row: dict[str, Any]) -> None:
     assert columns(record) == row
+
+
+def deep(levels: int, inner: str = "1", name: str = "a") -> str:
+    return f'{{"{name}": ' * levels + inner + "}" * levels
+
+
+@pytest.mark.parametrize("record", [deep(12), deep(1, "[" * 11 + "1" + "]" * 11), deep(11, "[{}]")])
+def test_an_answer_is_not_read_deeper_than_ten_levels(record: str, source: Any) -> None:
+    with serving(Reply(f'[{{"id": 1}}, {record}]')) as server:
+        said = error_of(source(server.url))
+    assert "gives at 1 more than 10 levels, one within the other" in said
+    assert "let source.records choose the columns, such as [].{id: id}" in said
+
+
+def test_ten_levels_are_columns(source: Any) -> None:
+    with serving(Reply(f"[{deep(11)}]")) as server:
+        [row] = source(server.url).rows(**TODAY)
+    assert row["_".join("a" * 11)] == 1
 
 
 def test_numbers_keep_their_digits(source: Any) -> None:

@@ -1,12 +1,12 @@
 """How a row's own columns become those of a booking: patterns for what people type, and templates."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicom_worklist import expressions
 from dicom_worklist.bookings import identity
-from dicom_worklist.bookings.booking import INSTEAD, KNOWN_COLUMNS, NEEDED, Row, text
+from dicom_worklist.bookings.booking import DEEPEST, INSTEAD, KNOWN_COLUMNS, NEEDED, Row, nested, text
 from dicom_worklist.errors import ConfigError, Rejected
 from dicom_worklist.settings import BookingRules
 
@@ -192,24 +192,16 @@ def template_context(row: Row) -> dict[str, Any]:
     own = {name: without_null(value) for name, value in row.items()}
     context: dict[str, Any] = {"row": own}  # a plain one: messages name its type
     for name, value in own.items():
-        for part, within in _nested(name, value):
+        for part, within in nested(name, value):
             context.setdefault(part, within)
         context[name] = value
     return context
 
 
-def without_null(value: object) -> object:
-    """Return a value with an empty text for each NULL, the ones in mappings and lists as well."""
-    if isinstance(value, Mapping):
-        return {name: without_null(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [without_null(inner) for inner in value]
+def without_null(value: object, levels: int = DEEPEST) -> object:
+    """Return a value with an empty text for each NULL, the ones in mappings and lists as well, down to `levels`."""
+    if isinstance(value, Mapping) and levels:
+        return {name: without_null(inner, levels - 1) for name, inner in value.items()}
+    if isinstance(value, list) and levels:
+        return [without_null(inner, levels - 1) for inner in value]
     return "" if value is None else value
-
-
-def _nested(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """Yield the columns of a mapping within the row as `a_b`: a source may give them so or not."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield f"{name}_{key}", inner
-            yield from _nested(f"{name}_{key}", inner)
