@@ -65,13 +65,15 @@ def preview(config: Config, day: date | None = None, *, now: datetime) -> Previe
     local = pipeline.at_site(config, now)
     days = bookings.days(config, day or local.date(), local if day in {None, local.date()} else None)
     known = memory.recall(config, days, now.astimezone(UTC))
-    rows = bookings.rows(config, days.first, days.last)
+    rows = bookings.rows(config, days.since, days.last)
     passed: list[tuple[Row, str, str]] = []
     row_of = partial(_row, config.reading)
     selection = bookings.select(rows, config, days, passed=passed)
     became = {id(row): row_of(row, outcome, reason) for row, outcome, reason in passed}
-    for row, scanner, _, reason in selection.rejected:
-        became[id(row)] = row_of(row, "rejected", reason, scanner.ae_title if scanner else "")
+    for row, scanner, shown, reason in selection.rejected:
+        # the sync doesn't report those of yesterday that are over
+        outcome = "rejected" if shown or not _is_before(row, days.first, config) else "other day"
+        became[id(row)] = row_of(row, outcome, reason, scanner.ae_title if scanner else "")
     people = []
     for one in selection.selected:
         title = one.scanner.ae_title
@@ -80,7 +82,8 @@ def preview(config: Config, day: date | None = None, *, now: datetime) -> Previe
             if one.shown:
                 dataset.encode(described.entry)  # what its attributes allow, as the sync does
         except Rejected as rejected:
-            became[id(one.row)] = row_of(one.row, "rejected", str(rejected), title)
+            outcome = "rejected" if one.shown or one.day >= days.first else "other day"
+            became[id(one.row)] = row_of(one.row, outcome, str(rejected), title)
             continue
         if one.shown:
             became[id(one.row)] = row_of(one.row, "entry", "", title)
@@ -118,6 +121,14 @@ def counted(rows: Sequence[PreviewRow]) -> str:
     counts = Counter(row["outcome"] for row in rows)
     names = {"entry": "with an entry", "rejected": "rejected", "ignored": "ignored", "other day": "of other days"}
     return f"{len(rows)} rows: {', '.join(f'{counts[outcome]} {name}' for outcome, name in names.items())}"
+
+
+def _is_before(row: Row, first: date, config: Config) -> bool:
+    """Return whether the row is readably of a day before the window."""
+    try:
+        return bookings.read_date(row, config.reading) < first
+    except Rejected:
+        return False
 
 
 def _row(reading: Reading, row: Row, outcome: str, reason: str, ae_title: str = "") -> PreviewRow:

@@ -1,6 +1,8 @@
 """`dicom-worklist preview`: what becomes of each row, and what it was read as."""
 
+import sqlite3
 import textwrap
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -216,3 +218,31 @@ def test_a_value_that_its_attribute_forbids_is_rejected_as_the_sync_does(
     [rejected] = run("sync", "-c", config, "--now", NOW, "--json").json["rejected"]
     assert row["reason"] == rejected["reason"]
     assert "a date such as 20261124" in row["reason"]
+
+
+def test_a_session_that_goes_on_past_midnight_is_there_as_in_the_sync(
+    run: Any, configure: Configure, tmp_path: Path
+) -> None:
+    path, yesterday = tmp_path / "bookings.sqlite", DAY - timedelta(days=1)
+    days = {"1": (yesterday, "23:45", "7-1"), "2": (yesterday, "08:00", "8-1"), "3": (yesterday, "23:50", "?")}
+    days |= {
+        "6": (yesterday, "08:00", "?"),
+        "4": (DAY, "09:00", "9-1"),
+        "5": (DAY + timedelta(days=1), "09:00", "10-1"),
+    }
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"CREATE TABLE bookings ({HEADER})")
+        for booking_id, (day, start, who) in days.items():
+            row = LINE.split(",")
+            row[0], row[3], row[4], row[5] = booking_id, who, f"{day}", start
+            database.execute(f"INSERT INTO bookings VALUES ({','.join('?' * len(row))})", row)
+        database.commit()
+    query = "SELECT * FROM bookings WHERE start_date BETWEEN :first_day AND :last_day"
+    config = configure({"source": {"type": "sqlite", "path": str(path), "query": query}})
+    now = f"{DAY}T00:10:00+01:00"
+    rows = run("preview", "-c", config, "--now", now, "--json").json["rows"]
+    outcomes = {row["booking_id"]: row["outcome"] for row in rows}
+    assert outcomes == {"1": "entry", "2": "other day", "3": "rejected", "4": "entry", "6": "other day"}
+    synced = run("sync", "-c", config, "--now", now, "--json").json
+    assert [one["booking_id"] for one in synced["published"]] == ["1", "4"]
+    assert [one["booking_id"] for one in synced["rejected"]] == ["3"]

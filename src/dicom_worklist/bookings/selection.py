@@ -59,6 +59,11 @@ class Days:
         """The first and the last day whose rows are needed."""
         return min(self.first, self.near[0]), max(self.last, self.near[1])
 
+    @property
+    def since(self) -> date:
+        """The first day whose bookings may be shown: those of the day before the window may still be going on."""
+        return self.first - ONE_DAY if self.now is not None and self.first > date.min else self.first
+
     def is_near(self, day: date) -> bool:
         """Return whether this is yesterday, today or tomorrow."""
         return self.near[0] <= day <= self.near[1]
@@ -120,9 +125,7 @@ def read(config: Config, days: Days, expected: Collection[str] = ()) -> Selectio
         SourceError: the rows can't be read.
     """
     first, last = days.all
-    if days.now is not None and first > date.min:
-        first = min(first, days.first - ONE_DAY)
-    read_as = rows(config, first, last)
+    read_as = rows(config, min(first, days.since), last)
     selection = select(read_as, config, days, expected)
     selection.warnings, selection.made = read_as.warnings, read_as.made
     selection.not_given, selection.fault = not_given(read_as), read_as.fault
