@@ -104,7 +104,7 @@ def test_a_secret_is_in_no_message(source: Any, tmp_path: Path) -> None:
             assert "no … here" in said
             assert "hush" not in said
     settings["body"] = {"token": "{{ token.nothing() }}"}
-    with pytest.raises(ConfigError, match=r"source: body.token: the template .* has a fault"):
+    with pytest.raises(ConfigError, match=r"source: body.token: the template has a fault \(UndefinedError\)"):
         source("http://127.0.0.1:1/", **settings)
     settings["body"] = {"token": "{{ 1 // (token | length - 9) }}"}
     said = error_of(source("http://127.0.0.1:1/", **settings))
@@ -313,8 +313,9 @@ def test_a_jmespath_that_fails_on_the_answer_is_named(source: Any) -> None:
             {"url": "http://x/{{ first_dy }}"},
             "source: url uses first_dy; there is first_day, last_day, next_day, cursor",
         ),
-        ({"url": "http://x/{{ first_day"}, "source: url: the template 'http://x/{{ first_day' has a fault"),
+        ({"url": "http://x/{{ first_day"}, "source: url: the template has a fault (unexpected end of template"),
         ({"url": "http://x/{{ first_day.nothing }}"}, "source: url: the template"),
+        ({"url": "http://x/{{ 1 / 0 }}"}, "source: url: the template has a fault (ZeroDivisionError)"),
         ({"url": "http://x/{{ first_day.__class__.mro() }}"}, "source: url: the template"),
         ({"url": "http://x/{{ key }}", "secrets": {"key": "/k"}}, "url uses the secret key: use it in headers or body"),
         ({"secrets": {"first_day": "/k"}}, "source: secrets: 'first_day' can't be a name in a template"),
@@ -396,3 +397,23 @@ def test_no_broken_answer_is_read_in_part(broken: Callable[[random.Random, bytes
             answers[:] = [broken(chance, page) if at == wrong else Reply(page) for at, page in enumerate(pages)]
             with pytest.raises(SourceError):
                 print(seed, calendar.rows(**TODAY))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 1 / 0 }}",
+        "{{ first_day",
+        "{{ first_day | x }}",
+        "{{ next_day.x }}",
+        "{% if %}",
+        "{{ y }}",
+        "{{ 1 | matching(2) }}",
+    ],
+)
+def test_a_template_with_a_fault_is_never_shown(template: str, source: Any) -> None:
+    address = {"url": f"http://x/?key=hush{template}"}
+    for settings in (address, {"url": "http://x/", "headers": {"X": f"hush{template}"}}):
+        with pytest.raises(ConfigError) as refused:
+            source(**settings)
+        assert "hush" not in str(refused.value)

@@ -228,3 +228,10 @@ def test_no_attribute_can_stop_the_other_bookings(
 def test_the_command_names_a_faulty_template(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sync", "-c", str(configure({"attributes.PatientComments": "{{ subject"}))]) == 2
     assert "attributes.PatientComments: the template '{{ subject' has a fault" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ birth_date.year }}", "{{ sex.lower() }}", "{{ weight * 2 }}", "{{ '%.2f' % size }}"]
+)
+def test_what_a_booking_may_have_can_be_used(template: str, configure: Configure) -> None:
+    load(configure({"attributes.PatientComments": template}))

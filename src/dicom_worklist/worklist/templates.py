@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from dicom_worklist import expressions
@@ -36,6 +36,10 @@ _SAMPLE = Booking(
     user_last_name="Lovelace",
     status="CONFIRMED",
     end=datetime(2026, 1, 2, 10),  # noqa: DTZ001
+    birth_date=date(1990, 2, 3),
+    sex="F",
+    weight=72.5,
+    size=1.75,
 )
 
 
