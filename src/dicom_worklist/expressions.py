@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
 
-from dicom_worklist.errors import Rejected
-
 if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a minute
     from jinja2 import Template
     from jinja2.nodes import Node
@@ -63,7 +61,8 @@ def template(source: str) -> "Template":
     return _environment().from_string(source)
 
 
-def names(source: str) -> set[str]:
+@lru_cache(maxsize=256)
+def names(source: str) -> frozenset[str]:
     """Return the names that a template uses and doesn't set itself.
 
     Raises:
@@ -71,7 +70,7 @@ def names(source: str) -> set[str]:
     """
     from jinja2 import meta  # noqa: PLC0415
 
-    return meta.find_undeclared_variables(_environment().parse(source))
+    return frozenset(meta.find_undeclared_variables(_environment().parse(source)))
 
 
 def paths(source: str) -> set[str]:
@@ -127,10 +126,10 @@ def _environment() -> "ImmutableSandboxedEnvironment":
 
 def _matching(value: object, pattern: str) -> object:
     """Return the value; a template fails where its text as a whole doesn't match the regular expression."""
-    with in_time(f"matching({pattern!r})", Rejected):
+    with in_time(f"matching({pattern!r})", ValueError):
         found = re.fullmatch(pattern, str(value))
     if found is None:
-        raise Rejected(f"{str(value)!r} doesn't match {pattern}")
+        raise ValueError(f"{str(value)!r} doesn't match {pattern}")
     return value
 
 

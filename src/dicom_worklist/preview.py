@@ -11,7 +11,8 @@ from dicom_worklist.bookings import Row, text
 from dicom_worklist.errors import Rejected
 from dicom_worklist.settings import Config, Reading
 from dicom_worklist.status import memory
-from dicom_worklist.status.doubles import doubles
+from dicom_worklist.status.doubles import doubles, shared_identities
+from dicom_worklist.worklist import dataset
 
 
 class PreviewRow(TypedDict):
@@ -71,29 +72,32 @@ def preview(config: Config, day: date | None = None, *, now: datetime) -> Previe
     became = {id(row): row_of(row, outcome, reason) for row, outcome, reason in passed}
     for row, scanner, _, reason in selection.rejected:
         became[id(row)] = row_of(row, "rejected", reason, scanner.ae_title if scanner else "")
-    booked = []
+    people = []
     for one in selection.selected:
         title = one.scanner.ae_title
         try:
             described = pipeline.describe_row(one, known)
+            if one.shown:
+                dataset.encode(described.entry)  # what its attributes allow, as the sync does
         except Rejected as rejected:
             became[id(one.row)] = row_of(one.row, "rejected", str(rejected), title)
             continue
         if one.shown:
             became[id(one.row)] = row_of(one.row, "entry", "", title)
-            booked.append(described.booked)
+            people.append((described.booked, described.person))
         else:
             became[id(one.row)] = row_of(one.row, "other day", f"it is on {one.day}", title)
         became[id(one.row)]["attributes"] = described.entry.texts()
         became[id(one.row)]["assumed"] = [] if bookings.names_session(one.row) else ["session 1"]
         became[id(one.row)]["warnings"] = described.warnings
+    booked = [booked for booked, _ in people]
     return Preview(
         source=str(config.source),
         first_day=f"{days.first}",
         last_day=f"{days.last}",
         made=rows.made.isoformat() if rows.made else None,
         rows=[became[id(row)] for row in rows],
-        warnings=[*rows.warnings, *doubles(booked, bookings.session_length(config))],
+        warnings=[*rows.warnings, *shared_identities(people), *doubles(booked, bookings.session_length(config))],
         not_given=bookings.not_given(rows),
         fault=rows.fault,
     )

@@ -86,8 +86,8 @@ def test_a_template_that_fails_is_a_fault_and_the_others_are_there() -> None:
         in row.fault
     )
     assert "booking.columns.lab" in row.fault
-    assert (row["booking_id"], row["lab"]) == ("1", "own")
-    assert "subject" not in row
+    assert row["booking_id"] == "1"
+    assert not {"subject", "lab"} & row.keys()
 
 
 @pytest.mark.parametrize(

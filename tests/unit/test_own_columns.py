@@ -110,6 +110,72 @@ def test_a_plain_subject_is_the_patient_id(publish: Publish, folder: Path) -> No
     assert (entry.PatientID, str(entry.PatientName)) == ("MRN-0012", "MRN-0012_ses-01")
 
 
+OWN = {name: template for name, template in RULES["booking.columns"].items() if name != "status"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("status", "published", "rejected"),
+    [("Approved", ["1"], []), ("approved", [], ["1"]), ("Cancelled", [], []), ("", [], ["1"])],
+)
+def test_a_row_whose_own_status_stands_where_the_rule_fails_is_rejected_and_not_ignored(
+    status: str, published: list[str], rejected: list[str], publish: Publish
+) -> None:
+    columns = OWN | {"status": "{{ {'Approved': 'CONFIRMED', 'Cancelled': 'CANCELLED'}[status] }}"}
+    line = f"1;SKYRA;3010000.01/7/2;09:00;10:00;;;;head;{status}"
+    report = publish(line, header=f"{HEADER};status", **{"booking.columns": columns})
+    assert [one["booking_id"] for one in report.published] == published
+    assert [one["booking_id"] for one in report.rejected] == rejected
+
+
+@pytest.mark.parametrize(("title", "rejected"), [("SKYRA 7-1", []), ("SKYRA  7-1", ["1"]), ("MEG 7-1", [])])
+def test_a_row_whose_own_lab_stands_where_the_pattern_fails_is_rejected_and_not_ignored(
+    title: str, rejected: list[str], publish: Publish
+) -> None:
+    columns = {name: template for name, template in OWN.items() if name not in {"lab", "project_title"}}
+    rules = {
+        "booking.columns": columns | {"project_id": "3010000.01", "project_title": ""},
+        "booking.patterns": {"Title": r"(?P<lab>\S+) (?P<subject_session>\d+-\d+)"},
+    }
+    report = publish(f"1;Building 5;{title};09:00;10:00;;;;head", header=HEADER.replace("Room", "lab"), **rules)
+    assert [one["booking_id"] for one in report.rejected] == rejected
+
+
+def test_what_a_failed_pattern_would_have_made_is_not_the_row_s_own_for_a_template(publish: Publish) -> None:
+    columns = {name: template for name, template in OWN.items() if name != "lab"}
+    rules = {
+        "booking.columns": columns | {"lab": "{{ Coil }}"},
+        "booking.patterns": {
+            "Title": r"(?P<project_id>\S+)/(?P<subject>[0-9]+)/(?P<session>[0-9]) (?P<Coil>\S+)(?P<comment>)"
+        },
+    }
+    report = publish("1;Room 5;3010000.01/7/2  SKYRA;09:00;10:00;;;;head", **rules)
+    assert [one["booking_id"] for one in report.rejected] == ["1"]
+
+
+def test_a_row_of_another_lab_is_ignored_whatever_is_typed_into_it(publish: Publish) -> None:
+    report = publish("1;Meeting room;lunch;09:00;10:00;;;;")
+    assert report.rejected == []
+
+
+@pytest.mark.parametrize(
+    ("title", "published"),
+    [("3010000.01/7/2", True), ("3010000.01/7/2 [confirmed]", True), ("3010000.01/7/2 [off]", False)],
+)
+def test_a_status_that_is_not_typed_is_none(title: str, published: bool, publish: Publish) -> None:
+    pattern = r"(?P<project_id>\S+)/(?P<subject>[0-9]+)/(?P<session>[0-9])(?P<comment>)(?: \[(?P<status>\w+)\])?"
+    report = publish(
+        f"1;SKYRA;{title};09:00;10:00;;;;head", **{"booking.columns": OWN, "booking.patterns": {"Title": pattern}}
+    )
+    assert (len(report.published), report.rejected) == (published, [])
+
+
+def test_the_calendar_s_own_status_stands_where_none_is_typed(publish: Publish) -> None:
+    pattern = r"(?P<project_id>\S+)/(?P<subject>[0-9]+)/(?P<session>[0-9])(?P<comment>)(?: \[(?P<status>\w+)\])?"
+    rules = {"booking.columns": OWN, "booking.patterns": {"Title": pattern}}
+    report = publish("1;SKYRA;3010000.01/7/2;09:00;10:00;;;;head;CANCELLED", header=f"{HEADER};status", **rules)
+    assert (report.published, report.rejected) == ([], [])
+
+
 TABLE = "booking_id,project_id,subject_session,start_date,start_time,lab"
 
 

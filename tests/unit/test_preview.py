@@ -203,3 +203,16 @@ def test_a_field_that_the_account_may_not_see_is_told_with_the_remedy(
     assert row["outcome"] != "entry"
     assert f"{column} '<Hidden>'" in row["reason"]
     assert "the calendar's account may not see this field: let the calendar's administrator" in row["reason"]
+
+
+def test_a_value_that_its_attribute_forbids_is_rejected_as_the_sync_does(
+    run: Any, configure: Configure, tmp_path: Path
+) -> None:
+    (tmp_path / "bookings.csv").write_text(f"{HEADER},born\n{LINE},3-2-1990\n")
+    changes = {"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}}
+    config = configure(changes | {"attributes.PatientBirthDate": "{{ born }}"})
+    [row] = run("preview", "-c", config, "--now", NOW, "--json").json["rows"]
+    assert (row["outcome"], row["ae_title"]) == ("rejected", "SKYRA")
+    [rejected] = run("sync", "-c", config, "--now", NOW, "--json").json["rejected"]
+    assert row["reason"] == rejected["reason"]
+    assert "a date such as 20261124" in row["reason"]

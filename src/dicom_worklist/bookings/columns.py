@@ -17,9 +17,9 @@ if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a
 class ReadRow(dict[str, object]):
     """A row with the columns that the site's rules make.
 
-    `faults` says why some of them can't be made; then the row's own columns stay. `nameless` are those faults, by their
-    places in the rules, for which the row lacks a column; `in_all` is what `shared_fault` says of all rows. `origins`
-    says for each column that was made what of the row it is made of.
+    `faults` says why some of them can't be made; then the row's own columns stay, but not its status and lab.
+    `nameless` are those faults, by their places in the rules, for which the row lacks a column; `in_all` is what
+    `shared_fault` says of all rows. `origins` says for each column that was made what of the row it is made of.
     """
 
     faults: Sequence[str] = ()
@@ -66,8 +66,8 @@ class Rules:
         """Return the row with the columns that the rules make, and those that it has.
 
         A pattern must match the whole text of its column, without the blanks around it; a group that takes no part in
-        the match is an empty text. Templates come after all patterns. A row that a rule can't read has a `fault`; what
-        the other rules make of it is there.
+        the match is an empty text, but no status. Templates come after all patterns. A row that a rule can't read has a
+        `fault`; what the other rules make of it is there.
         """
         if not self._given:
             return row
@@ -75,20 +75,25 @@ class Rules:
         origins: dict[str, str] = {}
         faults: list[str] = []
         nameless: dict[str, str] = {}
+        unmatched: set[str] = set()
         for column, pattern in self._patterns.items():
             name = column if column in row else column.replace(".", "_")
             if name not in row:
                 place = f"booking.patterns.{column}"
                 nameless[place] = f"{place}: the row has no column {column}; it has {_names(row)}"
+                unmatched.update(pattern.groupindex)
                 continue
             try:
                 found = _match(column, pattern, text(row, name))
             except Rejected as rejected:
                 faults.append(str(rejected))
+                unmatched.update(pattern.groupindex)
                 continue
             read.update(found)
             origins |= dict.fromkeys(found, column)
-        known = template_context(read) if self._templates else {}
+        matched = {name: value for name, value in read.items() if name not in unmatched}
+        known = template_context(matched) if self._templates else {}
+        unmade = {*unmatched}
         for column, (source, template, used) in self._templates.items():
             try:
                 read[column] = template.render(known).strip()
@@ -96,12 +101,18 @@ class Rules:
             except Exception as error:  # noqa: BLE001 - a template may call any method of a value
                 from jinja2 import UndefinedError  # noqa: PLC0415
 
+                unmade.add(column)
+                if expressions.names(source) & unmatched:  # the pattern is at fault
+                    continue
                 place = f"booking.columns.{column}"
                 fault = f"{place}: the template {source!r} fails: {error}"
                 if isinstance(error, UndefinedError):
                     nameless[place] = f"{fault}; the row has the columns {_names(row)}"
                 else:
                     faults.append(fault)
+        # the row's own would say that it doesn't count, or is of another lab, and nobody would see the fault
+        for column in unmade & {"status", "lab"}:
+            read.pop(column, None)
         read.faults, read.nameless, read.origins = faults, nameless, origins
         return read
 
@@ -150,7 +161,8 @@ def _match(column: str, pattern: re.Pattern[str], typed: str) -> dict[str, str]:
             f"{column} {typed!r} doesn't match booking.patterns.{column}, which is {pattern.pattern}: "
             f"{identity.hidden(typed) or 'correct the text in the calendar, or let the pattern take it'}"
         )
-    return {group: (value or "").strip() for group, value in match.groupdict().items()}
+    found = {group: (value or "").strip() for group, value in match.groupdict().items()}
+    return {group: value for group, value in found.items() if value or group != "status"}
 
 
 def _checked_template(column: str, source: str) -> tuple[str, "Template", str]:
