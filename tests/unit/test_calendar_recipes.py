@@ -97,6 +97,40 @@ def test_calpendo(publish: Publish, tls: Certificates, folder: Path) -> None:
         assert len(server.asked) == 1
 
 
+HIDDEN = "allow the account in source.auth to see it"
+
+
+@pytest.mark.parametrize(
+    "field", ["id", "title", "status", "cancelled", "resource.name", "project.name", "booker.formattedName"]
+)
+def test_a_field_of_calpendo_that_is_hidden_rejects_its_booking(
+    field: str, publish: Publish, tls: Certificates, folder: Path
+) -> None:
+    bookings = [CALPENDO | {field: "<Hidden>"}, CALPENDO | {"id": 102, "title": "8-1"}]
+    with published(Calpendo(bookings, SECRET), tls) as server:
+        report = publish("calpendo", server)
+    assert list(shown(folder)) == ["102"]
+    [rejected] = report.rejected
+    assert HIDDEN in rejected["reason"]
+
+
+def test_a_booking_of_calpendo_whose_length_is_hidden_has_no_end(publish: Publish, tls: Certificates) -> None:
+    with published(Calpendo([CALPENDO | {"durationInMinutes": "<Hidden>"}], SECRET), tls) as server:
+        report = publish("calpendo", server)
+    assert len(report.published) == 1
+    assert "minutes '<Hidden>' can't be read" in str(report.warnings)
+
+
+@pytest.mark.parametrize("cancelled", ["true", "True ", "", None, 1, 0, [], "no"])
+def test_a_booking_of_calpendo_that_may_be_cancelled_is_not_shown(
+    cancelled: object, publish: Publish, tls: Certificates, folder: Path
+) -> None:
+    with published(Calpendo([CALPENDO | {"cancelled": cancelled}], SECRET), tls) as server:
+        report = publish("calpendo", server)
+    assert shown(folder) == {}
+    assert [one["booking_id"] for one in report.rejected] == ([] if cancelled == "True " else ["101"])
+
+
 def test_calpendo_has_no_times_without_paths(publish: Publish, tls: Certificates, folder: Path) -> None:
     with published(Calpendo([CALPENDO], SECRET), tls) as server:
         url = server.url + "/webdav/q/Calpendo.Booking/AND/dateRange.start/GE/{{ first_day.strftime('%Y%m%d') }}-0000"

@@ -107,6 +107,15 @@ def test_null_is_an_empty_text_wherever_it_lies(template: str) -> None:
     assert read(source, {"subject": template})["subject"] == "7"
 
 
+def test_what_lies_deeper_than_ten_levels_has_no_name_of_its_own() -> None:
+    value: object = {"a": None}
+    for _ in range(2000):
+        value = {"a": value}
+    row = read({"a": value, "b": "1"}, {"subject": "{{ b }}", "lab": f"{{{{ {'_'.join('a' * 12)} }}}}"})
+    assert row["subject"] == "1"
+    assert "is undefined" in row.fault
+
+
 @pytest.mark.parametrize(
     "attack", ["{{ ''.__class__.__mro__ }}", "{{ row.update({}) }}", "{{ row.__init__.__globals__ }}"]
 )

@@ -125,6 +125,7 @@ def test_a_row_whose_own_status_stands_where_the_rule_fails_is_rejected_and_not_
     report = publish(line, header=f"{HEADER};status", **{"booking.columns": columns})
     assert [one["booking_id"] for one in report.published] == published
     assert [one["booking_id"] for one in report.rejected] == rejected
+    assert "the calendar gives no" not in str(report.warnings)
 
 
 @pytest.mark.parametrize(("title", "rejected"), [("SKYRA 7-1", []), ("SKYRA  7-1", ["1"]), ("MEG 7-1", [])])
@@ -167,6 +168,7 @@ def test_a_status_that_is_not_typed_is_none(title: str, published: bool, publish
         f"1;SKYRA;{title};09:00;10:00;;;;head", **{"booking.columns": OWN, "booking.patterns": {"Title": pattern}}
     )
     assert (len(report.published), report.rejected) == (published, [])
+    assert "the calendar gives no" not in str(report.warnings)
 
 
 def test_the_calendar_s_own_status_stands_where_none_is_typed(publish: Publish) -> None:

@@ -5,7 +5,6 @@ import json
 import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,6 +13,7 @@ import pytest
 
 from dicom_worklist import config
 from dicom_worklist.bookings import sources
+from dicom_worklist.bookings.booking import text
 from dicom_worklist.bookings.sources import _web
 from dicom_worklist.bookings.sources.http import columns
 from dicom_worklist.errors import ConfigError, SourceError
@@ -141,20 +141,56 @@ def test_what_lies_within_has_both_names(source: Any) -> None:
         ({"a": {"b": 2}, "a.b": 1}, {"a": {"b": 2}, "a.b": 1, "a_b": 2}),
         ({"a.b": 1, "a.b.c": 2}, {"a.b": 1, "a.b.c": 2, "a": {"b": 1}, "a_b": 1, "a_b_c": 2}),
         ({"a": {"b.c": 1}}, {"a": {"b.c": 1}, "a_b_c": 1}),
+        ({"a": {"b.c": {"d": 1}}}, {"a": {"b.c": {"d": 1}}, "a_b_c": {"d": 1}, "a_b_c_d": 1}),
         ({".": 1, "": 2, "a.": 3}, {".": 1, "": 2, "a.": 3, "_": 1, "a_": 3}),
         ({"a": {}}, {"a": {}}),
+        ({".".join("a" * 5000): 1}, {".".join("a" * 5000): 1, "_".join("a" * 5000): 1}),
     ],
 )
 def test_names_that_get_in_each_others_way(record: dict[str, Any], row: dict[str, Any]) -> None:
     assert columns(record) == row
 
 
+def deep(levels: int, inner: str = "1", name: str = "a") -> str:
+    return f'{{"{name}": ' * levels + inner + "}" * levels
+
+
+@pytest.mark.parametrize("record", [deep(12), deep(1, "[" * 11 + "1" + "]" * 11), deep(11, "[{}]")])
+def test_an_answer_is_not_read_deeper_than_ten_levels(record: str, source: Any) -> None:
+    with serving(Reply(f'[{{"id": 1}}, {record}]')) as server:
+        said = error_of(source(server.url))
+    assert "gives at 1 more than 10 levels, one within the other" in said
+    assert "let source.records choose the columns, such as [].{id: id}" in said
+
+
+def test_ten_levels_are_columns(source: Any) -> None:
+    with serving(Reply(f"[{deep(11)}]")) as server:
+        [row] = source(server.url).rows(**TODAY)
+    assert row["_".join("a" * 11)] == 1
+
+
 def test_numbers_keep_their_digits(source: Any) -> None:
     with serving(Reply('[{"project_id": 3010000.10, "n": 12345678901234567890}]')) as server:
         [row] = source(server.url).rows(**TODAY)
     assert str(row["project_id"]) == "3010000.10"
-    assert isinstance(row["project_id"], Decimal)
+    assert isinstance(row["project_id"], float)
+    assert f"{row['project_id']}" == text(row, "project_id") == "3010000.10"
     assert row["n"] == 12345678901234567890
+
+
+@pytest.mark.parametrize(
+    ("records", "found"),
+    [
+        ("[?v==`1.1`]", ["1.10"]),
+        ("[?v>`1.5`]", ["2.0", "1e1"]),
+        ("[?type(v)=='number']", ["1.10", "2.0", "1e1"]),
+        ("sort_by(@, &v)", ["1.10", "2.0", "1e1"]),
+        ("[max_by(@, &v)]", ["1e1"]),
+    ],
+)
+def test_a_number_is_one_for_jmespath(records: str, found: list[str], source: Any) -> None:
+    with serving(Reply('[{"v": 1.10}, {"v": 2.0}, {"v": 1e1}]')) as server:
+        assert [str(row["v"]) for row in source(server.url, records=records).rows(**TODAY)] == found
 
 
 def test_the_oldest_answer_says_when_the_rows_were_made(source: Any) -> None:

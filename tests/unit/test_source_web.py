@@ -1,15 +1,17 @@
 """What the sources on the web share: asking a server that is slow, endless, cut off, hostile, or wants a login."""
 
 import gzip
+import html
 import json
+import re
 import socket
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 
@@ -595,3 +597,31 @@ def test_words_about_an_error_that_are_cut_off_leave_its_status() -> None:
 def test_the_words_about_an_error_are_not_read_without_end() -> None:
     with serving(Reply(gzip.compress(json.dumps("x" * 10**7).encode()), 500, {"Content-Encoding": "gzip"})) as server:
         assert len(refused(server.url)) < 500
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "JSON": json.dumps,
+    "JSON of UTF-8": lambda secret: json.dumps(secret, ensure_ascii=False),
+    "JSON of PHP": lambda secret: json.dumps(secret).replace("/", "\\/"),
+    "JSON in capitals": lambda secret: re.sub(r"\\u(....)", lambda match: f"\\u{match[1].upper()}", json.dumps(secret)),
+    "JSON in JSON": lambda secret: json.dumps(json.dumps(secret)),
+    "escaped throughout": lambda secret: "".join(f"\\u{ord(character):04x}" for character in secret),
+    "an address": quote,
+    "a part of an address": lambda secret: quote(secret, safe=""),
+    "an address in small letters": lambda secret: re.sub("%..", lambda match: match[0].lower(), quote(secret)),
+    "a form": quote_plus,
+    "HTML": html.escape,
+    "HTML of numbers": lambda secret: "".join(f"&#{ord(character)};" for character in secret),
+    "with other blanks": lambda secret: re.sub(" +", "   ", secret),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "secret", ["abc/def+GHI==", 'p\u00e4"ss\\word', "p&ss<w>'rd", "two  words /", "a+b c%20d", "…\t.*[x]{3}"]
+)
+def test_a_secret_is_hidden_in_whatever_form_a_server_repeats_it(form: str, secret: str) -> None:
+    web = Web("The calendar", timeout=1, most_bytes=1)
+    web.hide(secret)
+    assert web.shown(f"bad <{FORMS[form](secret)}> token").replace('"', "").replace("\\", "") == "bad <…> token"

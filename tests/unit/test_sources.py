@@ -1,7 +1,9 @@
 """What all kinds of source share: the same rows give the same bookings; columns, and files that are missing."""
 
 import csv
+import itertools
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -158,3 +160,10 @@ def test_parameters_are_found_in_a_query_whatever_else_is_in_it() -> None:
     bound, names = sources.bind(query, {"first_day": "$1", "last_day": "$2"})
     assert bound == "SELECT '100% :)', a::date FROM b WHERE c BETWEEN $1::date AND $2 AND d ? 'x' AND :days"
     assert names == ["first_day", "last_day"]
+
+
+@pytest.mark.parametrize("value", [{"a": "x" * 10_000}, ["x" * 10_000], Decimal("1" * 10_000), b"x" * 10_000])
+def test_a_value_that_is_no_text_counts_with_what_it_holds(value: object) -> None:
+    with pytest.raises(SourceError, match="more than 100,000 rows or 100 MB"):
+        for number, _ in enumerate(sources.limited(itertools.repeat([value]), "the calendar")):
+            assert number < 10_000

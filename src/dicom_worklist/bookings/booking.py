@@ -1,7 +1,7 @@
 """What a booking is, and how a row of the calendar is read as one."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -39,6 +39,8 @@ WEIGHTS, SIZES = (0.3, 500), (0.2, 2.8)
 SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 #: An end that is further from the start is a mistake: no session lasts a day, and its entry would stay as long.
 LONGEST = timedelta(hours=24)
+#: How deep a value may lie within a column's mappings to have a name: each name holds those of all above it.
+DEEPEST = 10
 #: What people write in place of a subject.
 _PLACEHOLDERS = {"cancellation", "0"}
 _TIMES = {"start", "end", "start_date", "end_date", "made"}
@@ -98,17 +100,29 @@ def shown(row: Row, column: str, reading: Reading) -> str:
     return local.isoformat() if local else text(row, column)
 
 
+def nested(name: str, value: object, levels: int = DEEPEST) -> Iterator[tuple[str, object]]:
+    """Yield what lies within a mapping in a row, each by its path: `a` and within it `b` is `a_b`.
+
+    A dot in a name counts as such a path. What lies deeper than `levels` is left out.
+    """
+    if isinstance(value, Mapping) and levels:
+        for key, inner in value.items():
+            path = f"{name}_{key}".replace(".", "_")
+            yield path, inner
+            yield from nested(path, inner, levels - 1)
+
+
 def printable(text: str) -> str:
     """Return the text with what no terminal and no JSON should get (control codes, bad bytes) as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
-def not_given(rows: Iterable[Row]) -> list[str]:
-    """Return the known columns that no row has, and no other column in their place.
+def not_given(rows: Sequence[Row]) -> list[str]:
+    """Return the known columns that no row has, no rule makes, and no other column stands in place of.
 
     Without rows nothing is known, so the list is empty.
     """
-    given = set[str]().union(*rows)
+    given = set[str]().union(*rows, *(getattr(row, "given", ()) for row in rows))
     if not given:
         return []
     asked = [*COLUMNS, *(["session"] if "subject" in given and "subject_session" not in given else []), *MORE]

@@ -1,12 +1,12 @@
 """How a row's own columns become those of a booking: patterns for what people type, and templates."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicom_worklist import expressions
 from dicom_worklist.bookings import identity
-from dicom_worklist.bookings.booking import INSTEAD, KNOWN_COLUMNS, NEEDED, Row, text
+from dicom_worklist.bookings.booking import DEEPEST, INSTEAD, KNOWN_COLUMNS, NEEDED, Row, nested, text
 from dicom_worklist.errors import ConfigError, Rejected
 from dicom_worklist.settings import BookingRules
 
@@ -19,13 +19,15 @@ class ReadRow(dict[str, object]):
 
     `faults` says why some of them can't be made; then the row's own columns stay, but not its status and lab.
     `nameless` are those faults, by their places in the rules, for which the row lacks a column; `in_all` is what
-    `shared_fault` says of all rows. `origins` says for each column that was made what of the row it is made of.
+    `shared_fault` says of all rows. `origins` says for each column that was made what of the row it is made of; `given`
+    are all that the rules can make.
     """
 
     faults: Sequence[str] = ()
     nameless: Mapping[str, str] = {}
     in_all: str = ""
     origins: Mapping[str, str] = {}
+    given: Collection[str] = ()
 
     @property
     def fault(self) -> str:
@@ -72,6 +74,7 @@ class Rules:
         if not self._given:
             return row
         read = ReadRow(row)
+        read.given = self._given
         origins: dict[str, str] = {}
         faults: list[str] = []
         nameless: dict[str, str] = {}
@@ -189,24 +192,16 @@ def template_context(row: Row) -> dict[str, Any]:
     own = {name: without_null(value) for name, value in row.items()}
     context: dict[str, Any] = {"row": own}  # a plain one: messages name its type
     for name, value in own.items():
-        for part, within in _nested(name, value):
+        for part, within in nested(name, value):
             context.setdefault(part, within)
         context[name] = value
     return context
 
 
-def without_null(value: object) -> object:
-    """Return a value with an empty text for each NULL, the ones in mappings and lists as well."""
-    if isinstance(value, Mapping):
-        return {name: without_null(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [without_null(inner) for inner in value]
+def without_null(value: object, levels: int = DEEPEST) -> object:
+    """Return a value with an empty text for each NULL, the ones in mappings and lists as well, down to `levels`."""
+    if isinstance(value, Mapping) and levels:
+        return {name: without_null(inner, levels - 1) for name, inner in value.items()}
+    if isinstance(value, list) and levels:
+        return [without_null(inner, levels - 1) for inner in value]
     return "" if value is None else value
-
-
-def _nested(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """Yield the columns of a mapping within the row as `a_b`: a source may give them so or not."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield f"{name}_{key}", inner
-            yield from _nested(f"{name}_{key}", inner)

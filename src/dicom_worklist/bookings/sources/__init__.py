@@ -100,10 +100,17 @@ def limited(values: Iterable[Sequence[object]], place: object) -> Iterator[Seque
     """
     size = 0
     for number, row in enumerate(values, start=1):
-        size += sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+        size += sum(map(_size, row))
         if number > MOST_ROWS or size > MOST_BYTES:
             raise too_much(place)
         yield row
+
+
+def _size(value: object) -> int:
+    """Return about how many bytes a value has."""
+    if value is None or isinstance(value, int | float):
+        return 8
+    return len(value) if isinstance(value, str | bytes) else len(str(value))
 
 
 def too_much(place: object) -> SourceError:

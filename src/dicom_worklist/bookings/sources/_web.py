@@ -139,7 +139,7 @@ class Web:
     def hide(self, secret: str) -> None:
         """Keep a secret that the source sends out of the messages, where a server repeats it."""
         if secret:
-            self._hidden |= {secret, quote_plus(secret), json.dumps(secret)[1:-1]}
+            self._hidden.add(secret)
 
     def ask(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
@@ -342,9 +342,7 @@ class Web:
 
     def shown(self, words: str) -> str:
         """Return a server's words for a message: short, printable, without what is secret."""
-        for secret in sorted(self._hidden, key=len, reverse=True):
-            words = words.replace(secret, "…")
-        words = printable(" ".join(words.split()))
+        words = printable(" ".join(_secrets.hidden(words, self._hidden).split()))
         return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}…"
 
     def _remedy(self, response: "requests.Response") -> str:

@@ -1,12 +1,12 @@
 """Bookings that a web server gives as JSON (RFC 8259): Calpendo, REDCap, GraphQL, or a page of the site's own."""
 
 import json
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, timedelta
-from decimal import Decimal
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, Self
 from urllib.parse import urlencode
 
 import jmespath
@@ -14,7 +14,7 @@ import msgspec
 from jmespath.exceptions import JMESPathError, JMESPathTypeError
 
 from dicom_worklist import expressions
-from dicom_worklist.bookings.booking import NEEDED, Row, printable
+from dicom_worklist.bookings.booking import DEEPEST, NEEDED, Row, nested, printable
 from dicom_worklist.bookings.sources import Rows, _secrets
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.bookings.sources._web import Answer, Auth, Seconds, Web, joined
@@ -196,7 +196,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             )
         try:
             # a number keeps its digits: 3010000.10 is not 3010000.1
-            return json.loads(answer.content, parse_float=Decimal, parse_constant=_not_json)
+            return json.loads(answer.content, parse_float=_Number, parse_constant=_not_json)
         except (ValueError, RecursionError, ArithmeticError) as error:
             what = (
                 f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else f"{error}"
@@ -231,6 +231,11 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                     f"source.records, {self.records}, gives a list with {_kind(record)} at {at}, not with objects only",
                     "Check source.records",
                 )
+            if _is_deeper(record, 1 + DEEPEST):
+                raise self._failure(
+                    f"source.records, {self.records}, gives at {at} more than {DEEPEST} levels, one within the other",
+                    "Ask for fewer columns, or let source.records choose the columns, such as [].{id: id}",
+                )
         return records
 
     def _failure(self, what: str, remedy: str) -> SourceError:
@@ -246,11 +251,11 @@ def columns(record: Mapping[str, Any]) -> Row:
     row = dict(record)
     for name, value in record.items():
         first, *path = name.split(".")
-        if path and all([first, *path]):
+        if path and all([first, *path]) and len(path) <= DEEPEST:
             _nest(row, first, path, value)
     for name, value in list(row.items()):
         if isinstance(value, dict):
-            for path_name, inner in _within(name, value):
+            for path_name, inner in nested(name, value):
                 row.setdefault(path_name, inner)
         elif "." in name:
             row.setdefault(name.replace(".", "_"), value)
@@ -266,11 +271,10 @@ def _nest(row: dict[str, Any], first: str, path: list[str], value: Any) -> None:
         inner = inner.setdefault(name, value if at == len(path) - 1 else {})
 
 
-def _within(name: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
-        yield f"{name}_{key.replace('.', '_')}", inner
-        if isinstance(inner, dict):
-            yield from _within(f"{name}_{key}", inner)
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Return whether objects and lists lie within each other over more than so many levels."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (not levels or any(_is_deeper(one, levels - 1) for one in inner))
 
 
 def _texts(place: str, part: Any) -> Iterator[tuple[str, str]]:
@@ -305,6 +309,25 @@ def _check_path(setting: str, path: str | None) -> None:
             compiled.search({})
     except JMESPathError as error:
         raise ValueError(f"{setting} {path!r} is not JMESPath: {' '.join(str(error).split())}") from error
+
+
+class _Number(float):
+    """A number that keeps its digits in its text, and that JMESPath compares."""
+
+    def __new__(cls, digits: str) -> Self:
+        number = super().__new__(cls, digits)
+        if math.isinf(number):
+            raise ValueError(f"it has {digits}")
+        number.digits = digits
+        return number
+
+    digits: str
+
+    def __str__(self) -> str:
+        return self.digits
+
+
+_Number.__name__ = float.__name__  # by which JMESPath knows what is a number
 
 
 def _not_json(constant: str) -> NoReturn:
