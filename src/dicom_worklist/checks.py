@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from dicom_worklist import bookings, pipeline
@@ -12,6 +12,12 @@ from dicom_worklist.settings import Config
 from dicom_worklist.status.overview import spell
 from dicom_worklist.worklist import folder
 from dicom_worklist.worklist.attributes import CODE_SEQUENCES, ROOT, STEP
+
+
+class Warned(str):
+    """What a check found that somebody has to look at, and that fails nothing."""
+
+    __slots__ = ()
 
 
 def run(
@@ -40,25 +46,31 @@ def _source(config: Config, now: datetime, day: date | None) -> str:
     selected = bookings.read(config, days)
     count = sum(one.shown for one in selected.selected) + sum(shown for _, _, shown, _ in selected.rejected)
     when = f"{days.first}" if days.first == days.last else f"{days.first} to {days.last}"
+    is_old = False
     said = [f"{config.source} can be read and has {count} bookings of scanners for {when} at the site"]
     if selected.made:
-        age = spell(now.astimezone(UTC) - selected.made)
-        said.append(f"what it gave was made {pipeline.at_site(config, selected.made):%Y-%m-%d %H:%M}, {age} ago")
+        age = now.astimezone(UTC) - selected.made
+        made = f"what it gave was made {pipeline.at_site(config, selected.made):%Y-%m-%d %H:%M}, {spell(age)} ago"
+        limit = timedelta(minutes=config.status.source_max_age or 0) if config.status else timedelta()
+        is_old = bool(limit) and age > limit
+        said.append(f"{made}, and may be {spell(limit)} old (status.source_max_age)" if is_old else made)
     with suppress(FolderError):  # the next check reports it
         report = pipeline.run(config, day, now=now, dry_run=True)
         waiting = len(report.published) + len(report.updated) + len(report.removed)
         said += [f"{len(report.rejected)} rejected", f"{waiting} entries wait for the next run"]
     for what, counted in (
-        ("no scanner has the labs", selected.labs),
+        ("no scanner has the labs", {lab: number for lab, number in selected.labs.items() if lab}),
         ("bookings of these statuses don't count:", selected.statuses),
     ):
         if counted:
             said.append(f"{what} {', '.join(f'{name!r} ({number})' for name, number in sorted(counted.items()))}")
+    if none := selected.labs[""]:
+        said.append(f"bookings without a lab, which `dicom-worklist preview` lists: {none}")
     if selected.fault:
         said.append(f"every row: {selected.fault}")
     if selected.not_given:
         said.append(bookings.lacking(selected.not_given))
-    return "; ".join([*said, *selected.warnings])
+    return (Warned if is_old or selected.fault else str)("; ".join([*said, *selected.warnings]))
 
 
 def _folders(config: Config, now: datetime, day: date | None) -> str:  # noqa: ARG001 - all checks are called alike

@@ -292,9 +292,11 @@ def _repair(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     """Make the checks, and return the exit status of the first that fails."""
     from dicom_worklist.status import terminal  # noqa: PLC0415 - cron needs none of it
+    from dicom_worklist.status.overview import Level  # noqa: PLC0415
 
     failures: list[int] = []
     for name, found in checks.run(load(options.config), _now(options), options.only, options.day):
         failures += [found.exit_status] if isinstance(found, WorklistError) else []
-        terminal.show_check(name, str(found), passed=not isinstance(found, WorklistError))
+        level = Level.CRITICAL if isinstance(found, WorklistError) else Level(isinstance(found, checks.Warned))
+        terminal.show_check(name, str(found), level)
     return failures[0] if failures else ExitStatus.DONE

@@ -71,6 +71,7 @@ def test_a_title_that_does_not_match_rejects_its_row_alone(publish: Publish, fol
     [rejected] = report.rejected
     assert rejected["booking_id"] == "2"
     assert rejected["reason"].startswith("Title '7-2' doesn't match booking.patterns.Title")
+    assert "booking.columns" not in rejected["reason"]
     assert len(entries(folder)) == 1
 
 

@@ -31,6 +31,7 @@ LINES = [
     f"7,SKYRA,3010000.01 8,{DAY + timedelta(days=1)},09:00,CONFIRMED",
     f"8,SKYRA,3010000.01 9,{DAY},11:00,CONFIRMED",
     f"8,SKYRA,3010000.01 9,{DAY},12:00,CONFIRMED",
+    f"9,,3010000.01 9,{DAY},13:00,CONFIRMED",
 ]
 
 
@@ -54,6 +55,7 @@ def test_each_row_has_its_outcome_in_the_order_of_the_calendar(run: Any, config:
         ("7", "other day", "SKYRA"),
         ("8", "rejected", "SKYRA"),
         ("8", "rejected", "SKYRA"),
+        ("9", "ignored", ""),
     ]
     reasons = [row["reason"] for row in rows]
     assert reasons[0] == ""
@@ -66,6 +68,7 @@ def test_each_row_has_its_outcome_in_the_order_of_the_calendar(run: Any, config:
         f"it is on {DAY + timedelta(days=1)}",
     ]
     assert "the calendar has 2 bookings with this booking_id" in reasons[8]
+    assert reasons[9] == "the booking has no lab (of an event: its location is empty): write the scanner's name there"
     assert list(folder.glob("*.wl")) == []
 
 
@@ -162,7 +165,7 @@ def test_the_table_says_it_for_people(run: Any, config: Path) -> None:
         "warning: Requ",
     ):
         assert said in out
-    assert "9 rows: 1 with an entry, 3 rejected, 3 ignored, 2 of other days" in out
+    assert "10 rows: 1 with an entry, 3 rejected, 4 ignored, 2 of other days" in out
 
 
 def test_a_calendar_that_can_not_be_read_is_status_4(run: Any, configure: Configure, tmp_path: Path) -> None:

@@ -280,6 +280,12 @@ def test_pages_without_end_or_sense_are_an_error(pages: Any, settings: Any, said
             as_json({"List": [], "b": 1}),
             "gives null and not a list; the answer has names List, b. Check source.records",
         ),
+        (
+            as_json({"errors": [{"message": "no such field"}], "data": None}),
+            'the answer has names errors, data; errors says [{"message": "no such field"}]. Check what source.url, ',
+        ),
+        (as_json({"list": None, "Error": "s" * 300}), f"; Error says {'s' * 200}…. Check what source.url, "),
+        (as_json({"list": None, "error": None, "errors": []}), "has names list, error, errors. Check source.records"),
         (as_json({"list": {"a": 1}}), "gives an object and not a list"),
         (as_json("text"), "gives null and not a list; the answer has a text"),
         (as_json({"list": [{}, 7]}), "gives a list with a number at 1, not with objects only"),
@@ -293,6 +299,18 @@ def test_pages_without_end_or_sense_are_an_error(pages: Any, settings: Any, said
 def test_an_answer_that_is_not_the_bookings_is_an_error_with_the_remedy(answer: Reply, said: str, source: Any) -> None:
     with serving(answer) as server:
         assert said in error_of(source(server.url, records="list", error="error"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"biskits": [{"id": 1}], "total": 1}, "names biskits, total, not a list. Set source.records: biskits"),
+        ({"data": {"list": []}}, "is an object with the names data, not a list. Set source.records to where the list"),
+    ],
+)
+def test_where_the_list_is_must_be_said_of_an_object(answer: Any, said: str, source: Any) -> None:
+    with serving(as_json(answer)) as server:
+        assert said in error_of(source(server.url))
 
 
 def test_a_jmespath_that_fails_on_the_answer_is_named(source: Any) -> None:

@@ -164,23 +164,25 @@ def test_what_is_unpacked_counts_and_so_do_all_answers_of_a_reading() -> None:
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+UNANSWERED = "got no answer within 0.4 seconds (source.timeout). See whether the server is up"
+SLOW = "took longer than source.timeout, 0.4 seconds. Ask for fewer bookings, or raise source.timeout"
 
 
 @pytest.mark.parametrize(
-    ("begin", "drop"),
+    ("begin", "drop", "said"),
     [
-        (b"", b""),
-        (b"", b"H"),
-        (HEAD + b"X: ", b"y"),
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-        (HEAD + b"\r\n", b"1"),
-        (HEAD + b"Content-Length: 10000\r\n\r\n", b"1"),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n1\r\n"),
-        (b"HTTP/1.1 500 Error\r\nContent-Type: application/json\r\n\r\n", b"1"),
+        (b"", b"", UNANSWERED),
+        (b"", b"H", UNANSWERED),
+        (HEAD + b"X: ", b"y", SLOW),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", UNANSWERED),
+        (HEAD + b"\r\n", b"1", SLOW),
+        (HEAD + b"Content-Length: 10000\r\n\r\n", b"1", SLOW),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n1\r\n", SLOW),
+        (b"HTTP/1.1 500 Error\r\nContent-Type: application/json\r\n\r\n", b"1", SLOW),
     ],
     ids=["silent", "status", "headers", "continue", "body", "length", "chunks", "error"],
 )
-def test_a_server_that_trickles_is_given_up_after_the_timeout(begin: bytes, drop: bytes) -> None:
+def test_a_server_that_trickles_is_given_up_after_the_timeout(begin: bytes, drop: bytes, said: str) -> None:
     over = threading.Event()
 
     def trickle() -> Iterator[bytes]:
@@ -189,7 +191,7 @@ def test_a_server_that_trickles_is_given_up_after_the_timeout(begin: bytes, drop
             yield drop
 
     with serving(lambda asked: trickle()) as server:
-        assert "took longer than source.timeout, 0.4 seconds" in refused(server.url, timeout=0.4)
+        assert said in refused(server.url, timeout=0.4)
         over.set()
 
 
@@ -289,7 +291,7 @@ def test_bearer_sends_the_token(tmp_path: Path) -> None:
         ask(server.url, auth=auth)
         assert server.asked[0].headers["Authorization"] == "Bearer t0ken"
         assert f"Write a token that the calendar accepts into {tmp_path}/secret" in refused(server.url, auth=auth)
-        for bad in ("", "two\nlines", "ünicode"):
+        for bad in ("two\nlines", "ünicode"):
             with pytest.raises(SourceError, match="secret holds no token") as caught:
                 ask(server.url, auth=Bearer(token_file=secret(tmp_path, bad)))
             assert "nicode" not in str(caught.value)
@@ -299,6 +301,7 @@ def test_bearer_sends_the_token(tmp_path: Path) -> None:
     ("auth", "named"),
     [
         (Basic(user="u", password_file="/nowhere/at/all"), "the password for the calendar can't be read from /nowhere"),
+        (Basic(user="u", password_file="/dev/null"), "can't be read from /dev/null: it is empty"),
         (Bearer(token_file="/nowhere/at/all"), "the token for the calendar can't be read from /nowhere"),
         (
             OAuth2(token_url="http://127.0.0.1:1/", client_id="c", client_secret_file="/nowhere/at/all"),
@@ -469,6 +472,16 @@ def test_tls_checks_the_name_unless_it_must_not(tmp_path: Path) -> None:
         assert ask(server.url, tls=TLS(ca=str(named.ca), verify_hostname=False)).content == b"[]"
         other = certificates(tmp_path / "other")
         refused(server.url, tls=TLS(ca=str(other.ca), verify_hostname=False))
+
+
+def test_a_certificate_that_has_expired_is_its_administrator_s_to_renew(tmp_path: Path) -> None:
+    old = certificates(tmp_path / "old", expired=True)
+    with serving(Reply("[]"), context=old.server()) as server:
+        said = refused(server.url, tls=TLS(ca=str(old.ca)))
+    assert said.endswith(
+        "The server's certificate has expired: its administrator must renew it. If it has not expired, compare this "
+        "host's clock"
+    )
 
 
 def test_tls_shows_a_certificate_where_the_server_asks(tls: Certificates) -> None:

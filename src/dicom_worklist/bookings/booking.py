@@ -224,6 +224,8 @@ def read_start(row: Row, reading: Reading) -> datetime:
     day = read_date(row, reading)
     if clock is None:
         given = text(row, "start_time")
+        if given == "all day":
+            raise Rejected("the event is of all day and has no time: give it a start in the calendar")
         remedy = identity.hidden(given) or (
             "write HH:MM:SS, such as 09:30:00. A booking for all day needs a time, too: give it one in the calendar"
         )
@@ -298,6 +300,11 @@ def _end_minutes(row: Row, start: datetime, reading: Reading) -> datetime:  # no
 
 def _read_who(row: Row, start: datetime, reading: Reading) -> tuple[str, int]:
     """Return subject and session; where the source gives them twice they must be the same."""
+    if "subject_session" not in row and "subject" not in row:
+        raise Rejected(
+            "there is no column subject_session (or subject in its place): the row and the patterns give "
+            f"{', '.join(sorted(map(str, row)))}"
+        )
     both = _identifier(row, "subject_session")
     if row.get("subject") is None and row.get("session") is None:  # the usual case
         return identity.read_subject_session(both, start, reading)
@@ -350,14 +357,27 @@ def _measure(row: Row, column: str, between: tuple[float, float], unit: str, war
     try:
         number = float(typed)
     except ValueError:
-        number = 0
-    if between[0] <= number <= between[1]:
-        return number
-    warnings.append(
-        f"{column} {typed!r} is not a person's in {unit}, from {between[0]} to {between[1]}. It is left out, so the "
-        "console asks for it"
-    )
+        pass
+    else:
+        if between[0] <= number <= between[1]:
+            return number
+    warnings.append(f"{column} {typed!r} {_why_not(typed, between, unit)}. It is left out, so the console asks for it")
     return None
+
+
+def _why_not(typed: str, between: tuple[float, float], unit: str) -> str:
+    """Return why a text is not a number of a person, and what to write."""
+    found = re.match(r"([0-9]+)(?:[.,]([0-9]+))?", typed, re.ASCII)
+    written = ".".join(filter(None, found.groups())) if found else ""
+    if unit == "metres" and written and between[1] < float(written) <= 100 * between[1]:
+        return f"is more than {between[1]} metres: centimetres? write {float(written) / 100:.2f}"
+    if found and found[0] == typed and "," in typed:
+        return f"is not a number: write a point, {written}"
+    try:
+        float(typed)
+    except ValueError:
+        return f"is not a number: write {f'{written}, without a unit' if written else 'one such as 70.5'}"
+    return f"is not a person's in {unit}, from {between[0]} to {between[1]}"
 
 
 def _identifier(row: Row, column: str) -> str:

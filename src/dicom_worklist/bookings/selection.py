@@ -191,9 +191,7 @@ def select(
         if not scanners and not unread and not (fault and not lab):
             if not ignored and _is_near(row, config, days):
                 selection.labs[printable(lab)] += 1
-            remedy = hidden(lab) or "correct scanners[].lab, or name it in ignored_labs"
-            other = f"matches no scanner: {remedy}"
-            _note(passed, row, "ignored", f"lab {lab!r} {'is one of ignored_labs' if ignored else other}")
+            _note(passed, row, "ignored", _why_no_scanner(lab, ignored=ignored))
             continue
         times[text(row, "booking_id")] += 1
         try:
@@ -228,6 +226,14 @@ def _of_lab(lab: str, config: Config) -> tuple[list[Scanner], bool, str]:
 def _note(passed: list[tuple[Row, str, str]] | None, row: Row, outcome: str, reason: str) -> None:
     if passed is not None:
         passed.append((row, outcome, reason))
+
+
+def _why_no_scanner(lab: str, *, ignored: bool) -> str:
+    if ignored:
+        return f"lab {lab!r} is one of ignored_labs"
+    if not lab:
+        return "the booking has no lab (of an event: its location is empty): write the scanner's name there"
+    return f"lab {lab!r} matches no scanner: {hidden(lab) or 'correct scanners[].lab, or name it in ignored_labs'}"
 
 
 def _why_it_does_not_count(row: Row, config: Config) -> str:

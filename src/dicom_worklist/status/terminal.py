@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dicom_worklist.status.repair import Plan  # which needs pydicom
 
 LEVELS = {Level.OK: "bold green", Level.WARNING: "bold yellow", Level.CRITICAL: "bold red"}
+VERDICTS = {Level.OK: "ok    ", Level.WARNING: "WARN  ", Level.CRITICAL: "FAILED"}
 STATES = {
     State.SCHEDULED: "cyan",
     State.IN_PROGRESS: "bold blue",
@@ -121,9 +122,9 @@ def show_overview(overview: Overview) -> None:
             console.print(_day(day, f"{name}, {day.day}: {counted(day)}"))
 
 
-def show_check(name: str, found: str, *, passed: bool) -> None:
+def show_check(name: str, found: str, level: Level) -> None:
     """Print in one line what a check found."""
-    verdict = Text("ok    ", "bold green") if passed else Text("FAILED", "bold red")
+    verdict = Text(VERDICTS[level], LEVELS[level])
     _console(soft_wrap=True).print(verdict, Text(printable(f"{name}: {found}")))
 
 

@@ -14,6 +14,12 @@ SYSTEM = "/etc/ssl/certs/ca-certificates.crt"
 WITHOUT = "or set source.tls: false, if nobody on the way can read or change what is sent"
 #: OpenSSL's words for a certificate of another name, and of another address.
 NOT_THIS_HOST = {62, 64}
+#: And for one whose time has not come, or is over.
+OTHER_TIMES = {
+    9: "The server's certificate is not valid yet: compare this host's clock",
+    10: "The server's certificate has expired: its administrator must renew it. If it has not expired, compare this "
+    "host's clock",
+}
 
 
 class TLS(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,4 +68,4 @@ def remedy(error: ssl.SSLError, setting: str, host: str) -> str:
         return "Check source.tls: ca, certificate and key are PEM files, and the key is the certificate's"
     if error.verify_code in NOT_THIS_HOST:
         return f"Put the name that the server's certificate is for into {setting}, in place of {host}"
-    return "Put the CA that signed the server's certificate into source.tls.ca; renew one that has expired"
+    return OTHER_TIMES.get(error.verify_code, "Put the CA that signed the server's certificate into source.tls.ca")

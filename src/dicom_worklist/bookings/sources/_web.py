@@ -118,6 +118,7 @@ class Web:
         self._may_be_plain = tls is False
         self._timeout, self._most_bytes, self._bytes = timeout, most_bytes, 0
         self._origin = self._token = ""
+        self._answered = False
         self._hidden: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -178,6 +179,11 @@ class Web:
         """
         if remaining := self._transport.remaining():
             return remaining
+        if not self._answered:
+            raise self._failure(
+                f"got no answer within {self._timeout:g} seconds (source.timeout)",
+                "See whether the server is up, and is reached from this host",
+            )
         raise self._failure(
             f"took longer than source.timeout, {self._timeout:g} seconds",
             "Ask for fewer bookings, or raise source.timeout",
@@ -213,6 +219,7 @@ class Web:
                     raise self._broken(error, url) from error
                 pause = PAUSE
             else:
+                self._answered = True
                 after = _pause(response)
                 if last or after is None or after >= self._remaining():
                     return response

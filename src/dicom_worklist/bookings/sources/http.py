@@ -108,7 +108,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                         f"the answer reports an error: {web.shown(_text(error))}",
                         "Check what source.url, source.headers and source.body ask for, and who may ask it",
                     )
-                records = self._records(content)
+                records = self._records(content, web)
                 rows += map(columns, records)
                 if answer.made:
                     rows.made = min(answer.made, rows.made or answer.made)
@@ -220,15 +220,10 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 f"source.{setting} fails on the answer: {printable(str(error))[:200]}", f"Check source.{setting}"
             ) from error
 
-    def _records(self, content: Any) -> list[dict[str, Any]]:
+    def _records(self, content: Any, web: Web) -> list[dict[str, Any]]:
         records = self._find("records", content)
         if not isinstance(records, list):
-            there = f"names {', '.join(content)}" if isinstance(content, dict) else _kind(content)
-            raise self._failure(
-                f"source.records, {self.records}, gives {_kind(records)} and not a list; "
-                f"the answer has {printable(there)[:200]}",
-                "Check source.records",
-            )
+            raise self._no_list(content, records, web)
         for at, record in enumerate(records):
             if not isinstance(record, dict):
                 raise self._failure(
@@ -241,6 +236,30 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                     "Ask for fewer columns, or let source.records choose the columns, such as [].{id: id}",
                 )
         return records
+
+    def _no_list(self, content: Any, found: Any, web: Web) -> SourceError:
+        """Return the error of an answer without a list of bookings; many servers say in it what is wrong."""
+        there = f"names {', '.join(content)}" if isinstance(content, dict) else _kind(content)
+        there = printable(there)[:200]
+        errors = content if isinstance(content, dict) else {}
+        for name, error in errors.items():
+            if name.lower() in {"error", "errors"} and error:
+                return self._failure(
+                    f"source.records, {self.records}, gives {_kind(found)} and not a list; the answer has {there}; "
+                    f"{name} says {web.shown(_text(error))}",
+                    "Check what source.url, source.headers and source.body ask for, and who may ask it",
+                )
+        if self.records == "@" and isinstance(content, dict):
+            lists = [name for name, value in content.items() if isinstance(value, list)]
+            remedy = lists[0] if len(lists) == 1 and lists[0].isidentifier() else "to where the list is"
+            return self._failure(
+                f"the answer is an object with the {there}, not a list",
+                f"Set source.records{'' if remedy.startswith('to ') else ':'} {remedy}",
+            )
+        return self._failure(
+            f"source.records, {self.records}, gives {_kind(found)} and not a list; the answer has {there}",
+            "Check source.records",
+        )
 
     def _failure(self, what: str, remedy: str) -> SourceError:
         return SourceError(f"{self} can't be read: {what}. {remedy}")

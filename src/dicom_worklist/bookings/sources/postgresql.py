@@ -78,7 +78,8 @@ REFUSALS = {
     "does not match host name|could not get server's host name": "Put the name that the server's certificate is for "
     "into source.host, in place of {self.host}",
     "certificate verify failed|root certificate": "Put the CA that signed the server's certificate, as a PEM file, "
-    f"into source.tls.ca; renew one that has expired; {_tls.WITHOUT}",
+    "into source.tls.ca. If the server's has expired, its administrator must renew it; if it has not, compare this "
+    f"host's clock; {_tls.WITHOUT}",
     "private key|certificate file|key values mismatch|alert": "Check source.tls: certificate and key are PEM files, "
     "the key is the certificate's, and only this user may read the key (mode 0600), and the server knows who signed "
     "the certificate",
