@@ -63,13 +63,18 @@ def test_the_secret_address_of_a_feed_may_be_in_a_file(tmp_path: Path) -> None:
     file.write_text(f"webcal://example.org/{SECRET}\n")
     said = error_of(made)
     assert f"{file} has no address. Write it there, on one line; it begins with https://" in said
-    repeated = Reply(json.dumps({"error": f"/ical/{SECRET}/basic.ics is not there"}), 404)
-    with serving(feed(calendar(event(NINE))), repeated) as server:
+    words = f"/ical/{SECRET}/basic.ics is not there"
+    answers = [
+        Reply(json.dumps({"error": words}), 404),
+        feed(words),
+        feed(f"BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:{words}"),
+    ]
+    with serving(feed(calendar(event(NINE))), *answers) as server:
         file.write_text(f"{server.url}/ical/{SECRET}/basic.ics\n")
         assert ids(made.rows(**TODAY)) == ["a"]
-        message = error_of(made)
-    assert "is not there" in message
-    assert SECRET not in said + message + str(made)
+        messages = [error_of(made) for _ in answers]
+    assert all("… is not there" in message for message in messages), messages
+    assert SECRET not in said + "".join(messages) + str(made)
 
 
 @pytest.mark.parametrize("setting", ["url", "url_file", "caldav"])

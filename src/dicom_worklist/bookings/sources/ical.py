@@ -63,18 +63,19 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
         made = None
         if self.caldav is not None:
-            calendars = [
-                calendar
-                for href, text in self._events(self.caldav, first_day, last_day)
-                for calendar in _ical_text.take_apart(text, f"{self}, in {href},")
-            ]
+            with self._client() as web:
+                calendars = [
+                    calendar
+                    for href, text in self._events(web, self.caldav, first_day, last_day)
+                    for calendar in _ical_text.take_apart(text, f"{self}, in {href},", web.shown)
+                ]
         elif self.path is None:
             address = self._feed()
-            with self._web() as web:
+            with self._client() as web:
                 for secret in re.findall("[^/?&=]{8,}", address):  # a server may repeat it
                     web.hide(secret)
                 answer = web.ask("GET", address, headers={"Accept": "text/calendar, */*"})
-            calendars = _ical_text.take_apart(answer.content, self)
+                calendars = _ical_text.take_apart(answer.content, self, web.shown)
             made = _ical_text.newest_stamp(calendars) or answer.made
         else:
             content, written = self._file(self.path)
@@ -84,7 +85,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         rows.made = made
         return rows
 
-    def _web(self) -> _web.Web:
+    def _client(self) -> _web.Web:
         most = self.max_megabytes * 1_000_000
         web = _web.Web(self, auth=self.auth, tls=self.tls, timeout=self.timeout, most_bytes=most)
         web.asked_by = ("caldav" if self.caldav else "url" if self.url else "url_file",)
@@ -102,15 +103,14 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 f"{self} can't be read: {path} has no address. Write it there, on one line; it begins with https://"
             ) from None
 
-    def _events(self, address: str, first_day: date, last_day: date) -> list[tuple[str, bytes]]:
+    def _events(self, web: _web.Web, address: str, first_day: date, last_day: date) -> list[tuple[str, bytes]]:
         """Return where each event of these days is on a CalDAV server, and its text."""
-        with self._web() as web:
-            body = _caldav.query(first_day, last_day)
-            answer = web.ask("REPORT", address, headers={**_caldav.XML, "Depth": "1"}, body=body)
-            events = list(_caldav.events(answer.content, self))
-            if not events:
-                answer = web.ask("PROPFIND", address, headers={**_caldav.XML, "Depth": "0"}, body=_caldav.KIND)
-                _caldav.check_calendar(answer.content, self)
+        body = _caldav.query(first_day, last_day)
+        answer = web.ask("REPORT", address, headers={**_caldav.XML, "Depth": "1"}, body=body)
+        events = list(_caldav.events(answer.content, self))
+        if not events:
+            answer = web.ask("PROPFIND", address, headers={**_caldav.XML, "Depth": "0"}, body=_caldav.KIND)
+            _caldav.check_calendar(answer.content, self)
         return events
 
     def _file(self, path: str) -> tuple[bytes, datetime]:
