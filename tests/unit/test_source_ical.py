@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dicom_worklist.bookings.booking import read_date, read_start
-from dicom_worklist.bookings.sources import _ical_series
+from dicom_worklist.bookings.sources import _ical_series, _ical_text
 from dicom_worklist.errors import Rejected, SourceError
 from dicom_worklist.settings import Reading
 from support.calendar import DAY
@@ -280,6 +280,14 @@ def test_a_broken_line_that_says_nothing_of_the_time_is_no_reason(tmp_path: Path
 def test_an_event_without_a_uid_is_its_own_and_has_no_id(tmp_path: Path) -> None:
     rows = read(tmp_path, event(NINE, uid=""), event(NINE, uid=""))
     assert ids(rows) == ["", ""]
+
+
+def test_events_without_a_uid_are_their_own_in_several_texts_too(tmp_path: Path) -> None:
+    one, other = (calendar(event(NINE, f"SUMMARY:{name}", uid="")) for name in "12")
+    calendars = [*_ical_text.take_apart(one.encode(), "one"), *_ical_text.take_apart(other.encode(), "other")]
+    rows = _ical_series.Reading("the calendar", DAY, DAY).rows(calendars)
+    assert ([row["summary"] for row in rows], ids(rows)) == (["1", "2"], ["", ""])
+    assert read(tmp_path, event(NINE.replace("24T", "20T"), uid=""), event(NINE.replace("24T", "28T"), uid="")) == []
 
 
 def test_what_is_in_an_event_is_not_the_event(tmp_path: Path) -> None:

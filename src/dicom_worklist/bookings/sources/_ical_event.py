@@ -107,7 +107,7 @@ class Version:
         row: dict[str, object] = {
             name.lower().replace("-", "_"): _plain(value) for name, value in self.component.items() if name not in _WHEN
         }
-        uid = "" if self.text.uid.startswith("\n") else self.text.uid
+        uid = self.text.uid
         status = "CANCELLED" if cancelled or self.cancelled else row.get("status") or "CONFIRMED"
         names = ("summary", "description", "location", "organizer")
         row = dict.fromkeys(names) | row | {name: _flat(row.get(name)) for name in ("categories", "attendee")}

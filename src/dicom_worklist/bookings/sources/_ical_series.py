@@ -79,24 +79,27 @@ class Reading:
         """
         calendars = list(calendars)
         first, last = f"{self.first:%Y%m%d}", f"{self.last:%Y%m%d}"
-        near = {text.uid for calendar in calendars for text in calendar.events if text.near(first, last)}
+        near = {text.uid for calendar in calendars for text in calendar.events if text.near(first, last)} - {""}
         versions: dict[str, list[Version]] = defaultdict(list)
         position = 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # icalendar's, about zones that it guesses; _moment doesn't take them
             for calendar in calendars:
-                chosen = [text for text in calendar.events if text.uid in near]
+                chosen = [
+                    text for text in calendar.events if text.uid in near or not text.uid and text.near(first, last)
+                ]
                 if chosen:
                     _use_zones(calendar.zones)
                 for text in chosen:
                     position += 1
-                    versions[text.uid].append(read(text, position, cancelled=calendar.method == "CANCEL"))
+                    key = text.uid or f"\n{position}"  # without a UID it is nobody's other version
+                    versions[key].append(read(text, position, cancelled=calendar.method == "CANCEL"))
         tzp.use_default()
         return [row for events in versions.values() for row in self._rows_of(events)]
 
     def _rows_of(self, versions: list[Version]) -> Iterator[Row]:
         """Yield the rows of one UID: of a single event, or of a series and the changes to its instances."""
-        masters = [version for version in versions if "RECURRENCE-ID" not in version.component]
+        masters = [version for version in versions if not version.text.is_change]
         master = newest(masters) if masters else None
         start: Moment | None = None
         is_out: Callable[[Moment], bool] = lambda _: False  # noqa: E731 - where the series has no EXDATE
@@ -106,7 +109,7 @@ class Reading:
                 begin = _there(master.moment("DTSTART"))
                 is_out, start = _left_out(master, begin), begin
             except (Unreadable, *ODD) as reason:
-                yield from self._unreadable(master, "", reason)
+                yield from self._unreadable(master, "", reason, masters)
         lost: list[Row] = []
         changes = self._changes(versions, master, start, lost)
         yield from lost
@@ -114,15 +117,19 @@ class Reading:
             try:
                 yield from list(self._instances(master, start, changes, is_out))
             except (Unreadable, *ODD) as reason:
-                yield from self._unreadable(master, "", reason)
+                yield from self._unreadable(master, "", reason, masters)
         for change in changes.values():
             if self._is_asked(change.start):
                 event, end = change.event, change.event.end(change.start)
                 undone = _undone(event, master) or is_out(change.original)
                 yield event.row(_written(change.original), change.start, end, cancelled=undone)
 
-    def _unreadable(self, event: Version, recurrence_id: str, reason: Exception) -> Iterator[Row]:
-        if event.text.near(f"{self.first:%Y%m%d}", f"{self.last:%Y%m%d}"):
+    def _unreadable(
+        self, event: Version, recurrence_id: str, reason: Exception, older: Iterable[Version] = ()
+    ) -> Iterator[Row]:
+        """Yield the row that says why an event can't be read, if that or an older version of it may be near."""
+        first, last = f"{self.first:%Y%m%d}", f"{self.last:%Y%m%d}"
+        if any(version.text.near(first, last) for version in (event, *older)):
             why = str(reason) if isinstance(reason, Unreadable) else f"{type(reason).__name__}: {reason}"
             yield event.row(recurrence_id, f"{event.text.typed('DTSTART')} ({printable(why)[:300]})".strip())
 
@@ -135,11 +142,11 @@ class Reading:
         """Return the newest change of each instance; rows of those that can't be read are added to `lost`."""
         named: dict[Moment, tuple[Moment, list[Version]]] = {}
         for event in versions:
-            if "RECURRENCE-ID" not in event.component:
+            if not event.text.is_change:
                 continue
             try:
                 event.check()
-                original = _original(_there(event.moment("RECURRENCE-ID")), start)
+                original = _original(_there(event.moment("RECURRENCE-ID"), "RECURRENCE-ID"), start)
                 named.setdefault(key_of(original), (original, []))[1].append(event)
             except (Unreadable, *ODD) as reason:
                 lost += self._unreadable(event, event.text.typed("RECURRENCE-ID"), reason)
@@ -283,9 +290,9 @@ def _use_zones(texts: Iterable[str]) -> None:
                 continue
 
 
-def _there(moment: Moment | None) -> Moment:
+def _there(moment: Moment | None, name: str = "DTSTART") -> Moment:
     if moment is None:
-        raise Unreadable("it has no DTSTART")
+        raise Unreadable(f"it has no {name}" if name == "DTSTART" else f"its {name} can't be read")
     return moment
 
 
