@@ -272,6 +272,65 @@ def test_one_broken_event_stops_no_other(lines: list[str], said: str, tmp_path: 
     assert starts([right]) == [at(9)]
 
 
+@pytest.mark.parametrize(
+    ("zone", "of"), [("Europe/Amsterdam", "99991231T235959Z"), ("America/New_York", "00010101T000000Z")]
+)
+def test_a_change_at_the_end_of_all_times_stops_no_other(zone: str, of: str, tmp_path: Path) -> None:
+    for more in ([], ["EXDATE:20261125T080000Z"]):
+        series = event(f"DTSTART;TZID={zone}:20261103T090000", "RRULE:FREQ=WEEKLY", *more)
+        rows = read(tmp_path, series, event(f"RECURRENCE-ID:{of}", NINE), event(NINE, uid="b"))
+        assert starts([row for row in rows if row["booking_id"] == "b"]) == [at(9)]
+        assert any(str(row["booking_id"]).startswith("a/") for row in rows)
+
+
+@pytest.mark.parametrize("line", ["CATEGORIES;VALUE=BINARY:x", "ATTENDEE;VALUE=BINARY:x", "RESOURCES;VALUE=BINARY:x"])
+def test_a_property_of_a_strange_type_is_as_it_was_typed(line: str, tmp_path: Path) -> None:
+    row = only(read(tmp_path, event(NINE, line)))
+    assert (starts([row]), row[line.partition(";")[0].lower()]) in (([at(9)], ["x"]), ([at(9)], "x"))
+
+
+NAMES = """DTSTART DTEND DURATION RECURRENCE-ID RRULE RDATE EXDATE EXRULE DTSTAMP LAST-MODIFIED SEQUENCE STATUS SUMMARY
+LOCATION GEO ORGANIZER ATTENDEE CATEGORIES CREATED COMPLETED ATTACH PERCENT-COMPLETE PRIORITY REQUEST-STATUS RELATED-TO
+RESOURCES TRIGGER FREEBUSY URL CLASS TRANSP X-FOO CONFERENCE IMAGE COLOR REFRESH-INTERVAL TZOFFSETFROM UID TZID
+CONTACT DUE REPEAT""".split()  # fmt: skip
+PARAMETERS = """ ;TZID=Europe/Amsterdam ;TZID=America/New_York ;TZID=W.~Europe~Standard~Time ;TZID=Foo/Bar ;TZID=Ours
+;TZID=Pacific/Kiritimati ;VALUE=DATE ;VALUE=PERIOD ;VALUE=BINARY;ENCODING=BASE64 ;VALUE=BINARY ;RANGE=THISANDFUTURE
+;VALUE=DURATION ;VALUE=INTEGER ;FOO ;TZID="x""".replace("\n", " ").split(" ")
+VALUES = """ 0 -1 99991231T235959Z 99991231T235959 00010101T000000Z 00010101T000000 20261124T100000 20261124T100000Z
+20261124 19000101 P1D -P1D PT99999999999H P99999999999W abc 1;2 MAILTO:x a,b 20261124T100000Z/PT1H
+20261124T100000Z/99991231T000000Z FREQ=DAILY FREQ=WEEKLY;COUNT=3 FREQ=DAILY;UNTIL=00010101T000000Z 1e999 -99
+20261124T100000,20261125T100000 FREQ=YEARLY;BYDAY=1MO 20261329T256199 \\n FREQ=DAILY;INTERVAL=99999999999
+FREQ=MONTHLY;BYDAY=6MO FREQ=DAILY;BYDAY= """.replace("\n", " ").split(" ")
+
+
+def test_no_event_whatever_it_says_stops_the_others(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    for number in range(int(os.environ.get("EVENTS", "1500"))):
+        series = event("DTSTART;TZID=Europe/Amsterdam:20261110T090000", "RRULE:FREQ=WEEKLY", *_odd(chance))
+        changes = [
+            event("RECURRENCE-ID:20261117T080000Z", "DTSTART:20261124T100000Z", *_odd(chance)),
+            event(f"DTSTART:20261{chance.randint(100, 999)}T100000Z", *_odd(chance)),
+            event(*_odd(chance), *_odd(chance)),
+        ]
+        components = chance.sample([series, *changes], chance.randint(1, 3))
+        zones = [ZONE.format(name="Ours")] if chance.random() < 0.2 else []
+        content = calendar(*zones, *components, event(NINE, uid="b"))
+        try:
+            rows = _ical_series.Reading("it", DAY, DAY).rows(_ical_text.take_apart(content.encode(), "it"))
+        except Exception as error:
+            raise AssertionError(f"{number}: {error!r} of\n{content}") from error
+        assert starts([row for row in rows if row["booking_id"] == "b"]) == [at(9)], content
+        starts(rows)
+
+
+def _odd(chance: random.Random) -> list[str]:
+    """Return some lines that nobody would write."""
+    return [
+        f"{chance.choice(NAMES)}{chance.choice(PARAMETERS).replace('~', ' ')}:{chance.choice(VALUES)}"
+        for _ in range(chance.randint(0, 3))
+    ]
+
+
 def test_a_broken_line_that_says_nothing_of_the_time_is_no_reason(tmp_path: Path) -> None:
     lines = ("GEO:nowhere", "an unescaped line of a description", "X-APPLE-TRAVEL;x=1:2", "TRANSP:", "SEQUENCE:first")
     assert starts(read(tmp_path, event(NINE, *lines))) == [at(9)]

@@ -105,7 +105,9 @@ class Version:
     def row(self, recurrence_id: str, start: object, end: object = None, *, cancelled: bool = False) -> Row:
         """Return the row of an event or an instance; a date as `start` is all day."""
         row: dict[str, object] = {
-            name.lower().replace("-", "_"): _plain(value) for name, value in self.component.items() if name not in _WHEN
+            name.lower().replace("-", "_"): self._column(name, value)
+            for name, value in self.component.items()
+            if name not in _WHEN
         }
         uid = self.text.uid
         status = "CANCELLED" if cancelled or self.cancelled else row.get("status") or "CONFIRMED"
@@ -126,6 +128,14 @@ class Version:
             "booking_id": f"{uid}/{recurrence_id}" if uid and recurrence_id else uid,
             "lab": row["location"],
         }
+
+    def _column(self, name: str, value: Any) -> object:
+        """Return a property's value; as it is written where the library can't say it."""
+        try:
+            return _plain(value)
+        except ODD:
+            typed = _ical_text.values(self.text.body, name)
+            return typed[0] if len(typed) == 1 else typed
 
     def end(self, start: Moment, period: object = None) -> object:
         """Return when an instance that begins at `start` ends, or the reason why that can't be read; None if unknown.

@@ -86,7 +86,7 @@ class Reading:
             warnings.simplefilter("ignore")  # icalendar's, about zones that it guesses; _moment doesn't take them
             for calendar in calendars:
                 chosen = [
-                    text for text in calendar.events if text.uid in near or not text.uid and text.near(first, last)
+                    text for text in calendar.events if text.uid in near or (not text.uid and text.near(first, last))
                 ]
                 if chosen:
                     _use_zones(calendar.zones)
@@ -120,9 +120,12 @@ class Reading:
                 yield from self._unreadable(master, "", reason, masters)
         for change in changes.values():
             if self._is_asked(change.start):
-                event, end = change.event, change.event.end(change.start)
-                undone = _undone(event, master) or is_out(change.original)
-                yield event.row(_written(change.original), change.start, end, cancelled=undone)
+                event, named = change.event, _written(change.original)
+                try:
+                    undone = _undone(event, master) or is_out(change.original)
+                    yield event.row(named, change.start, event.end(change.start), cancelled=undone)
+                except (Unreadable, *ODD) as reason:
+                    yield from self._unreadable(event, named, reason)
 
     def _unreadable(
         self, event: Version, recurrence_id: str, reason: Exception, older: Iterable[Version] = ()
