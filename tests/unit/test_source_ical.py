@@ -260,6 +260,13 @@ def test_an_end_of_an_unknown_zone_is_not_known(tmp_path: Path) -> None:
         ([NINE, "RRULE:FREQ=DAILY;UNTIL=never"], "can't be read"),
         ([NINE, "RRULE:FREQ=MONTHLY;BYMONTHDAY=32"], "BYMONTHDAY=32 is not in the range of RFC 5545"),
         ([NINE, "RRULE:FREQ=DAILY;BYMONTH=13"], "BYMONTH"),
+        ([NINE, "RRULE:FREQ=MONTHLY;BYDAY=6MO"], "BYDAY=6MO is not in the range of RFC 5545"),
+        ([NINE, "RRULE:FREQ=MONTHLY;BYDAY=MO,-6TU"], "BYDAY=MO,-6TU is not in the range of RFC 5545"),
+        ([NINE, "RRULE:FREQ=YEARLY;BYMONTH=1;BYDAY=6MO"], "BYDAY=6MO is not in the range of RFC 5545"),
+        ([NINE, "RRULE:FREQ=YEARLY;BYDAY=54MO"], "BYDAY=54MO is not in the range of RFC 5545"),
+        ([NINE, "RRULE:FREQ=YEARLY;BYEASTER=0"], "the rule has BYEASTER, which RFC 5545 doesn't know"),
+        ([NINE, "RRULE:FREQ=WEEKLY", "EXRULE:FREQ=WEEKLY;INTERVAL=3"], "EXRULE is not supported"),
+        ([NINE, "RRULE:FREQ=WEEKLY", "EXRULE FREQ=WEEKLY;INTERVAL=3"], "EXRULE is not supported"),
         ([NINE, "RRULE:FREQ=DAILY", "EXDATE;TZID=Foo/Bar:20261125T090000"], "its time zone 'Foo/Bar' is not known"),
         ([NINE, "RRULE:FREQ=DAILY", "EXDATE:yesterday"], "EXDATE can't be read"),
         ([NINE, "RDATE;TZID=Foo/Bar:20261125T090000"], "its time zone 'Foo/Bar' is not known"),
@@ -461,6 +468,65 @@ def test_rules_that_never_come_are_bounded_together(tmp_path: Path) -> None:
         patch.setattr(_ical_series, "MOST_STEPS_OF_ALL", 50_000)
         message = error_of(ical_source(tmp_path, calendar(*never)))
     assert "with the event never-2 their rules take more than 50,000 steps" in message
+
+
+@pytest.mark.parametrize(
+    ("rule", "steps"),
+    [
+        ("FREQ=DAILY;INTERVAL=7;BYDAY=MO", 20_871),
+        ("FREQ=HOURLY;INTERVAL=168;BYDAY=MO", 20_871),
+        ("FREQ=MINUTELY;INTERVAL=10080;BYDAY=MO", 20_871),
+        ("FREQ=MONTHLY;INTERVAL=2;BYMONTH=3", 10_000),
+        ("FREQ=MONTHLY;INTERVAL=12;BYMONTHDAY=31", 1666),
+        ("FREQ=WEEKLY;BYMONTH=2;BYSETPOS=9", 20_000),
+        ("FREQ=MONTHLY;BYDAY=1MO;BYMONTHDAY=15", 20_000),
+        ("FREQ=HOURLY;INTERVAL=21;BYHOUR=3;BYDAY=WE", 146_097),
+    ],
+)
+def test_a_rule_that_never_comes_counts_as_the_time_that_it_takes(rule: str, steps: int, tmp_path: Path) -> None:
+    limit = pytest.MonkeyPatch()
+    never = [event("DTSTART:20250603T090000Z", f"RRULE:{rule}", uid=str(number)) for number in range(5)]
+    for most, fits in ((5 * steps + 5000, True), (5 * steps - 1, False)):
+        with limit.context() as patch:
+            patch.setattr(_ical_series, "MOST_STEPS_OF_ALL", most)
+            if fits:
+                assert ids(read(tmp_path, *never)) == []
+            else:
+                assert "with the event 4 their rules take more than" in error_of(
+                    ical_source(tmp_path, calendar(*never))
+                )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=DAILY;BYDAY=MO,TU,WE,TH,FR",
+        "FREQ=DAILY;INTERVAL=2;BYDAY=TU",
+        "FREQ=DAILY;INTERVAL=2;BYMONTH=11",
+        "FREQ=HOURLY;INTERVAL=12;BYDAY=TU",
+        "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,TH",
+        "FREQ=MONTHLY;INTERVAL=2;BYDAY=4TU",
+        "FREQ=YEARLY;BYMONTH=11;BYDAY=-1TU",
+    ],
+)
+def test_what_people_write_counts_its_own_steps_only(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_ical_series, "MOST_STEPS_OF_ALL", 1000)
+    ours = [event(NINE, f"RRULE:{rule}", uid=str(number)) for number in range(50)]
+    assert starts(read(tmp_path, *ours)).count(at(9)) == 50
+
+
+def test_years_of_all_kinds_are_the_same_four_hundred_years_later(tmp_path: Path) -> None:
+    """Rules are expanded there: see the comment at `_CYCLE`."""
+    weeks = event("DTSTART;VALUE=DATE:19561231", "RRULE:FREQ=YEARLY;BYWEEKNO=1;BYDAY=MO")
+    leap = event("DTSTART;VALUE=DATE:18960229", "RRULE:FREQ=YEARLY", uid="leap")
+    for year, weekday in ((1900, None), (2000, 1), (2024, 3), (2100, None), (2400, 1), (4000, 1)):
+        days = (date(year, 2, 27), date(year, 3, 1))
+        found = [row["start_date"] for row in read(tmp_path, leap, days=days)]
+        assert [day.weekday() for day in found if day and day.month == 2] == ([] if weekday is None else [weekday])
+    found = read(tmp_path, weeks, days=(date(2024, 12, 30), date(2024, 12, 30)))
+    assert date(2024, 12, 30) in [row["start_date"] for row in found]
 
 
 def test_many_days_of_a_year_are_no_reason_to_stop(tmp_path: Path) -> None:

@@ -220,6 +220,8 @@ def test_changes_are_read_where_their_series_can_not(tmp_path: Path) -> None:
         ("20261124", 24),
         ("20261123", 23),
         ("99991231T235959Z", 29),
+        ("99981231T235959Z", 29),
+        ("25001231", 29),
     ],
 )
 def test_a_rule_ends_with_its_last_moment(until: str, last: int, tmp_path: Path) -> None:

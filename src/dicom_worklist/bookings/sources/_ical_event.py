@@ -69,6 +69,8 @@ class Version:
                 raise Unreadable(f"it has {name} twice")
         if any(_ZONE.search(found[2]) and found[3].endswith(("Z", "z")) for found in _DATED.finditer(self.text.body)):
             raise Unreadable("a time has both a zone, TZID, and the Z of UTC")
+        if re.search(r"^EXRULE(?![\w-])", self.text.body, re.MULTILINE | re.IGNORECASE):
+            raise Unreadable("EXRULE is not supported, and RFC 5545 no longer has it: write EXDATE in its place")
         for rule in _ical_text.values(self.text.body, "RRULE"):
             if not _RULE.fullmatch(rule):
                 raise Unreadable(f"the rule {printable(rule)[:100]!r} can't be read")
