@@ -11,11 +11,16 @@ from dicom_worklist.errors import SourceError
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _MARK = re.compile(r"^(BEGIN|END):[ \t]*([^\s:;]+)[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _PARAMETERS = r'(?:;(?:[^":\n]|"[^"\n]*")*)?'
+#: A line that says when an event is, also one that can't be read: then its value is all that follows the name.
+_DATED = re.compile(
+    rf"^(DTSTART|RECURRENCE-ID|RRULE|RDATE)(?![\w-])(?:{_PARAMETERS}:)?(.*)$", re.MULTILINE | re.IGNORECASE
+)
+_DAY = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event as text: the lines of its own properties, unfolded. Without a UID it is nobody's other version."""
+    """An event as text: the lines of its own properties, unfolded. Without a UID, `uid` is empty."""
 
     uid: str
     body: str
@@ -24,16 +29,24 @@ class Event:
         """Return the value of a property as it is written; nothing if it isn't there."""
         return next(iter(values(self.body, name)), "")
 
+    @property
+    def is_change(self) -> bool:
+        """Whether it changes an instance of a series, also where its RECURRENCE-ID can't be read."""
+        return any(name.upper() == "RECURRENCE-ID" for name, _ in _DATED.findall(self.body))
+
     def near(self, first: str, last: str) -> bool:
-        """Return whether it may have instances between two days, both YYYYMMDD; False only where that is sure."""
-        start, rule = self.typed("DTSTART")[:8], self.typed("RRULE").upper()
-        if not start.isdigit() or "THISANDFUTURE" in self.body.upper():
+        """Return whether it may have, or change, instances between two days, both YYYYMMDD; False only if it can't."""
+        lines: dict[str, list[str]] = {"DTSTART": [], "RECURRENCE-ID": [], "RRULE": [], "RDATE": []}
+        for name, value in _DATED.findall(self.body):
+            lines[name.upper()].append(value.strip().upper())
+        starts = [value[:8] for value in lines["DTSTART"]]
+        if not starts or not all(map(str.isdigit, starts)) or lines["RDATE"] or "THISANDFUTURE" in self.body.upper():
             return True
-        dates = values(self.body, "RDATE")
-        if not rule and not dates:
-            return first <= start <= last
-        until = re.search(r"UNTIL=(\d{8})", rule)
-        return bool(dates) or (start <= last and (until is None or until[1] >= first))
+        changed = ["".join(day) for value in lines["RECURRENCE-ID"] for day in _DAY.findall(value)]
+        if any(first <= day <= last for day in starts + changed):
+            return True
+        untils = [re.search(r"UNTIL=(\d{8})", rule) for rule in lines["RRULE"]]
+        return min(starts) <= last and any(until is None or until[1] >= first for until in untils)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,7 @@ def take_apart(content: bytes, place: object, shown: Callable[[str], str] = prin
         component = opened.pop()
         own = "".join(component.pieces)
         if name == "VEVENT":
-            events.append(Event(unescaped("".join(values(own, "UID")[:1])) or f"\n{at}", own))
+            events.append(Event(unescaped("".join(values(own, "UID")[:1])), own))
         elif name == "VTIMEZONE":
             zones.append(text[component.begin : at].rstrip() + "\n")
         elif name == "VCALENDAR":
