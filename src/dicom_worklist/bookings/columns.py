@@ -187,7 +187,7 @@ def _checked_template(column: str, source: str) -> tuple[str, "Template", str]:
 def template_context(row: Row) -> dict[str, Any]:
     """Return the names that a template can use: those of the columns, and `row` for those whose names it can't write.
 
-    What lies in a mapping has two names, `a.b` and `a_b`. NULL is an empty text, wherever it lies.
+    What lies in a mapping has two names, `a.b` and `a_b`. NULL is an empty text, also within a mapping.
     """
     own = {name: without_null(value) for name, value in row.items()}
     context: dict[str, Any] = {"row": own}  # a plain one: messages name its type
