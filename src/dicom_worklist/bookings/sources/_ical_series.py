@@ -34,7 +34,7 @@ _CYCLE = 400
 _CYCLE_DAYS, RARE_STEPS = 146_097, 20_000
 #: The site's day begins at most a day before or after that of an event's zone; one more for both of them.
 MARGIN = timedelta(days=2)
-#: Outlook begins the rules of a zone in 1601, and each look-up goes through all years since. So they begin in 1970 here.
+#: Outlook begins the rules of a zone in 1601, and each look-up goes through all years since. Here they begin in 1970.
 #: Nobody asks for days before that, and a rule is expanded in local time: only offsets in the days asked for matter.
 _SINCE = re.compile(r"^(DTSTART:)1[0-8]\d\d(?=\d{4}T)(?!0229)", re.MULTILINE | re.IGNORECASE)
 _A_DAY = 86_400
