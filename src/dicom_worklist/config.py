@@ -1,8 +1,10 @@
 """Reading the configuration file, and checking it."""
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,6 +18,8 @@ from dicom_worklist.worklist.attributes import CODECS
 
 _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the quick one, where PyYAML has it
 T = TypeVar("T")
+#: Where people find what the file may say.
+DOCUMENTATION = "docs/command.md describes this file; if Ansible wrote it, correct the inventory"
 
 
 def load(path: str | Path) -> Config:
@@ -30,7 +34,8 @@ def load(path: str | Path) -> Config:
         raise ConfigError(f"the configuration {path} can't be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2026-02-30
         ansible = " Leave !unsafe out: it is for Ansible's variables" if "!unsafe" in str(error) else ""
-        raise ConfigError(f"the configuration {path} is not valid YAML: {error}{ansible}") from error
+        said = " ".join(str(error).split())  # PyYAML writes several lines
+        raise ConfigError(f"the configuration {path} is not valid YAML: {said}{ansible}") from error
     try:
         config = _convert(data, Config)
         config = msgspec.structs.replace(
@@ -40,8 +45,61 @@ def load(path: str | Path) -> Config:
         )
         _check(config)
     except ConfigError as error:
-        raise ConfigError(f"the configuration {path}: {_with_titles(str(error), data)}") from error
+        faults = _faults_of_all(data)
+        said = "; ".join(_with_titles(fault, data) for fault in faults or [str(error)])
+        raise ConfigError(f"the configuration {path}: {said}{f'. {DOCUMENTATION}' if faults else ''}") from error
     return config
+
+
+def _faults_of_all(data: object) -> list[str]:
+    """Return what is wrong with the form of the file: each setting that is missing, unknown, or not of its form."""
+    faults = list(_faults(data, Config, ""))
+    source = data.get("source") if isinstance(data, dict) else None
+    if isinstance(source, dict):
+        try:
+            _source(source)
+        except ConfigError as error:
+            kind, settings = source.get("type", ""), {name: source[name] for name in source if name != "type"}
+            known = kind in sources.kinds()
+            faults += _faults(settings, sources.source_class(kind), "source") if known else [str(error)]
+    return faults
+
+
+def _faults(data: object, kind: Any, place: str) -> Iterator[str]:
+    """Yield what is wrong with the form of a value; of a section, what is wrong with each of its settings."""
+    try:
+        msgspec.convert(data, kind, strict=True)
+    except msgspec.ValidationError as error:
+        yield from list(_inner_faults(data, kind, place)) or [_words(error, place, data)]
+
+
+def _inner_faults(data: object, kind: Any, place: str) -> Iterator[str]:
+    options = get_args(kind) if get_origin(kind) in {Annotated, Union, UnionType} else (kind,)
+    if isinstance(data, list):
+        for listed in (option for option in options if get_origin(option) is tuple):
+            for at, item in enumerate(data):
+                yield from _faults(item, get_args(listed)[0], f"{place}[{at}]")
+    if not isinstance(data, dict):
+        return
+    for section in (option for option in options if isinstance(option, type) and issubclass(option, msgspec.Struct)):
+        form = section.__struct_config__
+        if form.tag_field and form.tag != data.get(form.tag_field):  # another of several sections
+            continue
+        settings = {field.encode_name: field for field in msgspec.structs.fields(section)}
+        for name in data:
+            if name not in settings and name != form.tag_field:
+                yield _unknown(str(name), place, settings)
+        for name, field in settings.items():
+            if name in data:
+                yield from _faults(data[name], field.type, f"{place}.{name}".lstrip("."))
+            elif field.required:
+                yield f"{place or 'the file'} has no `{name}`, which it needs"
+
+
+def _unknown(name: str, place: str, settings: Iterable[str]) -> str:
+    if (place, name) == ("source", "password"):
+        return "source: `password` is not taken here: write it into a file, and its path into source.password_file"
+    return f"{place or 'the file'} has the unknown field `{name}`: it can have {', '.join(settings)}"
 
 
 def _with_titles(said: str, data: Any) -> str:
@@ -60,10 +118,17 @@ def _convert(data: object, kind: type[T], place: str = "") -> T:
     try:
         return msgspec.convert(data, kind, strict=True)
     except msgspec.ValidationError as error:
-        # msgspec names the place as `$.scanners[0].lab`
-        said, _, at = str(error).partition(" - at ")
-        at = f"{place}.{at.strip('`$').lstrip('.')}".strip(".")
-        raise ConfigError(f"{at}: {said}" if at else said) from error
+        raise ConfigError(_words(error, place, data)) from error
+
+
+def _words(error: msgspec.ValidationError, place: str, data: object) -> str:
+    """Return what is wrong with the form of some data, and where it is; without the data, which may be secret."""
+    # msgspec names the place as `$.scanners[0].lab`
+    said, _, at = str(error).partition(" - at ")
+    at = f"{place}.{at.strip('`$').lstrip('.')}".strip(".")
+    if isinstance(data, str) and data.lower().startswith("webcal:"):
+        said = "write https:// for webcal://"
+    return f"{at}: {said}" if at else said
 
 
 def _source(data: object) -> sources.Source:
@@ -71,10 +136,6 @@ def _source(data: object) -> sources.Source:
     kind = settings.pop("type", None)
     if kind not in sources.kinds():
         raise ConfigError(f"source.type is {kind!r}: it must be one of {', '.join(sources.kinds())}")
-    if "password" in settings:
-        raise ConfigError(
-            "source: `password` is not taken here: write it into a file, and its path into source.password_file"
-        )
     source: sources.Source = _convert(settings, sources.source_class(kind), "source")
     return source
 

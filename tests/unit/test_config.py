@@ -1,13 +1,26 @@
 """The configuration file: defaults, and each wrong key or value named with its place."""
 
+import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError
-from dicom_worklist.settings import Reading
+from dicom_worklist.settings import (
+    BookingRules,
+    Broker,
+    Config,
+    Pacs,
+    Reading,
+    Scanner,
+    Site,
+    Status,
+    Window,
+    Worklist,
+)
 from support.configuration import ABSENT, Configure
 
 MYSQL = {"type": "mysql", "host": "db.example.org", "database": "fcdc", "user": "dicomdf"}
@@ -82,6 +95,74 @@ def test_a_password_in_the_file_is_refused_and_not_shown(configure: Configure) -
 )  # fmt: skip
 def test_a_missing_key_is_named(place: str, configure: Configure) -> None:
     assert place.rpartition(".")[2] in error_of(configure({place: ABSENT}))
+
+
+def test_all_that_is_missing_or_unknown_is_said_at_once(configure: Configure) -> None:
+    tls = {"certificate": "a.pem", "verify": False}
+    auth = {"type": "basic", "user": "", "pasword_file": "x"}
+    said = error_of(
+        configure(
+            {
+                "site": {"nmae": "DCCN"},
+                "source": {"type": "http", "uri": "x", "tls": tls, "auth": auth, "timeout": 0},
+                "scanners.1": {"ae_title": "PRISMAFIT", "lbas": "x", "modality": "mr"},
+                "scanners.2.lab": ABSENT,
+                "window.days_ahead": -1,
+                "worklist": ABSENT,
+                "bookings": {},
+                "pacs": {"url": "http://127.0.0.1"},
+            }
+        )
+    )
+    assert said.count(" has no `") == 10
+    for fault in (
+        "the file has the unknown field `bookings`: it can have site, source, scanners, worklist, window",
+        "the file has no `worklist`, which it needs",
+        "site has the unknown field `nmae`",
+        "site has no `name`",
+        "site has no `timezone`",
+        "scanners[1] (scanner PRISMAFIT) has the unknown field `lbas`",
+        "scanners[1] (scanner PRISMAFIT) has no `lab`",
+        "scanners[1].modality (scanner PRISMAFIT): ",
+        "scanners[2] (scanner SKYRA) has no `lab`",
+        "window.days_ahead: ",
+        "pacs has no `user`",
+        "pacs has no `password_file`",
+        "source has the unknown field `uri`",
+        "source has no `url`",
+        "source.tls has the unknown field `verify`",
+        "source.tls has no `ca`",
+        "source.auth has the unknown field `pasword_file`",
+        "source.auth has no `password_file`",
+        "source.auth.user: ",
+        "source.timeout: ",
+    ):
+        assert fault in said, fault
+    assert said.endswith(". docs/command.md describes this file; if Ansible wrote it, correct the inventory")
+
+
+def test_the_page_has_each_setting_and_says_which_are_needed() -> None:
+    page = (Path(__file__).parents[2] / "docs/command.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `(\w+)`[^|]*\|([^|]*)\|([^|]*)\|$", page.partition("## Commands")[0], re.MULTILINE)
+    sections = {name: (re.findall(r"`(\w+)`", needed), re.findall(r"`(\w+)`", rest)) for name, needed, rest in table}
+    kinds: dict[str, type[msgspec.Struct]] = {
+        "site": Site, "scanners": Scanner, "worklist": Worklist, "window": Window, "booking": BookingRules,
+        "broker": Broker, "pacs": Pacs, "status": Status,
+    }  # fmt: skip
+    assert sections.keys() == {field.name for field in msgspec.structs.fields(Config)}
+    for name, kind in kinds.items():
+        fields = msgspec.structs.fields(kind)
+        needed = [field.name for field in fields if field.required]
+        assert (sorted(sections[name][0]), sorted(sections[name][1])) == (
+            sorted(needed),
+            sorted({field.name for field in fields} - {*needed}),
+        )
+
+
+def test_a_webcal_address_is_answered_with_the_right_one_and_not_shown(configure: Configure) -> None:
+    said = error_of(configure({"source": {"type": "ical", "url": "webcal://example.org/geheim/basic.ics"}}))
+    assert "source.url: write https:// for webcal://" in said
+    assert "geheim" not in said
 
 
 PACS = {"url": "http://127.0.0.1:8042", "user": "reader", "password_file": "/etc/dicom-worklist/pacs.password"}
@@ -208,7 +289,7 @@ def test_a_scanner_is_named_by_its_ae_title_where_it_has_one(
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("port", 0), ("port", "3306"), ("connect_timeout", 0), ("read_timeout", 3601), ("tls", True)]
+    ("key", "value"), [("port", 0), ("port", "3306"), ("connect_timeout", 0), ("read_timeout", 3601), ("tls", "yes")]
 )
 def test_a_wrong_setting_of_mysql_is_named_with_its_place(key: str, value: object, configure: Configure) -> None:
     assert f"source.{key}" in error_of(configure({"source": MYSQL | {key: value}}))

@@ -199,7 +199,8 @@ def test_an_event_of_all_day_has_no_time_and_the_reader_says_so(typed: str, tmp_
         row = only(read(tmp_path, event(typed, *more)))
         assert (row["start"], row["end"], row["start_date"]) == (None, None, DAY)
         assert read_date(row, Reading(AMSTERDAM)) == DAY
-        assert starts([row]) == ["start_time 'all day' is not a time of day: write HH:MM:SS"]
+        [reason] = map(str, starts([row]))
+        assert reason == "the event is of all day and has no time: give it a start in the calendar"
 
 
 @pytest.mark.parametrize(
@@ -618,11 +619,10 @@ def test_a_feed_that_is_cut_off_anywhere_is_never_read_in_part(tmp_path: Path) -
 # With the rest
 
 
-def test_the_example_of_the_page_publishes_what_can_be_and_rejects_the_rest_with_reasons(
+def test_the_example_inventory_publishes_what_can_be_and_rejects_the_rest_with_reasons(
     configure: Configure, folder: Path, tmp_path: Path
 ) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "calendar.md").read_text(encoding="utf-8")
-    example = page.partition("\n## iCalendar")[2].partition("\n    worklist_sync_booking:")[2].partition("\n\n")[0]
+    example = (Path(__file__).parents[2] / "inventories/ical/group_vars/all/calendar.yml").read_text(encoding="utf-8")
     lines = ("LOCATION:PRISMA", "ORGANIZER;CN=Ada Lovelace:mailto:ada@example.org")
     ical_source(
         tmp_path,
@@ -635,7 +635,7 @@ def test_the_example_of_the_page_publishes_what_can_be_and_rejects_the_rest_with
             event(NINE, "SUMMARY:Service", *lines, uid="service"),
         ),
     )
-    booking = yaml.safe_load(example.replace("!unsafe ", ""))
+    booking = yaml.safe_load(example.replace("!unsafe ", ""))["worklist_sync_booking"]
     changes = {"source": {"type": "ical", "path": str(tmp_path / "calendar.ics")}, "booking": booking}
     done = command("sync", "-c", configure(changes), "--day", str(DAY), "--json")
     report = json.loads(done.stdout)
@@ -646,7 +646,7 @@ def test_the_example_of_the_page_publishes_what_can_be_and_rejects_the_rest_with
     assert (step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepStartTime) == ("20261124", "090000")
     reasons = {one["booking_id"]: one["reason"] for one in report["rejected"]}
     assert reasons.keys() == {"all-day", "zone", "seconds", "service"}
-    assert "start_time 'all day' is not a time of day" in reasons["all-day"]
+    assert "the event is of all day and has no time" in reasons["all-day"]
     assert "its time zone 'Foo/Bar' is not known" in reasons["zone"]
     assert "the limit is 100,000" in reasons["seconds"]
     assert "doesn't match booking.patterns.summary" in reasons["service"]

@@ -1,16 +1,20 @@
 """What all kinds of source share: the same rows give the same bookings; columns, and files that are missing."""
 
 import csv
+import itertools
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from dicom_worklist.bookings import sources
-from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL
+from dicom_worklist.bookings.booking import COLUMNS, MORE, NEEDED, OPTIONAL, counts, not_given
 from dicom_worklist.bookings.sources import as_rows
 from dicom_worklist.errors import SourceError
-from support.calendar import Calendar
+from dicom_worklist.settings import Reading
+from support.calendar import DAY, Calendar
 from support.sources import TODAY, bookings, csv_source, error_of, sqlite_source
 
 
@@ -84,9 +88,42 @@ def test_missing_columns_are_named(kind: str, tmp_path: Path) -> None:
         "sqlite": sqlite_source(tmp_path / "empty.sqlite", "SELECT 1 AS booking_id, 2 AS lab"),
         "csv": csv_source(tmp_path / "bookings.csv", "booking_id,lab\n1,SKYRA\n"),
     }[kind]
-    with pytest.raises(SourceError, match=r"no column project_id, .*status") as caught:
+    with pytest.raises(SourceError, match=r"no column project_id, .*start_time") as caught:
         source.rows(**TODAY)
-    assert "lab," not in str(caught.value).partition(":")[0]
+    assert not any(name in str(caught.value) for name in ("lab,", "project_title", "user_", "status"))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "csv"])
+@pytest.mark.parametrize("names", [NEEDED, ("booking_id", "project_id", "subject", "start", "lab")])
+def test_a_booking_without_title_booker_and_status_is_one(kind: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    given = {"booking_id": "1", "project_id": "3010000.01", "subject_session": "7-1", "start_date": f"{DAY}",
+             "start_time": "09:00", "lab": "SKYRA", "subject": "7", "start": f"{DAY}T09:00"}  # fmt: skip
+    sqlite3.connect(tmp_path / "empty.sqlite").close()
+    columns = ", ".join(f"'{given[name]}' AS {name}" for name in names)
+    csv_text = f"{','.join(names)}\n{','.join(given[name] for name in names)}\n"
+    source = {
+        "sqlite": sqlite_source(tmp_path / "empty.sqlite", f"SELECT {columns}"),
+        "csv": csv_source(tmp_path / "bookings.csv", csv_text),
+    }[kind]
+    [booking] = bookings(source).values()
+    assert (booking.project_title, booking.user_first_name, booking.user_last_name, booking.status) == ("", "", "", "")
+    [row] = source.rows(**TODAY)
+    assert counts(row, Reading(ZoneInfo("Europe/Amsterdam")))
+
+
+@pytest.mark.parametrize(
+    ("names", "lacking"),
+    [
+        ((), []),
+        ((*COLUMNS, *MORE), []),
+        ((*COLUMNS, *MORE[1:], "end_time"), []),
+        (("booking_id", "project_id", "subject", "start", "lab", "staus", *MORE),
+         ["project_title", "user_first_name", "user_last_name", "status", "session"]),
+        ((*COLUMNS, "minutes", "birthdate", "sex", "weight", "size"), ["birth_date", "made"]),
+    ],
+)  # fmt: skip
+def test_the_known_columns_that_a_calendar_lacks(names: tuple[str, ...], lacking: list[str]) -> None:
+    assert not_given([dict.fromkeys(names[:3]), dict.fromkeys(names)]) == lacking
 
 
 @pytest.mark.parametrize("make", [sqlite_source, csv_source])
@@ -123,3 +160,10 @@ def test_parameters_are_found_in_a_query_whatever_else_is_in_it() -> None:
     bound, names = sources.bind(query, {"first_day": "$1", "last_day": "$2"})
     assert bound == "SELECT '100% :)', a::date FROM b WHERE c BETWEEN $1::date AND $2 AND d ? 'x' AND :days"
     assert names == ["first_day", "last_day"]
+
+
+@pytest.mark.parametrize("value", [{"a": "x" * 10_000}, ["x" * 10_000], Decimal("1" * 10_000), b"x" * 10_000])
+def test_a_value_that_is_no_text_counts_with_what_it_holds(value: object) -> None:
+    with pytest.raises(SourceError, match="more than 100,000 rows or 100 MB"):
+        for number, _ in enumerate(sources.limited(itertools.repeat([value]), "the calendar")):
+            assert number < 10_000

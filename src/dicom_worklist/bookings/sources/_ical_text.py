@@ -1,7 +1,7 @@
 """iCalendar texts (RFC 5545) taken apart: which events and time zones they have, and whether they are whole."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -78,8 +78,8 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\([\\;,nN])", lambda found: "\n" if found[1] in "nN" else found[1], text)
 
 
-def take_apart(content: bytes, place: object) -> list[Calendar]:
-    """Return the calendars of an iCalendar text.
+def take_apart(content: bytes, place: object, shown: Callable[[str], str] = printable) -> list[Calendar]:
+    """Return the calendars of an iCalendar text; `shown` makes a part of it fit for a message.
 
     Raises:
         SourceError: it is not an iCalendar text, or not whole.
@@ -101,7 +101,7 @@ def take_apart(content: bytes, place: object) -> list[Calendar]:
             opened.append(_Open(name, mark.start()))
             continue
         if opened[-1].name != name:
-            raise _not_whole(opened, place)
+            raise _not_whole(opened, place, shown)
         component = opened.pop()
         own = "".join(component.pieces)
         if name == "VEVENT":
@@ -114,9 +114,9 @@ def take_apart(content: bytes, place: object) -> list[Calendar]:
             zones, events = [], []
     if opened:
         opened[-1].pieces.append(text[at:])
-        raise _not_whole(opened, place)
+        raise _not_whole(opened, place, shown)
     if not calendars or text[at:].strip():
-        raise _no_calendar(text, place)
+        raise _no_calendar(text, place, shown)
     return calendars
 
 
@@ -136,21 +136,21 @@ def newest_stamp(calendars: Iterable[Calendar]) -> datetime | None:
         return None
 
 
-def _not_whole(opened: list[_Open], place: object) -> SourceError:
+def _not_whole(opened: list[_Open], place: object, shown: Callable[[str], str]) -> SourceError:
     inner = next((one for one in reversed(opened) if one.name == "VEVENT"), opened[-1])
     uid = "".join(values("".join(inner.pieces), "UID")[:1])
     return SourceError(
-        f"{place} is not whole, so nothing of it is used: {printable(f'{inner.name} {uid}'.strip())} has no END where "
+        f"{place} is not whole, so nothing of it is used: {shown(f'{inner.name} {uid}'.strip())} has no END where "
         "it must have one. The next run reads it again. If this stays, write it elsewhere and rename it into place"
     )
 
 
-def _no_calendar(text: str, place: object) -> SourceError:
-    begin = text.strip()[:40]
+def _no_calendar(text: str, place: object, shown: Callable[[str], str]) -> SourceError:
+    begin = shown(text.strip()[:1000])[:40]  # a secret in it isn't cut before it is found
     if not begin:
         return SourceError(f"{place} is empty, not even a calendar without events. Check source.path, url or caldav")
     page = ". It is a web page, such as one that asks for a login" if begin.startswith("<") else ""
     return SourceError(
         f"{place} is not an iCalendar text, which begins with BEGIN:VCALENDAR and ends with END:VCALENDAR. "
-        f"It begins with {printable(begin)!r}{page}. Check source.path, url or caldav, and the login"
+        f"It begins with {begin!r}{page}. Check source.path, url or caldav, and the login"
     )

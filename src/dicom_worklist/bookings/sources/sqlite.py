@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from dicom_worklist.bookings.booking import COLUMNS
+from dicom_worklist.bookings.booking import NEEDED
 from dicom_worklist.bookings.sources import Rows, _dccn, as_rows, bind, limited
 from dicom_worklist.errors import SourceError
 
@@ -26,7 +26,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Say where the bookings are."""
         return f"the booking database {self.path}"
 
-    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = NEEDED) -> Rows:
         """Read the days in one transaction; the file is opened read-only."""
         try:
             uri = f"{Path(self.path).absolute().as_uri()}?mode=ro"
