@@ -219,3 +219,14 @@ def test_a_value_that_its_attribute_forbids_is_rejected_as_the_sync_does(
     [rejected] = run("sync", "-c", config, "--now", NOW, "--json").json["rejected"]
     assert row["reason"] == rejected["reason"]
     assert "a date such as 20261124" in row["reason"]
+
+
+def test_a_calendar_that_gives_nothing_is_told(run: Any, configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "bookings.csv").write_text(f"{HEADER}\n")
+    config = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}})
+    done = run("preview", "-c", config, "--day", DAY.isoformat())
+    assert (
+        f"The calendar gave nothing for {DAY}. If bookings are there: look at the days in source.query or source.url, "
+        "at the address, and at what this login may see.\n" in done.out
+    )
+    assert "0 rows" not in done.out
