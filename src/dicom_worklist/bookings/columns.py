@@ -148,9 +148,10 @@ def _pattern(column: str, source: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(source)
     except (re.error, OverflowError) as error:
-        raise ConfigError(f"{place} {source!r} is not a valid regular expression: {error}") from error
+        why = expressions.why_not_valid(source, error)
+        raise ConfigError(f"{place} '{source}' is not a valid regular expression: {why}") from error
     if not pattern.groupindex:
-        raise ConfigError(f"{place} {source!r} has no named group: write (?P<subject>…) around what is the subject")
+        raise ConfigError(f"{place} '{source}' has no named group: write (?P<subject>…) around what is the subject")
     return pattern
 
 
