@@ -51,6 +51,14 @@ def in_time(place: str, failure: type[Exception]) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
+def why_not_valid(source: str, error: Exception) -> str:
+    """Return why a text is not a regular expression, which `re` says in `error`, and what to write."""
+    if name := re.search(r"\(\?<(\w+)>", source):
+        return f"write (?P<{name[1]}>…) for {name[0][:-1]}>…)"
+    words = {"missing )": "a ( has no )", "unbalanced p": "a ) has no (", "unterminated character set": "a [ has no ]"}
+    return next((said for begin, said in words.items() if str(error).startswith(begin)), str(error))
+
+
 @lru_cache(maxsize=256)
 def template(source: str) -> "Template":
     """Return the template.

@@ -137,6 +137,43 @@ def test_a_change_whose_series_is_not_in_the_feed_is_an_instance_of_it(tmp_path:
     assert (row["booking_id"], row["lab"], starts([row])) == (ID, "SKYRA", [at(11)])
 
 
+@pytest.mark.parametrize("of", ["RECURRENCE-ID;VALUE=DATE:20261124", "RECURRENCE-ID:20261124T090000"])
+@pytest.mark.parametrize(
+    "begins",
+    [
+        NINE,
+        NINE.replace("T09", "T11"),
+        "DTSTART:20261124T080000Z",
+        "DTSTART:20261124T090000Z",
+        "DTSTART;TZID=America/New_York:20261124T040000",
+    ],
+)
+def test_a_change_without_its_series_has_the_id_that_it_has_with_it_or_none(
+    of: str, begins: str, tmp_path: Path
+) -> None:
+    alone, with_series = read(tmp_path, change(begins, of=of)), read(tmp_path, event(*DAILY), change(begins, of=of))
+    assert ids(with_series) == [ID]
+    if "T090000" in of and begins == NINE:
+        assert (ids(alone), starts(alone)) == ([ID], starts(with_series))
+    else:
+        assert "its RECURRENCE-ID has no time" in str(starts(alone)[0])
+    unreadable = event("DTSTART;TZID=Foo/Bar:20261120T090000", "RRULE:FREQ=DAILY")
+    assert ids(read(tmp_path, unreadable, change(begins, of=of)))[1:] == ids(alone)
+
+
+@pytest.mark.parametrize(
+    ("of", "begins", "name"),
+    [
+        ("RECURRENCE-ID:20261124T090000", "DTSTART:20261124T110000", "20261124T090000"),
+        ("RECURRENCE-ID;VALUE=DATE:20261124", "DTSTART;VALUE=DATE:20261124", "20261124"),
+    ],
+)
+def test_a_change_without_its_series_may_have_no_zone_or_no_time_at_all(
+    of: str, begins: str, name: str, tmp_path: Path
+) -> None:
+    assert ids(read(tmp_path, change(begins, of=of))) == [f"a/{name}"]
+
+
 def test_a_change_that_can_not_be_read_replaces_its_instance_all_the_same(tmp_path: Path) -> None:
     row = only(read(tmp_path, event(*DAILY), change("DTSTART;TZID=Foo/Bar:20261124T110000")))
     assert row["booking_id"] == ID

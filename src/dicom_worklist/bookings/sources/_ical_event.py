@@ -117,7 +117,8 @@ class Version:
         row = dict.fromkeys(names) | row | {name: _flat(row.get(name)) for name in ("categories", "attendee")}
         all_day = isinstance(start, date) and not isinstance(start, datetime)
         if isinstance(start, datetime) and start.tzinfo:
-            start = key_of(start).astimezone(start.tzinfo)  # a time that the clock leaves out is an hour later (3.3.5)
+            # in spring 02:30 may not exist: then 03:30 is meant (RFC 5545, 3.3.5)
+            start = key_of(start).astimezone(start.tzinfo)
         return row | {
             "uid": uid,
             "recurrence_id": recurrence_id,
@@ -214,8 +215,8 @@ def newest(versions: list[Version]) -> Version:
 def key_of(moment: Any) -> Any:
     """Return what identifies a moment: the same in UTC, if it has a zone.
 
-    A time that the clock leaves out has the offset from before the gap (RFC 5545, 3.3.5). zoneinfo takes that one, the
-    zones that a calendar defines don't.
+    When the clock goes forward, an hour of local time doesn't exist. A time in this hour has the UTC offset from before
+    the change (RFC 5545, 3.3.5). zoneinfo does so, but not the zones that a calendar defines.
     """
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         return moment

@@ -34,7 +34,8 @@ _CYCLE = 400
 _CYCLE_DAYS, RARE_STEPS = 146_097, 20_000
 #: The site's day begins at most a day before or after that of an event's zone; one more for both of them.
 MARGIN = timedelta(days=2)
-#: Outlook begins the rules of a zone in 1601, and each look-up goes through all years since.
+#: Outlook begins the rules of a zone in 1601, and each look-up goes through all years since. Here they begin in 1970.
+#: Nobody asks for days before that, and a rule is expanded in local time: only offsets in the days asked for matter.
 _SINCE = re.compile(r"^(DTSTART:)1[0-8]\d\d(?=\d{4}T)(?!0229)", re.MULTILINE | re.IGNORECASE)
 _A_DAY = 86_400
 #: How many seconds a rule goes on in the time that one step takes, and the parts that make several instances of it.
@@ -155,7 +156,8 @@ class Reading:
                 continue
             try:
                 event.check()
-                original = _original(_there(event.moment("RECURRENCE-ID"), "RECURRENCE-ID"), start)
+                typed = _there(event.moment("RECURRENCE-ID"), "RECURRENCE-ID")
+                original = _original_alone(typed, event) if start is None else _original(typed, start)
                 named.setdefault(key_of(original), (original, []))[1].append(event)
             except (Unreadable, *ODD) as reason:
                 lost += self._unreadable(event, event.text.typed("RECURRENCE-ID"), reason)
@@ -328,7 +330,10 @@ def _has_day(months: str, days: str) -> bool:
 
 
 def _use_zones(texts: Iterable[str]) -> None:
-    """Let icalendar know the zones that a calendar defines, and no others; one that can't be used stays unknown."""
+    """Register the time zones that a calendar defines with icalendar, and remove those of other calendars.
+
+    A zone that can't be used is not registered. So its events are rejected, and no zone is guessed.
+    """
     tzp.use_default()
     for text in texts:
         rules, dates = _ical_text.values(text, "RRULE"), _ical_text.values(text, "RDATE")
@@ -399,10 +404,28 @@ def _like(wall: datetime, start: Moment) -> Moment:
     return wall.replace(tzinfo=start.tzinfo) if isinstance(start, datetime) else wall.date()
 
 
-def _original(moment: Any, start: Moment | None) -> Moment:
+def _original_alone(moment: Moment, event: Version) -> Moment:
+    """Return which instance a RECURRENCE-ID names whose series is not in the calendar, or can't be read.
+
+    Raises:
+        Unreadable: the name would be another one than with the series, and so would the booking's identity.
+    """
+    start = None if event.cancelled else event.moment("DTSTART")
+    if not isinstance(start, datetime):
+        return moment
+    if not isinstance(moment, datetime):
+        lacks = "time"
+    elif moment.tzinfo or not start.tzinfo:
+        return moment
+    elif start.replace(tzinfo=None) == moment and not event.text.typed("DTSTART").upper().endswith("Z"):
+        return start  # not moved; some programs write in UTC what they moved, which may look the same
+    else:
+        lacks = "time zone"
+    raise Unreadable(f"its RECURRENCE-ID has no {lacks}, and its series, which has one, is not there or can't be read")
+
+
+def _original(moment: Any, start: Moment) -> Moment:
     """Return which instance of the series that begins at `start` a RECURRENCE-ID, EXDATE or RDATE names."""
-    if start is None:
-        return moment  # type: ignore[no-any-return]
     if not isinstance(start, datetime):
         return _day(moment)
     if not isinstance(moment, datetime):
