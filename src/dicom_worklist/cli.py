@@ -21,7 +21,7 @@ from dicom_worklist.errors import ConfigError, ExitStatus, FolderError, Worklist
 from dicom_worklist.preview import preview, remarks
 from dicom_worklist.settings import Config
 from dicom_worklist.status import findings
-from dicom_worklist.status.findings import Findings
+from dicom_worklist.status.findings import NO_RECORD, Findings
 
 if TYPE_CHECKING:
     from dicom_worklist.status.overview import Overview
@@ -233,9 +233,11 @@ def _overview(config: Config, now: datetime) -> "Overview":
     from dicom_worklist.status import overview  # noqa: PLC0415 - cron needs none of it
 
     if config.status is None:
-        raise ConfigError("there is no section status: runs write down what they find only where status.state says")
+        raise ConfigError(NO_RECORD)
     try:
         found = findings.load(config.status.state)
+    except IsADirectoryError as error:
+        raise FolderError(f"status.state {config.status.state} is a folder: name a file") from error
     except OSError as error:
         raise FolderError(
             f"status.state {config.status.state} can't be read: {error.strerror}; run the command as the sync's user "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 #: The most characters of a text that the site's regular expressions are tried on: what people type is shorter.
-LONGEST = 1000
+LONGEST_TEXT = 1000
 #: How many seconds of the processor they may take on one text: (a+)+$ would take years.
 PATIENCE = 1.0
 
@@ -49,6 +49,14 @@ def in_time(place: str, failure: type[Exception]) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+def why_not_valid(source: str, error: Exception) -> str:
+    """Return why a text is not a regular expression, which `re` says in `error`, and what to write."""
+    if name := re.search(r"\(\?<(\w+)>", source):
+        return f"write (?P<{name[1]}>…) for {name[0][:-1]}>…)"
+    words = {"missing )": "a ( has no )", "unbalanced p": "a ) has no (", "unterminated character set": "a [ has no ]"}
+    return next((said for begin, said in words.items() if str(error).startswith(begin)), str(error))
 
 
 @lru_cache(maxsize=256)

@@ -112,8 +112,16 @@ def remarks(shown: Preview) -> list[str]:
         *([f"every row: {shown['fault']}"] if shown["fault"] else []),
         *shown["warnings"],
         *([bookings.lacking(shown["not_given"])] if shown["not_given"] else []),
-        counted(shown["rows"]),
+        counted(shown["rows"]) if shown["rows"] else _nothing(shown),
     ]
+
+
+def _nothing(shown: Preview) -> str:
+    days = " to ".join(dict.fromkeys((shown["first_day"], shown["last_day"])))
+    return (
+        f"The calendar gave nothing for {days}. If bookings are there: look at the days in source.query or source.url, "
+        "at the address, and at what this login may see."
+    )
 
 
 def counted(rows: Sequence[PreviewRow]) -> str:

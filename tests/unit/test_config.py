@@ -276,15 +276,29 @@ def test_a_wrong_value_is_named_with_its_place(place: str, value: object, config
     ("place", "value", "said"),
     [
         ("scanners.2.lab", "(", "scanners[2].lab (scanner SKYRA) '(' is not a valid regular expression"),
+        ("scanners.2.lab", r"\d (", r"'\d (' is not a valid regular expression: a ( has no )"),
+        ("ignored_labs", [r"\d)"], r"ignored_labs[0] '\d)' is not a valid regular expression: a ) has no ("),
+        ("booking.patterns", {"a": r"(?<subject>\d)"},
+         r"'(?<subject>\d)' is not a valid regular expression: write (?P<subject>…) for (?<subject>…)"),
+        ("booking.characters", r"[\d", r"is '[\d': it is not a valid regular expression: a [ has no ]"),
+        ("source", {"type": "http", "url": "http://a/", "method": "PUT"}, "source.method 'PUT': write GET or POST"),
+        ("booking.identity", "subject", "booking.identity 'subject': write dccn or plain"),
+        ("worklist.lock_timeout", "30", "worklist.lock_timeout: write a number, without quotes"),
+        ("broker.port", 0, "broker.port: write a number from 1 to 65535"),
+        ("window.days_ahead", 0.5, "window.days_ahead: write a whole number, without quotes"),
+        ("booking.columns", {"minutes": 60}, "booking.columns.minutes: it must be a text: put it in quotes"),
+        ("site.name", None, "site.name: it is empty, and must be a text"),
+        ("site.name", ["a"], "site.name: it must be a text, not a list"),
+        ("pacs", {"url": "x", "user": "u", "password_file": "p", "check_hostname": "yes"},
+         "pacs.check_hostname: write true or false, without quotes"),
+        ("ignored_labs", "MEG", "ignored_labs: write a list"),
         ("scanners.2.modality", "mr", "scanners[2].modality (scanner SKYRA): "),
         ("scanners.2.location", "A\tB", "scanners[2].location (scanner SKYRA): "),
         ("scanners.2.ae_title", 5, "scanners[2].ae_title: "),
         ("scanners.2", "SKYRA", "scanners[2]: "),
     ],
-)
-def test_a_scanner_is_named_by_its_ae_title_where_it_has_one(
-    place: str, value: object, said: str, configure: Configure
-) -> None:
+)  # fmt: skip
+def test_a_wrong_value_is_told_with_what_is_allowed(place: str, value: object, said: str, configure: Configure) -> None:
     assert said in error_of(configure({place: value}))
 
 
@@ -364,15 +378,26 @@ def test_two_scanners_never_share_an_ae_title(configure: Configure) -> None:
     [
         (b"", "object"),
         (b"- 1\n", "object"),
-        (b"site: [", "not valid YAML"),
+        (b"site: [", "not valid YAML: line 1 is wrong: "),
         (b"site: \xff\n", "not valid YAML"),
-        (b"site: !!python/object/apply:os.getpid []\n", "not valid YAML"),
+        (b"site: !!python/object/apply:os.getpid []\n", "not valid YAML: line 1 is wrong: "),
+        (b"site:\n  name: {{ x }}\n", "line 2 has a text that begins with {{: put it in quotes"),
+        (b"site:\n  name: {{ x }} and {{ y }}\n", "line 2 has a text that begins with {{: put it in quotes"),
+        (b"site:\n  name: x\n\ttimezone: y\n", "line 3 begins with a tab: use blanks"),
+        (b"site:\n\tname: x\n", "line 2 begins with a tab: use blanks"),
+        (b"site:\n  name: x\n timezone: y\n", "line 3 doesn't stand under the line before it"),
+        (b"site:\n  name: x\n    timezone: y\n", "line 3 doesn't stand under the line before it"),
+        (b"site:\n  name: @b\n", "line 2 has a text that begins with @: put it in quotes"),
+        (b"site:\n  name: 'b\n  more: c\n", "line 3 can't be read: the quote that begins in line 2 has no end"),
+        (b"site:\n  name: a: b\n", "line 2 has a text with a colon and a blank: put it in quotes"),
     ],
-    ids=["empty", "a list", "broken", "not UTF-8", "an object of Python's"],
-)
+    ids=["empty", "a list", "broken", "not UTF-8", "an object of Python's", "template", "two templates", "tab",
+         "tab at once", "too far left", "too far right", "at", "quote", "colon"],
+)  # fmt: skip
 def test_a_file_that_is_not_a_configuration_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_bytes(content)
     assert said in error_of(tmp_path / "config.yml")
+    assert not re.search("unicode string|byte string|column", error_of(tmp_path / "config.yml"))
 
 
 @pytest.mark.parametrize("name", ["absent.yml", "."])

@@ -249,3 +249,14 @@ def test_a_session_that_goes_on_past_midnight_is_there_as_in_the_sync(
     synced = run("sync", "-c", config, "--now", now, "--json").json
     assert [one["booking_id"] for one in synced["published"]] == ["1", "4"]
     assert [one["booking_id"] for one in synced["rejected"]] == ["3"]
+
+
+def test_a_calendar_that_gives_nothing_is_told(run: Any, configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "bookings.csv").write_text(f"{HEADER}\n")
+    config = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}})
+    done = run("preview", "-c", config, "--day", DAY.isoformat())
+    assert (
+        f"The calendar gave nothing for {DAY}. If bookings are there: look at the days in source.query or source.url, "
+        "at the address, and at what this login may see.\n" in done.out
+    )
+    assert "0 rows" not in done.out

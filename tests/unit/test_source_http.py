@@ -344,7 +344,7 @@ def test_a_jmespath_that_fails_on_the_answer_is_named(source: Any) -> None:
         ({"body": "x"}, "source: body needs method: POST"),
         ({"method": "POST", "body": "x", "body_type": "form"}, "body_type: form needs a mapping in body"),
         ({"headers": {"X": "{{ cursor }}"}}, "cursor is used, so next must say where"),
-        ({"method": "DELETE"}, "source.method: Invalid enum value 'DELETE'"),
+        ({"method": "DELETE"}, "source.method 'DELETE': write GET or POST"),
         ({"timeout": 0}, "source.timeout"),
         ({"max_pages": 0}, "source.max_pages"),
         ({"max_megabytes": 0}, "source.max_megabytes"),

@@ -12,9 +12,11 @@ import pytest
 from dicom_worklist.bookings import sources
 from dicom_worklist.bookings.booking import COLUMNS, MORE, NEEDED, OPTIONAL, counts, not_given
 from dicom_worklist.bookings.sources import as_rows
-from dicom_worklist.errors import SourceError
+from dicom_worklist.config import load
+from dicom_worklist.errors import ConfigError, SourceError
 from dicom_worklist.settings import Reading
 from support.calendar import DAY, Calendar
+from support.configuration import Configure
 from support.sources import TODAY, bookings, csv_source, error_of, sqlite_source
 
 
@@ -167,3 +169,32 @@ def test_a_value_that_is_no_text_counts_with_what_it_holds(value: object) -> Non
     with pytest.raises(SourceError, match="more than 100,000 rows or 100 MB"):
         for number, _ in enumerate(sources.limited(itertools.repeat([value]), "the calendar")):
             assert number < 10_000
+
+
+ELSEWHERE = {"host": "db.example.org", "database": "bookings", "user": "reader"}
+
+
+@pytest.mark.parametrize(
+    "kind", [{"type": "sqlite", "path": "x"}, {"type": "mysql"} | ELSEWHERE, {"type": "postgresql"} | ELSEWHERE]
+)
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("day >= :firstday", "query uses :firstday; there is :first_day and :last_day"),
+        ("day >= :first_day AND day < :tomorrow", "query uses :tomorrow; there is :first_day and :last_day"),
+        ("day >= ':first_day'", "query has ':first_day' in quotes: take the quotes away"),
+        ("day >= '%(last_day)s'", "query has '%(last_day)s' in quotes: take the quotes away"),
+        ("day::date BETWEEN :first_day::date AND %(last_day)s AND note <> 'it''s :x' -- don't :y", ""),
+        ("format(day, 'HH24:MI') < '09:00' /* :z ' */ AND a[1:n] = 1 AND \":q\" = :last_day", ""),
+    ],
+)
+def test_a_parameter_that_there_is_not_is_told_when_the_file_is_read(
+    where: str, said: str, kind: dict[str, object], configure: Configure
+) -> None:
+    path = configure({"source": kind | {"query": f"SELECT * FROM b WHERE {where}"}})
+    if not said:
+        assert load(path)
+        return
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert f"source: {said}" in str(refused.value)

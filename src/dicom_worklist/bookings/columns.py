@@ -148,15 +148,18 @@ def _pattern(column: str, source: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(source)
     except (re.error, OverflowError) as error:
-        raise ConfigError(f"{place} {source!r} is not a valid regular expression: {error}") from error
+        why = expressions.why_not_valid(source, error)
+        raise ConfigError(f"{place} '{source}' is not a valid regular expression: {why}") from error
     if not pattern.groupindex:
-        raise ConfigError(f"{place} {source!r} has no named group: write (?P<subject>…) around what is the subject")
+        raise ConfigError(f"{place} '{source}' has no named group: write (?P<subject>…) around what is the subject")
     return pattern
 
 
 def _match(column: str, pattern: re.Pattern[str], typed: str) -> dict[str, str]:
-    if len(typed) > expressions.LONGEST:
-        raise Rejected(f"{column} has {len(typed)} characters: booking.patterns reads at most {expressions.LONGEST}")
+    if len(typed) > expressions.LONGEST_TEXT:
+        raise Rejected(
+            f"{column} has {len(typed)} characters: booking.patterns reads at most {expressions.LONGEST_TEXT}"
+        )
     with expressions.in_time(f"booking.patterns.{column}", Rejected):
         match = pattern.fullmatch(typed)
     if match is None:
@@ -187,7 +190,7 @@ def _checked_template(column: str, source: str) -> tuple[str, "Template", str]:
 def template_context(row: Row) -> dict[str, Any]:
     """Return the names that a template can use: those of the columns, and `row` for those whose names it can't write.
 
-    What lies in a mapping has two names, `a.b` and `a_b`. NULL is an empty text, wherever it lies.
+    What lies in a mapping has two names, `a.b` and `a_b`. NULL is an empty text, also within a mapping.
     """
     own = {name: without_null(value) for name, value in row.items()}
     context: dict[str, Any] = {"row": own}  # a plain one: messages name its type

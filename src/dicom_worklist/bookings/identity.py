@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
 
+from dicom_worklist import expressions
 from dicom_worklist.errors import Rejected
 from dicom_worklist.settings import CHARACTERS, Reading
 
@@ -69,7 +70,9 @@ def check_characters(characters: str) -> None:
     try:
         matches = re.compile(characters).fullmatch
     except (re.error, OverflowError) as error:
-        raise ValueError(f"it is not a valid regular expression: {error}") from error
+        raise ValueError(
+            f"it is not a valid regular expression: {expressions.why_not_valid(characters, error)}"
+        ) from error
     if matches("") or any(matches(chr(code) * 2) for code in range(0x250)):
         raise ValueError(f"it must match one character at a time: write a class such as {CHARACTERS}, nothing after it")
     if not any(chr(code).isalnum() and allows(characters, chr(code)) for code in range(0x3000)):

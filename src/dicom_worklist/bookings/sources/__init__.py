@@ -121,6 +121,21 @@ def too_much(place: object) -> SourceError:
     )
 
 
+def check_query(query: str) -> None:
+    """Check that a query has no other parameters than those of MARKS, and none in quotes.
+
+    Raises:
+        ValueError: it has; the message names it.
+    """
+    if quoted := re.search(r"'(?::(?:first|last)_day|%\((?:first|last)_day\)s)'", query):
+        raise ValueError(f"query has {quoted[0]} in quotes: take the quotes away")
+    # without comments, and what is in quotes
+    plain = re.sub(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*\"""", "''", query, flags=re.DOTALL)
+    for name in re.findall(r"(?<![\w:\])]):([A-Za-z_]\w*)", plain):
+        if name not in MARKS:
+            raise ValueError(f"query uses :{name}; there is :{' and :'.join(MARKS)}")
+
+
 def bind(query: str, marks: Mapping[str, str] = MARKS) -> tuple[str, list[str]]:
     """Return the query with a mark for each `:first_day` or `%(last_day)s`, and their names in order."""
     parameter = re.compile(r"(?<!:):(first_day|last_day)\b|%\((first_day|last_day)\)s")

@@ -28,7 +28,7 @@ def read(path: str, what: str) -> str:
 
 
 def hidden(words: str, secrets: Iterable[str]) -> str:
-    """Return the words with … in place of each secret, in whatever form a server repeats it.
+    """Return the words with … in place of each secret, in every form a server repeats it.
 
     Known are the escapes of JSON, also twice, of HTML and of addresses, in capitals or not, and other blanks.
     """

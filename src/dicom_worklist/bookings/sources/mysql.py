@@ -13,7 +13,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from dicom_worklist.bookings.booking import NEEDED, printable
-from dicom_worklist.bookings.sources import MOST_ROWS, Rows, _dccn, _secrets, _tls, as_rows, bind, limited
+from dicom_worklist.bookings.sources import MOST_ROWS, Rows, _dccn, _secrets, _tls, as_rows, bind, check_query, limited
 from dicom_worklist.bookings.sources._deadline import cut_off
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
@@ -74,6 +74,10 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     connect_timeout: Seconds = 10
     read_timeout: Seconds = 30
     query: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the parameters of the query."""
+        check_query(self.query or "")
 
     def __str__(self) -> str:
         """Say where the bookings are."""

@@ -19,7 +19,7 @@ from psycopg.types.json import set_json_loads
 from psycopg.types.string import TextLoader
 
 from dicom_worklist.bookings.booking import NEEDED, printable
-from dicom_worklist.bookings.sources import Rows, _secrets, _tls, as_rows, bind, limited
+from dicom_worklist.bookings.sources import Rows, _secrets, _tls, as_rows, bind, check_query, limited
 from dicom_worklist.bookings.sources._deadline import cut_off
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
@@ -131,6 +131,10 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tls: TLS | bool | None = None
     connect_timeout: Seconds = 10
     read_timeout: Seconds = 30
+
+    def __post_init__(self) -> None:
+        """Check the parameters of the query."""
+        check_query(self.query)
 
     def __str__(self) -> str:
         """Say where the bookings are."""
