@@ -32,7 +32,7 @@ test: $(VENV)/test ## every test but the long ones of make hosts, and every chec
 
 # CLOCK=2026-10-25T02:30 is what the clock at the deployed site shows; no test depends on the machine's.
 live: $(VENV)/test
-	$(BIN)/pytest $(addprefix --clock=,$(CLOCK)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py site.py site_teardown.py)
+	$(BIN)/pytest $(addprefix --clock=,$(CLOCK)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py examples.py site.py site_teardown.py)
 
 clocks: $(VENV)/test ## a day at the site, played at odd hours and on odd days; half an hour
 	$(PLAY) -i tests/inventory tests/prepare.yml

@@ -5,7 +5,6 @@ Calpendo's. The secrets of each are looked for in every place where somebody cou
 """
 
 import json
-import re
 import secrets
 import shutil
 import subprocess
@@ -294,7 +293,6 @@ def test_its_secret_is_only_where_the_sync_reads_it(deployed: Deployed) -> None:
         assert deployed.run("check", "--only", "source") == 4
         assert deployed.run("preview", "--json") == 4
         assert deployed.run("status", "--json") == 0
-    assert len(re.findall("can't be read", "".join(deployed.shown))) >= 6
     assert site.log.read_text().count("exit status 4") >= 2
     told: list[tuple[str, Iterable[bytes]]] = [
         ("what Ansible printed", [deployed.played.output.encode()]),

@@ -72,8 +72,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         elif self.path is None:
             address = self._feed()
             with self._client() as web:
-                for secret in re.findall("[^/?&=]{8,}", address):  # a server may repeat it
-                    web.hide(secret)
+                for secret in re.findall(r"[^/?&=]{8,}", address) + re.findall(r"\w{16,}", address):
+                    web.hide(secret)  # a server may repeat a part of the address
                 answer = web.ask("GET", address, headers={"Accept": "text/calendar, */*"})
                 calendars = _ical_text.take_apart(answer.content, self, web.shown)
             made = _ical_text.newest_stamp(calendars) or answer.made
