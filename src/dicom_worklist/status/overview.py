@@ -19,6 +19,9 @@ from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.oddities import Weight
 from dicom_worklist.status.reconcile import reconcile
 
+#: A gap between two bookings in which nothing can be replaced.
+PAUSE = timedelta(minutes=10)
+
 
 class Level(IntEnum):
     """How bad it is; the numbers are the exit statuses of Nagios' plug-ins."""
@@ -101,11 +104,31 @@ class Overview:
         """The worst of the problems."""
         return max((problem.level for problem in self.problems), default=Level.OK)
 
+    @property
+    def booked_until(self) -> datetime | None:
+        """When the first pause of all scanners begins; None if no scanner is booked now, nor in ten minutes.
+
+        It is naive, in the site's time zone. A gap of ten minutes or less between two bookings is no pause.
+        """
+        now = self.now.replace(tzinfo=None)
+        spans = [
+            (line.booked.start, line.end or line.booked.end)
+            for day in (self.yesterday, self.today, self.tomorrow)
+            for line in day.lines
+            if line.state is not State.CANCELLED
+        ]
+        until = now
+        for start, end in sorted((start, end) for start, end in spans if start and end):
+            if start <= until + PAUSE:
+                until = max(until, end)
+        return until if until > now else None
+
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints: the fields, times in ISO 8601, spans in seconds, levels by name."""
         return {
             **msgspec.to_builtins(self),
             "level": self.level.name,
+            "booked_until": self.booked_until and self.booked_until.isoformat(timespec="minutes"),
             "frozen": None if self.frozen is None else int(self.frozen.total_seconds()),
             "frozen_after": int(self.frozen_after.total_seconds()),
             "problems": [msgspec.to_builtins(problem) | {"level": problem.level.name} for problem in self.problems],
