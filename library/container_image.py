@@ -146,9 +146,7 @@ def find(client: Client, name: str) -> dict[str, Any] | None:
     return found
 
 
-def build(
-    client: Client, name: str, archive: bytes, labels: dict[str, str], *, renew: bool = False
-) -> dict[str, Any]:
+def build(client: Client, name: str, archive: bytes, labels: dict[str, str], *, renew: bool = False) -> dict[str, Any]:
     """Build an image with the engine's own builder (Debian's engine has no BuildKit), and return what it is."""
     parameters = {"t": name, "rm": True, "forcerm": True, "nocache": renew, "labels": json.dumps(labels)}
     # apt in there asks the proxy that Docker's own client would (~/.docker/config.json); no image keeps it

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 from typing import Any
@@ -81,7 +81,8 @@ class Overview:
 
     `good` is the end of the last run that published, `frozen` for how long the list has not been updated (None: it
     is up to date), `made` when what the calendar gave was made (None: that is not known), `asked` when the PACS last
-    answered; `pacs` is whether there is one to ask. Without a good run for `frozen_after` it is critical.
+    answered; `pacs` is whether there is one to ask. Without a good run for `frozen_after` it is critical. `images` is
+    when the image of each container was built.
     """
 
     site: str
@@ -98,6 +99,7 @@ class Overview:
     yesterday: Day
     today: Day
     tomorrow: Day
+    images: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def level(self) -> Level:
@@ -108,7 +110,7 @@ class Overview:
     def booked_until(self) -> datetime | None:
         """When the first pause of all scanners begins; None if no scanner is booked now, nor in ten minutes.
 
-        It is naive, in the site's time zone. A gap of ten minutes or less between two bookings is no pause.
+        It is naive, in the site's time zone. A gap of ten minutes or less between two bookings isn't a pause.
         """
         now = self.now.replace(tzinfo=None)
         spans = [
@@ -173,6 +175,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
         yesterday=days[0],
         today=days[1],
         tomorrow=days[2],
+        images={name: built.astimezone(zone) for name, built in config.status.images.items()} if config.status else {},
     )
 
 
