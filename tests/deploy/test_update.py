@@ -71,7 +71,9 @@ class Repository:
         tree, version = self.folder / f"tree-{number}", f"{self.version}+test{number}"
         subprocess.run(["dpkg-deb", "--raw-extract", self.package, tree], check=True)
         control = tree / "DEBIAN/control"
-        control.write_text(re.sub(r"(?m)^Version: .*$", f"Version: {version}", control.read_text()))
+        text = re.sub(r"(?m)^Version: .*$", f"Version: {version}", control.read_text())
+        # Debian's own security updates are not in this repository, and nginx-common may be of them
+        control.write_text(re.sub(r"nginx-common \(= [^)]*\)", "nginx-common", text))
         if broken:
             (tree / "usr/sbin/nginx").write_text('#!/bin/sh\ncase "$*" in *front-door*) exit 1; esac\n')
         pool = self.root / "pool"
