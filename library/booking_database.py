@@ -108,7 +108,8 @@ GREETING = 10
 DEBIAN = "/etc/ssl/certs/ca-certificates.crt"
 
 
-NO_TLS = "it has no TLS. Let the server's administrator switch it on"
+WITHOUT = "or set worklist_sync_source.tls: false, if nobody on the way can read or change what is sent"
+NO_TLS = f"it has no TLS. Let the server's administrator switch it on, {WITHOUT}"
 UNASKED = 'Nothing was changed; "--skip-tags source" deploys without this question.'
 
 
@@ -146,6 +147,11 @@ def packet(connection: socket.socket) -> bytes:
     return content
 
 
+def printable(text: str) -> str:
+    """Return what a server says, without orders to a terminal in it, and not much of it."""
+    return repr(text)[1:-1][:200]
+
+
 def version(greeting: bytes) -> str:
     """Return the version in a server's greeting.
 
@@ -154,11 +160,12 @@ def version(greeting: bytes) -> str:
     """
     if greeting[0] == REFUSAL:
         raise NoDatabaseError(
-            f"it refuses this host: {greeting[3:].decode(errors='replace')}. Let the server's administrator allow it"
+            f"it refuses this host: {printable(greeting[3:].decode(errors='replace'))}. "
+            "Let the server's administrator allow it"
         )
     if greeting[0] != GREETING or len(greeting.partition(b"\0")[2]) < 15:
         raise NoDatabaseError("what answers is not MySQL. Check worklist_sync_source.host and .port")
-    return greeting[1:].partition(b"\0")[0].decode(errors="replace")
+    return printable(greeting[1:].partition(b"\0")[0].decode(errors="replace"))
 
 
 def greet_mysql(connection: socket.socket, *, tls: bool) -> str:
@@ -216,7 +223,7 @@ def certificate_remedy(error: ssl.SSLError, host: str, ca: str) -> str:
         )
     return (
         f"its certificate is not accepted with {ca} ({error.verify_message}). Put the CA that signed it into "
-        "worklist_sync_source_ca, as PEM text; renew one that has expired"
+        f"worklist_sync_source_ca, as PEM text; renew one that has expired; {WITHOUT}"
     )
 
 

@@ -127,7 +127,7 @@ from datetime import UTC, date, datetime  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib  # noqa: E402
 
 try:
-    from dicom_worklist import config, errors, pipeline
+    from dicom_worklist import config, errors, pipeline, report
 except ImportError:
     pipeline = None  # type: ignore[assignment]
 
@@ -149,20 +149,18 @@ def main() -> None:
     except ValueError:
         module.fail_json(msg=f"day is {module.params['day']!r}: write YYYY-MM-DD", exit_status=2)
     try:
-        report = pipeline.run(
-            config.load(module.params["config"]), day, now=datetime.now(UTC), dry_run=module.check_mode
-        )
+        done = pipeline.run(config.load(module.params["config"]), day, now=datetime.now(UTC), dry_run=module.check_mode)
     except errors.WorklistError as error:
-        module.fail_json(msg=str(error), exit_status=error.exit_status)
-    for rejection in report.rejected:
-        module.warn(f"booking {rejection['booking_id']} is rejected: {rejection['reason']}")
-    for warning in report.warnings:
-        module.warn(warning)
+        module.fail_json(msg=report.one_line(str(error)), exit_status=error.exit_status)
+    for rejection in done.rejected:
+        module.warn(report.one_line(f"booking {rejection['booking_id']} is rejected: {rejection['reason']}"))
+    for warning in done.warnings:
+        module.warn(report.one_line(warning))
     # Ansible itself returns the warnings
-    result = {key: value for key, value in report.as_dict().items() if key != "warnings"}
-    result["changed"] = report.changed
+    result = {key: value for key, value in done.as_dict().items() if key != "warnings"}
+    result["changed"] = done.changed
     if module._diff:
-        before, after = report.as_text()
+        before, after = done.as_text()
         result["diff"] = {"before": before, "after": after, "before_header": "worklist", "after_header": "worklist"}
     module.exit_json(**result)
 

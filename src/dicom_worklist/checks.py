@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from dicom_worklist import bookings, pipeline
@@ -14,48 +14,66 @@ from dicom_worklist.worklist import folder
 from dicom_worklist.worklist.attributes import CODE_SEQUENCES, ROOT, STEP
 
 
-def run(config: Config, now: datetime, only: str | None = None) -> Iterator[tuple[str, str | WorklistError]]:
+class Warned(str):
+    """What a check found that somebody has to look at, and that fails nothing."""
+
+    __slots__ = ()
+
+
+def run(
+    config: Config, now: datetime, only: str | None = None, day: date | None = None
+) -> Iterator[tuple[str, str | WorklistError]]:
     """Make the checks, or `only` one of CHECKS, at `now` (aware); return what each found, or why it failed.
 
-    The PACS is only asked if the site has one.
+    `day` stands in for the day at the site at `now`. The PACS is only asked if the site has one.
     """
     for name, look in CHECKS.items():
         if only not in {None, name} or (name == "pacs" and not (only or config.pacs)):
             continue
         try:
-            yield name, look(config, now)
+            yield name, look(config, now, day)
         except WorklistError as error:
             yield name, error
 
 
-def _configuration(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks are called alike
+def _configuration(config: Config, now: datetime, day: date | None) -> str:  # noqa: ARG001 - all checks are called alike
     return f"{len(config.scanners)} scanners, {config.source}"
 
 
-def _source(config: Config, now: datetime) -> str:
+def _source(config: Config, now: datetime, day: date | None) -> str:
     here = pipeline.at_site(config, now)
-    days = bookings.days(config, here.date(), here)
+    days = bookings.days(config, day or here.date(), here if day in {None, here.date()} else None)
     selected = bookings.read(config, days)
     count = sum(one.shown for one in selected.selected) + sum(shown for _, _, shown, _ in selected.rejected)
     when = f"{days.first}" if days.first == days.last else f"{days.first} to {days.last}"
+    is_old = False
     said = [f"{config.source} can be read and has {count} bookings of scanners for {when} at the site"]
     if selected.made:
-        age = spell(now.astimezone(UTC) - selected.made)
-        said.append(f"what it gave was made {pipeline.at_site(config, selected.made):%Y-%m-%d %H:%M}, {age} ago")
+        age = now.astimezone(UTC) - selected.made
+        made = f"what it gave was made {pipeline.at_site(config, selected.made):%Y-%m-%d %H:%M}, {spell(age)} ago"
+        limit = timedelta(minutes=config.status.source_max_age or 0) if config.status else timedelta()
+        is_old = bool(limit) and age > limit
+        said.append(f"{made}, and may be {spell(limit)} old (status.source_max_age)" if is_old else made)
     with suppress(FolderError):  # the next check reports it
-        report = pipeline.run(config, now=now, dry_run=True)
+        report = pipeline.run(config, day, now=now, dry_run=True)
         waiting = len(report.published) + len(report.updated) + len(report.removed)
         said += [f"{len(report.rejected)} rejected", f"{waiting} entries wait for the next run"]
     for what, counted in (
-        ("no scanner has the labs", selected.labs),
+        ("no scanner has the labs", {lab: number for lab, number in selected.labs.items() if lab}),
         ("bookings of these statuses don't count:", selected.statuses),
     ):
         if counted:
             said.append(f"{what} {', '.join(f'{name!r} ({number})' for name, number in sorted(counted.items()))}")
-    return "; ".join([*said, *selected.warnings])
+    if none := selected.labs[""]:
+        said.append(f"bookings without a lab, which `dicom-worklist preview` lists: {none}")
+    if selected.fault:
+        said.append(f"every row: {selected.fault}")
+    if selected.not_given:
+        said.append(bookings.lacking(selected.not_given))
+    return (Warned if is_old or selected.fault else str)("; ".join([*said, *selected.warnings]))
 
 
-def _folders(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks are called alike
+def _folders(config: Config, now: datetime, day: date | None) -> str:  # noqa: ARG001 - all checks are called alike
     for path in config.folders():
         folder.check_writable(path, config.worklist.lock_timeout)
     said = [f"{', '.join(map(str, config.folders()))} can be written and locked"]
@@ -78,7 +96,7 @@ def _leftovers(config: Config, names: Iterable[str]) -> Iterable[str]:
             yield f"{printable(name)} (of {entry.get('ScheduledProcedureStepStartDate', 'no day')})"
 
 
-def _broker(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks are called alike
+def _broker(config: Config, now: datetime, day: date | None) -> str:  # noqa: ARG001 - all checks are called alike
     from dicom_worklist.worklist import broker, dataset, listing  # noqa: PLC0415 - only this check speaks DICOM
 
     entries, _ = listing.entries(config.folders(), config.worklist.lock_timeout)
@@ -102,16 +120,16 @@ def _broker(config: Config, now: datetime) -> str:  # noqa: ARG001 - all checks 
     return f"{config.broker.host}:{config.broker.port} shows what the folder holds: {', '.join(counts)}"
 
 
-def _pacs(config: Config, now: datetime) -> str:
+def _pacs(config: Config, now: datetime, day: date | None) -> str:
     if config.pacs is None:
         return "there is no section pacs, so no PACS is asked what arrived"
     from dicom_worklist.status import pacs  # noqa: PLC0415 - only where there is one
 
-    day = pipeline.at_site(config, now).date()
+    day = day or pipeline.at_site(config, now).date()
     return f"{config.pacs.url} can be asked and has {len(pacs.studies(config.pacs, day, day))} studies of {day}"
 
 
-CHECKS: dict[str, Callable[[Config, datetime], str]] = {
+CHECKS: dict[str, Callable[[Config, datetime, date | None], str]] = {
     "configuration": _configuration,
     "source": _source,
     "folder": _folders,

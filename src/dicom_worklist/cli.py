@@ -5,21 +5,23 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
 from zoneinfo import ZoneInfo
 
 from dicom_worklist import __version__, checks, pipeline, report
 from dicom_worklist.bookings import printable
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError, ExitStatus, FolderError, WorklistError
-from dicom_worklist.preview import counted, preview
+from dicom_worklist.preview import preview, remarks
 from dicom_worklist.settings import Config
 from dicom_worklist.status import findings
-from dicom_worklist.status.findings import Findings
+from dicom_worklist.status.findings import NO_RECORD, Findings
 
 if TYPE_CHECKING:
     from dicom_worklist.status.overview import Overview
@@ -37,17 +39,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show must not end the run
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.excepthook = _show_crash
     try:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except WorklistError as error:
-        print(f"dicom-worklist: {error}", file=sys.stderr)
+        _say(f"dicom-worklist: {error}", file=sys.stderr)
         return error.exit_status
+    except MemoryError:
+        _say(
+            "dicom-worklist: this run needs more memory than it may use (ulimit -v). What was published stays. Raise "
+            "worklist_sync_memory, or shorten worklist_sync_days_ahead",
+            file=sys.stderr,
+        )
+        return ExitStatus.SOURCE
     except BrokenPipeError:  # the program that read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.DONE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def _say(*lines: str, file: TextIO | None = None) -> None:
+    """Print lines. What a server or a calendar put into one can't end it, or give orders to the terminal."""
+    print(*map(printable, lines), sep="\n", file=file)
+
+
+def _show_crash(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    for part in traceback.format_exception(kind, error, at):
+        _say(*(f"dicom-worklist: {line}" for line in part.rstrip("\n").split("\n")), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="ISO-8601",
                 help="stands in for the clock: date, time and offset",
             )
-        if run in {_sync, _preview}:
+        if run in {_sync, _check, _preview}:
             command.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="stands in for today at the site")
         if run is _sync:
             command.add_argument("--dry-run", action="store_true", help="say what would change; write nothing")
@@ -138,7 +158,7 @@ def _sync(options: argparse.Namespace) -> int:
         print(json.dumps(done.as_dict(), indent=2))
     else:
         dry_run = options.dry_run
-        print(*done.changes(dry_run=dry_run), *done.remarks(), done.summary(dry_run=dry_run), sep="\n")
+        _say(*done.changes(dry_run=dry_run), *done.remarks(), done.summary(dry_run=dry_run))
     return ExitStatus.REJECTED if done.rejected else ExitStatus.DONE
 
 
@@ -159,7 +179,7 @@ def _sync_for_the_log(config: Config, options: argparse.Namespace, now: datetime
         status = ExitStatus.REJECTED if done.rejected else ExitStatus.DONE
     moment = now.astimezone(ZoneInfo(config.site.timezone)).isoformat(timespec="seconds")
     for line in [*changes, *report.news(before.remarks, remarks), *summary]:
-        print(moment, printable(line))
+        _say(f"{moment} {line}")
     return status
 
 
@@ -179,7 +199,7 @@ def _list(options: argparse.Namespace) -> int:
     config = load(options.config)
     entries, unreadable = listing.entries(config.folders(), config.worklist.lock_timeout)
     for problem in unreadable:
-        print(f"dicom-worklist: {printable(problem)}", file=sys.stderr)
+        _say(f"dicom-worklist: {problem}", file=sys.stderr)
     if options.json:
         print(json.dumps({"entries": entries}, indent=2))
         return ExitStatus.DONE
@@ -196,7 +216,7 @@ def _status(options: argparse.Namespace) -> int:
     except WorklistError as error:
         if not options.exit_code:
             raise
-        print(f"WORKLIST UNKNOWN - {error}")
+        _say(f"WORKLIST UNKNOWN - {error}")
         return UNKNOWN
     from dicom_worklist.status import terminal  # noqa: PLC0415 - cron needs no tables
 
@@ -213,9 +233,11 @@ def _overview(config: Config, now: datetime) -> "Overview":
     from dicom_worklist.status import overview  # noqa: PLC0415 - cron needs none of it
 
     if config.status is None:
-        raise ConfigError("there is no section status: runs write down what they find only where status.state says")
+        raise ConfigError(NO_RECORD)
     try:
         found = findings.load(config.status.state)
+    except IsADirectoryError as error:
+        raise FolderError(f"status.state {config.status.state} is a folder: name a file") from error
     except OSError as error:
         raise FolderError(
             f"status.state {config.status.state} can't be read: {error.strerror}; run the command as the sync's user "
@@ -233,8 +255,13 @@ def _preview(options: argparse.Namespace) -> int:
         from dicom_worklist.status import terminal  # noqa: PLC0415 - cron needs no tables
 
         days = " to ".join(dict.fromkeys((shown["first_day"], shown["last_day"])))
-        terminal.show_preview(f"{shown['source']}, {days}", shown["rows"])
-        print(*map(printable, shown["warnings"]), counted(shown["rows"]), sep="\n")
+        rows = [
+            row
+            | {"reason": report.without(shown["fault"], row["reason"]) or (row["reason"] and "as every row, see below")}
+            for row in shown["rows"]
+        ]
+        terminal.show_preview(f"{shown['source']}, {days}", rows)
+        _say(*remarks(shown))
     return ExitStatus.REJECTED if any(row["outcome"] == "rejected" for row in shown["rows"]) else ExitStatus.DONE
 
 
@@ -255,9 +282,9 @@ def _repair(options: argparse.Namespace) -> int:
         )
         if options.apply:
             raise ConfigError(f"{said}; nothing was changed")
-        print(f"dicom-worklist: {said}", file=sys.stderr)
+        _say(f"dicom-worklist: {said}", file=sys.stderr)
     if options.apply and not plan.right:
-        run = repair.Run(pacs, _now(options), _progress, partial(print, file=sys.stderr))
+        run = repair.Run(pacs, _now(options), _progress, partial(_say, file=sys.stderr))
         study = repair.repair(run, options.study, booked)
     if options.json:
         print(json.dumps(plan.as_dict() | {"repaired": study}, indent=2))
@@ -267,9 +294,11 @@ def _repair(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     """Make the checks, and return the exit status of the first that fails."""
     from dicom_worklist.status import terminal  # noqa: PLC0415 - cron needs none of it
+    from dicom_worklist.status.overview import Level  # noqa: PLC0415
 
     failures: list[int] = []
-    for name, found in checks.run(load(options.config), _now(options), options.only):
+    for name, found in checks.run(load(options.config), _now(options), options.only, options.day):
         failures += [found.exit_status] if isinstance(found, WorklistError) else []
-        terminal.show_check(name, str(found), passed=not isinstance(found, WorklistError))
+        level = Level.CRITICAL if isinstance(found, WorklistError) else Level(isinstance(found, checks.Warned))
+        terminal.show_check(name, str(found), level)
     return failures[0] if failures else ExitStatus.DONE

@@ -20,7 +20,7 @@ from dicom_worklist.errors import FolderError, Rejected, SourceError, WorklistEr
 from dicom_worklist.report import Published, Rejection, Report
 from dicom_worklist.settings import Config, Scanner
 from dicom_worklist.status import memory
-from dicom_worklist.status.doubles import doubles
+from dicom_worklist.status.doubles import doubles, shared_identities
 from dicom_worklist.status.finished import finished
 from dicom_worklist.status.memory import Memory
 from dicom_worklist.status.record import Outcome, ask, record
@@ -93,7 +93,7 @@ def run(
         if failures := recorded(Outcome(failure=str(error))):
             raise type(error)(str(error), failures) from error
         raise
-    _report(report, selection, described, changes)
+    _report(report, selection, described, changes, dry_run=dry_run)
     report.warnings += recorded(
         Outcome(
             bookings=described.bookings,
@@ -196,7 +196,7 @@ def _describe(
     """
     config, days = known.config, known.days
     described = _Described({worklist: {} for worklist in present})
-    on_days: list[BookingRecord] = []
+    people: list[tuple[BookingRecord, tuple[str, str]]] = []
 
     def reject(row: Row, scanner: Scanner | None, reason: str, *, shown: bool) -> None:
         rejected = _rejected(row, scanner, reason, config, days)
@@ -211,7 +211,7 @@ def _describe(
         one = selection.selected.pop()
         booking_id = text(one.row, "booking_id")
         try:
-            entry, warnings, booked = describe_row(one, known)
+            entry, warnings, booked, person = describe_row(one, known)
             is_finished = one.shown and booking_id in done and done[booking_id].same(booked)
             on_console = one.shown and not is_finished
             name = folders.file_name(booking_id, one.scanner.ae_title)
@@ -221,7 +221,8 @@ def _describe(
             reject(one.row, one.scanner, str(rejected), shown=one.shown)
             continue
         described.finished += is_finished
-        on_days += [booked] if one.shown else []
+        if one.shown:
+            people.append((booked, person))
         if days.is_near(one.day) or booking_id in known.past.current:
             described.bookings.append(msgspec.structs.replace(booked, on_console=on_console))
         if on_console:
@@ -231,16 +232,21 @@ def _describe(
                 described.long_ids[name] = booking_id
     there = {booked.booking_id for booked in described.bookings}
     described.bookings += memory.moved_away(known, there)
-    described.doubles = tuple(doubles(on_days, bookings.session_length(config)))
+    on_days = [booked for booked, _ in people]
+    described.doubles = (*shared_identities(people), *doubles(on_days, bookings.session_length(config)))
     return described
 
 
 class DescribedRow(NamedTuple):
-    """The entry of a booking, a warning for each value that was changed or not used, and what is recorded of it."""
+    """The entry of a booking, a warning for each value that was changed or not used, and what is recorded of it.
+
+    `person` is the project and the subject; the project is empty where the subject says alone who it is.
+    """
 
     entry: Entry
     warnings: list[str]
     booked: BookingRecord
+    person: tuple[str, str]
 
 
 def describe_row(one: SelectedRow, known: Memory) -> DescribedRow:
@@ -255,7 +261,8 @@ def describe_row(one: SelectedRow, known: Memory) -> DescribedRow:
     booked = memory.with_since(_record_of(booking, entry), known)
     if reason := memory.used_before(booked, known):
         raise Rejected(reason)
-    return DescribedRow(entry, warnings, booked)
+    person = ("" if config.reading.plain else booking.project_id, booking.subject)
+    return DescribedRow(entry, warnings, booked, person)
 
 
 def _rejected(row: Row, scanner: Scanner | None, reason: str, config: Config, days: Days) -> BookingRecord:
@@ -322,7 +329,12 @@ def _publish(
 
 
 def _report(
-    report: Report, selection: Selection, described: _Described, changes: Mapping[Path, folders.Changes]
+    report: Report,
+    selection: Selection,
+    described: _Described,
+    changes: Mapping[Path, folders.Changes],
+    *,
+    dry_run: bool,
 ) -> None:
     """Fill the report."""
 
@@ -339,8 +351,14 @@ def _report(
         report.unchanged += published(changed.unchanged)
         report.before |= {f"{folder.name}/{name}": content for name, content in changed.before.items()}
         report.after |= {f"{folder.name}/{name}": content for name, content in changed.after.items()}
+    report.fault = selection.fault
     report.rejected += described.rejected
     report.warnings += [*selection.warnings, *described.warnings, *described.doubles]
+    if "status" in selection.not_given:
+        report.warnings.append(
+            "the calendar gives no status, so every booking counts, a cancelled one too: if it has one, give it that "
+            "name in booking.columns; if not, write booking.columns.status: CONFIRMED"
+        )
     if report.removed and not (report.published or report.updated or report.unchanged or described.finished):
         counts = (
             (len(report.rejected), "were rejected"),
@@ -348,4 +366,5 @@ def _report(
             (sum(selection.labs.values()), "have labs that no scanner has"),
         )
         why = ", ".join(f"{count} {what}" for count, what in counts if count) or "the calendar has none for any scanner"
-        report.warnings.append(f"the worklist is empty now: of the bookings of these days {why}")
+        empty = "would be empty" if dry_run else "is empty now"
+        report.warnings.append(f"the worklist {empty}: of the bookings of these days {why}")

@@ -27,7 +27,8 @@ class Rejection(TypedDict):
 class Report:
     """What a run did, or with `dry_run` would do; `as_dict` is the object of `--json`.
 
-    `before` and `after` are the files of the entries that changed: worklist and name → content.
+    `before` and `after` are the files of the entries that changed: worklist and name → content. `fault` is why no row
+    at all can be read, and empty if some can.
     """
 
     day: date
@@ -37,6 +38,7 @@ class Report:
     unchanged: list[Published] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    fault: str = ""
     before: dict[str, bytes] = field(default_factory=dict)
     after: dict[str, bytes] = field(default_factory=dict)
 
@@ -67,9 +69,11 @@ class Report:
         ]
 
     def remarks(self) -> list[str]:
-        """Return a line for each booking that was rejected, and each warning."""
-        rejected = [f"rejected booking {one['booking_id']}: {one['reason']}" for one in self.rejected]
-        return [*rejected, *(f"warning: {warning}" for warning in self.warnings)]
+        """Return a line for each booking that was rejected, and each warning; a reason that all share comes once."""
+        own = [(one["booking_id"], without(self.fault, one["reason"])) for one in self.rejected]
+        shared = [f"rejected every booking: {self.fault}"] if self.fault and self.rejected else []
+        rejected = [f"rejected booking {booking_id}: {reason}" for booking_id, reason in own if reason]
+        return [*shared, *rejected, *(f"warning: {warning}" for warning in self.warnings)]
 
     def summary(self, *, dry_run: bool = False) -> str:
         """Return how much changed, in one line."""
@@ -85,6 +89,16 @@ class Report:
         return _as_text(self.before), _as_text(self.after)
 
 
+def without(fault: str, reason: str) -> str:
+    """Return a reason without the fault that all rows share."""
+    return reason.removeprefix(fault).removeprefix("; ") if fault else reason
+
+
+def one_line(text: str) -> str:
+    """Return a text as a terminal or a log may get it: what a server or a calendar put into it gives no orders."""
+    return printable(text)
+
+
 def news(before: Sequence[str], remarks: Sequence[str]) -> Iterable[str]:
     """Return the remarks that are new since the last run, and those that no longer hold, as lines of the log."""
     yield from (remark for remark in remarks if remark not in before)
@@ -96,11 +110,11 @@ def _as_text(contents: dict[str, bytes]) -> str:
 
     lines: list[str] = []
     for name, content in sorted(contents.items()):
-        lines.append(f"{name}:")
+        lines.append(printable(f"{name}:"))
         try:
             attributes = dataset.attributes_of(dataset.decode(content))
         except ValueError as error:
             lines.append(f"  ({error})")
         else:
-            lines += [f"  {keyword}: {value}" for keyword, value in attributes.items()]
+            lines += [printable(f"  {keyword}: {value}") for keyword, value in attributes.items()]
     return "".join(f"{line}\n" for line in lines)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import databases, deploy, growth, history, ical, queries, reconcile, stores, sync, web
+from bench import databases, deploy, front_door, growth, history, ical, queries, reconcile, stores, sync, web
 from bench.measure import Row
 from support import live
 from support.booking_database import BookingDatabase
@@ -36,6 +36,7 @@ def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:
     yield sync.minute()
     yield from queries.rows(folder)
     yield from stores.rows(stack, folder)
+    yield from front_door.rows(folder)
     yield from growth.rows(stack, folder)
 
 

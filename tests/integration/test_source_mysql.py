@@ -113,7 +113,7 @@ def test_a_site_writes_its_own_query(booking_database: BookingDatabase, password
     )
     (row,) = mysql(password_file, query=query).rows(*DAYS)
     assert row["project_title"] == "100% :)"
-    with pytest.raises(SourceError, match="gives no column project_id, project_title"):
+    with pytest.raises(SourceError, match="gives no column project_id, subject_session"):
         mysql(password_file, query="SELECT id AS booking_id FROM calendar_items_new").rows(*DAYS)
 
 

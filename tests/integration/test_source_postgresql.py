@@ -284,7 +284,7 @@ def test_a_faulty_query_is_reported(read: Read, query: str, words: str) -> None:
 
 
 def test_missing_columns_are_named(read: Read) -> None:
-    with pytest.raises(SourceError, match=r"gives no column project_id, project_title, .*Fix source[.]query"):
+    with pytest.raises(SourceError, match=r"gives no column project_id, subject_session .*Fix source[.]query"):
         read("SELECT id AS booking_id FROM calendar_items_new")
 
 

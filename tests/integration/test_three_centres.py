@@ -4,16 +4,14 @@ Each is as the documentation describes it. The broker is of these tests' own, so
 """
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from support import live, own_broker
 from support.calendar import DAY
-from support.calendars import Calpendo, published, recipe
+from support.calendars import Calpendo, published, recipe, sessions_table, variables
 from support.command import command
 from support.configuration import Configure
 from support.consoles import Siemens, texts
@@ -100,10 +98,7 @@ def test_a_feed_of_google_with_weekly_series(configure: Configure, port: int, fo
         event(f"DTSTART;VALUE=DATE:{DAY:%Y%m%d}", "SUMMARY:3010000.02 9-2", "LOCATION:SKYRA", uid="day@google.com"),
         method="PUBLISH",
     )
-    page = (live.PROJECT / "docs/calendar.md").read_text()
-    pattern = re.search("^        summary: (.*)$", page, re.MULTILINE)
-    assert pattern
-    booking = {"patterns": {"summary": yaml.safe_load(pattern[1])}}
+    booking = variables("ical")["worklist_sync_booking"]
     with serving(Reply(body=feed.encode(), headers={"Content-Type": "text/calendar"})) as server:
         source = {"type": "ical", "url": f"{server.url}/basic.ics"}
         config = configure({"source": source, "booking": booking})
@@ -128,29 +123,23 @@ def test_a_table_of_postgresql_with_what_the_console_needs(
     server = PostgreSQL(tmp_path / "tls")
     try:
         server.do(
-            "CREATE TABLE sessions (id INT, subject TEXT, born DATE, sex TEXT, kg NUMERIC, protocol TEXT, "
-            "begins TIMESTAMP, ends TIMESTAMP)",
+            sessions_table(),
             "INSERT INTO sessions VALUES "
-            f"(1, 'MRN-0012', '1990-02-03', 'F', 72.5, 'FACES', '{DAY} 09:00', '{DAY} 10:00'), "
-            f"(2, 'MRN-0013', NULL, NULL, NULL, 'REST', '{DAY} 11:00', '{DAY} 12:00')",
+            f"(1, 'MRN-0012', '1990-02-03', 'F', 72.5, 'FACES', 'SKYRA', '{DAY} 09:00', '{DAY} 10:00', FALSE), "
+            f"(2, 'MRN-0013', NULL, NULL, NULL, 'REST', 'SKYRA', '{DAY} 11:00', '{DAY} 12:00', FALSE), "
+            f"(3, 'MRN-0014', NULL, NULL, NULL, 'REST', 'SKYRA', '{DAY} 13:00', '{DAY} 14:00', TRUE)",
             "GRANT SELECT ON sessions TO dicomdf",
         )
-        query = (
-            "SELECT id AS booking_id, subject, born AS birth_date, sex, kg AS weight, protocol, begins AS start, "
-            "ends AS end FROM sessions WHERE begins::date BETWEEN :first_day AND :last_day"
-        )
-        constants = {"lab": "SKYRA", "status": "CONFIRMED"} | dict.fromkeys(
-            ("project_id", "project_title", "user_first_name", "user_last_name"), ""
-        )
-        code = {"CodeValue": "{{ protocol }}", "CodingSchemeDesignator": "99LAB", "CodeMeaning": "{{ protocol }}"}
+        example = variables("postgresql")
         config = configure(
             {
                 "source": {
                     "type": "postgresql", "host": "127.0.0.1", "port": server.port, "database": "fcdc",
-                    "user": "dicomdf", "password_file": str(tmp_path / "password"), "query": query,
+                    "user": "dicomdf", "password_file": str(tmp_path / "password"),
+                    "query": example["worklist_sync_source"]["query"],
                 },
-                "booking": {"identity": "plain", "columns": constants},
-                "attributes": {"ScheduledProtocolCodeSequence": [code]},
+                "booking": example["worklist_sync_booking"],
+                "attributes": example["worklist_sync_attributes"],
             }
         )  # fmt: skip
         assert outcomes(config) == {"1": "entry", "2": "entry"}

@@ -1,6 +1,11 @@
 """The module `sqlite_seed`: SQL statements fill a database, for today."""
 
+import os
+import pwd
+import shutil
 import sqlite3
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -57,3 +62,40 @@ def test_a_wrong_statement_takes_all_back(tmp_path: Path) -> None:
     result = run_one(tmp_path, ask(tmp_path, SQL + "DELETE FROM bookings;\nINSERT INTO nowhere VALUES (1);\n"))
     assert "Correct the SQL" in result["msg"]
     assert len(rows(tmp_path)) == 1
+
+
+NOBODY = pwd.getpwnam("nobody")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can reach."""
+    path = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def ask_as_nobody(folder: Path) -> Result:
+    request = ask(folder)
+    request["sqlite_seed"] |= {"owner": "nobody", "group": "nogroup"}
+    return request
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_root_fills_it_as_its_owner(open_folder: Path, tmp_path: Path) -> None:
+    assert "unable to open" in run_one(tmp_path, ask_as_nobody(open_folder))["msg"]
+    os.chown(open_folder, NOBODY.pw_uid, NOBODY.pw_gid)
+    first, second = run(tmp_path, ask_as_nobody(open_folder), ask_as_nobody(open_folder))
+    assert [(one["changed"], one["rows"]) for one in (first, second)] == [(True, 1), (False, 0)]
+    made = (open_folder / "b.sqlite").stat()
+    assert (made.st_uid, made.st_gid, made.st_mode & 0o777) == (NOBODY.pw_uid, NOBODY.pw_gid, 0o640)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_a_link_in_the_owners_folder_leads_nowhere(open_folder: Path, tmp_path: Path) -> None:
+    os.chown(open_folder, NOBODY.pw_uid, NOBODY.pw_gid)
+    target = tmp_path / "roots.sqlite"
+    (open_folder / "b.sqlite").symlink_to(target)
+    assert "unable to open" in run_one(tmp_path, ask_as_nobody(open_folder))["msg"]
+    assert not target.exists()

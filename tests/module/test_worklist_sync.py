@@ -234,7 +234,7 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     ("failure", "exit_status", "said"),
     [
         ("no configuration", 2, "absent.yml can't be read: No such file"),
-        ("unknown key", 2, "site: Object contains unknown field `nam`"),
+        ("unknown key", 2, "site has the unknown field `nam`"),
         ("time zone", 2, "site.timezone 'Mars/Olympus'"),
         ("day", 2, "day is 'tomorrow': write YYYY-MM-DD"),
         ("source", 4, "fcdc on 127.0.0.1:"),

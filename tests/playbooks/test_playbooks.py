@@ -14,12 +14,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from dicom_worklist.bookings.sources import _tls
+from dicom_worklist.bookings.sources._tls import TLS
 from support import live
+from support.calendars import EXAMPLES, variables
+from support.plays import run
 
 PROJECT = live.PROJECT
 
 
-@pytest.mark.parametrize("inventory", ["demo", "dccn"])
+@pytest.mark.parametrize("inventory", ["demo", "dccn", *EXAMPLES])
 @pytest.mark.parametrize("playbook", ["site.yml", "sync.yml", "verify.yml", "update.yml", "teardown.yml", "show.yml"])
 def test_every_playbook_is_sound_for_every_inventory(inventory: str, playbook: str) -> None:
     line: list[str | Path] = [
@@ -66,8 +70,11 @@ def rendered(tmp_path: Path, inventory: str = "dccn", **variables: object) -> di
         )
     )
     line: list[str | Path] = [live.BIN / "ansible-playbook", "-i", f"inventories/{inventory}", str(played)]
-    secrets = {"vault_booking_db_password": "s3cret", "vault_orthanc_admin_password": "s3cret"}
-    secrets |= {"vault_operator_password_hash": "$6$salt$hash"}
+    secrets = {
+        name: "s3cret"
+        for example in (PROJECT / "inventories").glob("*/group_vars/all/vault.yml.example")
+        for name in yaml.safe_load(example.read_text())
+    } | {"vault_operator_password_hash": "$6$salt$hash"}
     given = ["-e", json.dumps(secrets | variables)]
     done = subprocess.run([*line, *given], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -84,6 +91,14 @@ def test_the_example_inventory_renders_a_configuration_that_is_right(tmp_path: P
     settings = rendered(tmp_path)
     assert [scanner["ae_title"] for scanner in settings["scanners"]] == ["PRISMA", "PRISMAFIT", "SKYRA"]
     assert settings["attributes"]["PatientComments"].startswith("{{ lab }}")
+
+
+@pytest.mark.parametrize("inventory", EXAMPLES)
+def test_the_inventory_of_each_calendar_renders_a_configuration_that_is_right(tmp_path: Path, inventory: str) -> None:
+    settings, file = rendered(tmp_path, inventory), str(tmp_path / "booking-db.password")
+    source = settings["source"]
+    assert file in {source.get("password_file"), source.get("url_file"), source.get("auth", {}).get("password_file")}
+    assert settings["booking"] == variables(inventory)["worklist_sync_booking"]
 
 
 def test_a_pacs_on_another_host_without_a_password_is_not_asked_and_has_no_page(tmp_path: Path) -> None:
@@ -292,3 +307,42 @@ def test_certificates_beside_an_inventory_are_not_taken_for_hosts(tmp_path: Path
         (inventory / name).write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
     after = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=True)
     assert (after.stdout, after.stderr) == (before.stdout, "")
+
+
+def test_a_server_is_checked_before_the_deployment_as_the_sync_will_check_it(tmp_path: Path) -> None:
+    """The role's expression and the package's function say the same of each host and each setting."""
+    hosts = [
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
+        "localhost",
+        "/run/mysqld",
+        "db.example",
+        "192.0.2.1",
+        "localhost.example",
+    ]
+    settings: list[dict[str, Any]] = [{}, {"tls": None}, {"tls": False}, {"tls": True}, {"tls": {"ca": "/srv/ca.crt"}}]
+    sources = [{"type": "mysql", "host": host} | setting for host in hosts for setting in settings]
+    asked = {
+        "vars_files": [str(PROJECT / f"roles/worklist_sync/{part}/main.yml") for part in ("defaults", "vars")],
+        "vars": {"role_path": str(PROJECT / "roles/worklist_sync")},
+        "tasks": [
+            {
+                "ansible.builtin.debug": {"msg": "{{ __worklist_sync_source_tls }}"},
+                "vars": {"worklist_sync_source": one},
+            }
+            for one in sources
+        ],
+    }
+    results, _ = run(tmp_path, asked)
+    for source, result in zip(sources, results, strict=True):
+        tls = source.get("tls")
+        wanted = _tls.demanded(TLS(**tls) if isinstance(tls, dict) else tls, source["host"])
+        assert result["msg"] == ({"ca": wanted.ca} if wanted else {}), source
+
+
+def test_a_site_that_wants_no_tls_or_the_usual_authorities_says_so(tmp_path: Path) -> None:
+    source = {"type": "mysql", "host": "db.example", "database": "fcdc", "user": "dicomdf"}
+    for tls in (False, True):
+        settings = rendered(tmp_path, worklist_sync_source=source | {"tls": tls})
+        assert settings["source"]["tls"] is tls

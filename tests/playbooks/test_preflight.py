@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from support import live
+from support.calendars import EXAMPLES
 
 PRISMA = {"ae_title": "PRISMA", "lab": "PRISMA", "modality": "MR"}
 SKYRA = {"ae_title": "SKYRA", "lab": "SKYRA", "modality": "MR"}
@@ -270,6 +271,8 @@ ELSEWHERE = {
     "vault_orthanc_admin_password": "s3cret",
     "vault_operator_password_hash": "$6$salt$hash",
     "vault_booking_db_password": "s3cret",
+    "vault_calendar_password": "s3cret",
+    "vault_calendar_feed": "https://calendar.example.org/s3cret.ics",
     "orthanc_dicom_address": "127.0.0.1",
     "orthanc_http_address": "127.0.0.1",
     "wlmscpfs_address": "127.0.0.1",
@@ -281,7 +284,9 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize(
-    ("inventory", "more"), [("tests/inventory", {}), ("inventories/demo", {}), ("inventories/dccn", ELSEWHERE)]
+    ("inventory", "more"),
+    [("tests/inventory", {}), ("inventories/demo", {}), ("inventories/dccn", ELSEWHERE)]
+    + [(f"inventories/{name}", ELSEWHERE) for name in EXAMPLES],
 )
 def test_a_good_inventory_passes(inventory: str, more: dict[str, Any]) -> None:
     environment = os.environ | {"ANSIBLE_NOCOLOR": "1"}

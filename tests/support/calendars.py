@@ -13,7 +13,10 @@ import yaml
 
 from support.web import Asked, Certificates, Reply, WebServer, as_json, serving
 
-RECIPES = Path(__file__).parents[2] / "docs/calendars"
+PROJECT = Path(__file__).parents[2]
+RECIPES = PROJECT / "docs/calendars"
+#: The inventories that are worked examples of a calendar.
+EXAMPLES = ("calpendo", "ical", "postgresql")
 
 
 class _Loader(yaml.SafeLoader):
@@ -30,13 +33,33 @@ def _unsafe(loader: yaml.SafeLoader, node: yaml.Node) -> object:
 _Loader.add_constructor("!unsafe", _unsafe)
 
 
+def place(name: str) -> Path:
+    """Return the file that has a recipe: an inventory's own, or one of docs/calendars."""
+    return PROJECT / f"inventories/{name}/group_vars/all/calendar.yml" if name in EXAMPLES else RECIPES / f"{name}.yml"
+
+
+def variables(name: str) -> dict[str, Any]:
+    """Return the variables that a recipe gives an inventory."""
+    read: dict[str, Any] = yaml.load(place(name).read_text(encoding="utf-8"), _Loader)
+    return read
+
+
 def recipe(name: str, server: WebServer, certificates: Certificates, folder: Path) -> dict[str, Any]:
-    """Return the changes for a configuration with a recipe of docs/calendars, for this server and files in `folder`."""
-    text = (RECIPES / f"{name}.yml").read_text(encoding="utf-8")
+    """Return the changes for a configuration with a recipe of a web server, for this one and files in `folder`."""
+    text = place(name).read_text(encoding="utf-8")
     text = re.sub(r"https://\w+\.example\.org", server.url, text).replace("/etc/dicom-worklist", str(folder))
     read = yaml.load(text, _Loader)
     source = read["worklist_sync_source"] | {"tls": {"ca": str(certificates.ca)}}
+    if "worklist_sync_source_password" in read:  # which the role writes into a file
+        source["auth"] |= {"password_file": str(folder / "calendar.password")}
     return {"source": source, "booking": read["worklist_sync_booking"]}
+
+
+def sessions_table() -> str:
+    """Return the statement that makes the table of inventories/postgresql, as its comment has it."""
+    made = re.search(r"# +(CREATE TABLE .*?\)\n)# The", place("postgresql").read_text(encoding="utf-8"), re.DOTALL)
+    assert made
+    return made[1].replace("#", "")
 
 
 class Calpendo:

@@ -57,12 +57,12 @@ class Played:
         return found
 
 
-def play(playbook: str, *options: str, **variables: str) -> Played:
-    """Run one of the project's playbooks on the test site, from the project's root as an operator does.
+def play(playbook: str, *options: str, inventory: Path = INVENTORY, **variables: str) -> Played:
+    """Run one of the project's playbooks, from the project's root as an operator does, on the test site or another.
 
     `variables` are the environment's.
     """
-    line: list[str | Path] = [BIN / "ansible-playbook", "-i", INVENTORY, PROJECT / "playbooks" / playbook, *options]
+    line: list[str | Path] = [BIN / "ansible-playbook", "-i", inventory, PROJECT / "playbooks" / playbook, *options]
     environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"} | variables
     done = subprocess.run(
         line, cwd=PROJECT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False

@@ -141,8 +141,8 @@ class Certificates:
         return context
 
 
-def certificates(folder: Path, name: str = "127.0.0.1") -> Certificates:
-    """Make an authority and a certificate for a name or an address, good for this century."""
+def certificates(folder: Path, name: str = "127.0.0.1", *, expired: bool = False) -> Certificates:
+    """Make an authority and a certificate for a name or an address, good for this century, or `expired`."""
     folder.mkdir(exist_ok=True)
     authority = ec.generate_private_key(ec.SECP256R1())
     ca = _certificate("Authority", authority.public_key(), "Authority", authority, None)
@@ -151,7 +151,7 @@ def certificates(folder: Path, name: str = "127.0.0.1") -> Certificates:
         names: x509.GeneralName = x509.IPAddress(ip_address(name))
     except ValueError:
         names = x509.DNSName(name)
-    own = _certificate(name, key.public_key(), "Authority", authority, names)
+    own = _certificate(name, key.public_key(), "Authority", authority, names, until=2001 if expired else 2100)
     made = Certificates(folder / "ca.pem", folder / "certificate.pem", folder / "key.pem")
     made.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     made.certificate.write_bytes(own.public_bytes(serialization.Encoding.PEM))
@@ -167,6 +167,8 @@ def _certificate(
     issuer: str,
     signs: ec.EllipticCurvePrivateKey,
     name: x509.GeneralName | None,
+    *,
+    until: int = 2100,
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
@@ -175,7 +177,7 @@ def _certificate(
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(datetime(2000, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(until, 1, 1, tzinfo=UTC))
         .add_extension(x509.BasicConstraints(ca=name is None, path_length=None), critical=True)
     )
     if name is not None:

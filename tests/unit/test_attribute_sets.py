@@ -93,6 +93,11 @@ def test_xnat_reads_nothing_else_as_a_label() -> None:
     assert read_by_xnat(comments, "Subject") is None
 
 
+def test_xnat_s_project_is_of_one_project_of_the_calendar_only() -> None:
+    with pytest.raises(Rejected, match=r"'3010000_01' doesn't match"):
+        values("xnat", booking=replace(BOOKING, project_id="3010000_01"))
+
+
 # Flywheel: fw://group/project/subject/session
 
 
@@ -104,8 +109,14 @@ def test_flywheel_finds_group_project_subject_and_session(booking: Booking) -> N
     assert found.groups() == ("neuro", booking.project_id, booking.subject, f"ses-{booking.session:02}")
 
 
-def test_without_a_group_flywheel_s_path_still_has_four_parts() -> None:
-    assert values("flywheel")["PatientComments"] == "fw://unknown/3010000.01/007/ses-02"
+@pytest.mark.parametrize("columns", [{}, {"flywheel_group": ""}, {"flywheel_group": None}])
+def test_without_a_group_flywheel_s_path_still_has_four_parts(columns: dict[str, Any]) -> None:
+    assert values("flywheel", **columns)["PatientComments"] == "fw://unknown/3010000.01/007/ses-02"
+
+
+def test_a_group_of_flywheel_can_not_be_a_project_too() -> None:
+    with pytest.raises(Rejected, match="'neuro/other' doesn't match"):
+        values("flywheel", flywheel_group="neuro/other")
 
 
 # LORIS: get_subject_ids of LORIS-MRI's configuration
@@ -118,7 +129,7 @@ def read_by_loris(name: str) -> tuple[str, ...]:
     return found.groups()
 
 
-@pytest.mark.parametrize(("columns", "visit"), [({}, "V02"), ({"visit": "V2"}, "V2")])
+@pytest.mark.parametrize(("columns", "visit"), [({}, "V02"), ({"visit": ""}, "V02"), ({"visit": "V2"}, "V2")])
 def test_loris_finds_the_candidate_and_the_visit(columns: dict[str, Any], visit: str) -> None:
     said = values("loris", pscid="DCC0007", candid="300123", **columns)
     assert read_by_loris(said["PatientName"]) == ("DCC0007", "300123", visit)
@@ -129,28 +140,71 @@ def test_a_booking_without_loris_ids_is_rejected() -> None:
         values("loris")
 
 
+LORIS_IDS: dict[str, Any] = {"pscid": "DCC0007", "candid": "300123"}
+
+
+@pytest.mark.parametrize(
+    ("column", "typed"),
+    [("pscid", ""), ("pscid", "DCC_7"), ("candid", ""), ("candid", "x"), ("visit", "V_1")],
+)
+def test_a_loris_id_that_would_be_read_as_another_is_rejected(column: str, typed: str) -> None:
+    with pytest.raises(Rejected, match=rf"^PatientName: .*'{typed}' doesn't match"):
+        values("loris", **LORIS_IDS | {column: typed or None})
+
+
 # ReproIn: heudiconv itself is the judge
 
 
-def test_reproin_finds_the_locator_and_the_subject() -> None:
-    def read(booking: Booking) -> dict[str, str | None]:
-        said = values("reproin", booking=booking, investigator="Lovelace")
-        fields: dict[str, Any] = dict.fromkeys(SeqInfo._fields, "") | {
-            "patient_id": said["PatientID"],
-            "study_description": said["RequestedProcedureDescription"],
-            "protocol_name": f"anat-T1w_ses-{booking.session:02}",
-            "is_derived": False,
-        }
-        found: dict[str, str | None] = reproin.infotoids([SeqInfo(**fields)], outdir="/nonexistent")
-        return found
+def read_by_reproin(booking: Booking) -> dict[str, str | None]:
+    said = values("reproin", booking=booking, investigator="Lovelace")
+    fields: dict[str, Any] = dict.fromkeys(SeqInfo._fields, "") | {
+        "patient_id": said["PatientID"],
+        "study_description": said["RequestedProcedureDescription"],
+        "protocol_name": f"anat-T1w_ses-{booking.session:02}",
+        "is_derived": False,
+    }
+    found: dict[str, str | None] = reproin.infotoids([SeqInfo(**fields)], outdir="/nonexistent")
+    return found
 
-    assert read(BOOKING) == {"locator": "Lovelace/3010000.01", "subject": "3010000p01s007", "session": "02"}
+
+def test_reproin_finds_the_locator_and_the_subject() -> None:
+    assert read_by_reproin(BOOKING) == {"locator": "Lovelace/3010000.01", "subject": "3010000p01s007", "session": "02"}
     subjects = [
-        read(replace(BOOKING, project_id=project, subject=subject))["subject"]
+        read_by_reproin(replace(BOOKING, project_id=project, subject=subject))["subject"]
         for project, subject in itertools.product(["3010000.01", "301000.001", "3010000.02"], ["007", "x007", "0007"])
     ]
     assert len({*subjects}) == 9
     assert all(re.fullmatch("[a-z0-9]+", subject or "") for subject in subjects), "BIDS allows no others"
+
+
+#: Ids with the letters that the set itself writes.
+MIXED = st.text("pqsPQS.01", min_size=1, max_size=6)
+
+
+@given(st.lists(st.tuples(MIXED, st.text("pqsPQS01", min_size=1, max_size=4)), min_size=2, max_size=30))
+def test_two_people_are_never_one_subject_of_reproin(people: list[tuple[str, str]]) -> None:
+    subjects: dict[str | None, tuple[str, str]] = {}
+    for project, subject in people:
+        read = read_by_reproin(replace(BOOKING, project_id=project, subject=subject))
+        person = (project.lower(), subject.lower())
+        assert subjects.setdefault(read["subject"], person) == person
+
+
+@pytest.mark.parametrize(("project", "subject"), [("A", "s001"), ("As", "1"), ("30.1", "7"), ("30p1", "7")])
+def test_reproin_keeps_those_apart_that_it_once_mixed(project: str, subject: str) -> None:
+    said = values("reproin", booking=replace(BOOKING, project_id=project, subject=subject), investigator="I")
+    assert said["PatientID"] == {"A": "ass001", "As": "aqss1", "30.1": "30p1s7", "30p1": "30qp1s7"}[project]
+
+
+@pytest.mark.parametrize("changes", [{"subject": "7-1"}, {"subject": "a_b"}, {"project_id": "A_B"}])
+def test_what_reproin_would_drop_is_rejected(changes: dict[str, str]) -> None:
+    with pytest.raises(Rejected, match=r"^PatientID: .* doesn't match"):
+        values("reproin", booking=replace(BOOKING, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("columns", [{}, {"investigator": ""}, {"investigator": None}])
+def test_the_locator_has_an_investigator_always(columns: dict[str, Any]) -> None:
+    assert values("reproin", **columns)["RequestedProcedureDescription"] == "Investigator^3010000.01"
 
 
 # consoles; tests/integration/test_consoles.py has what they do

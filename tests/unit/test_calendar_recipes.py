@@ -1,4 +1,4 @@
-"""The recipes of docs/calendars, each against a calendar that answers as the real one does, up to the entries."""
+"""The recipes, each against a calendar that answers as the real one does, up to the entries."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from dicom_worklist.errors import SourceError
 from dicom_worklist.report import Report
 from dicom_worklist.settings import BookingRules
 from support.calendar import DAY, NOW
-from support.calendars import RECIPES, Calpendo, GraphQL, REDCap, published, recipe
+from support.calendars import RECIPES, Calpendo, GraphQL, REDCap, published, recipe, variables
 from support.configuration import Configure
 from support.web import Certificates, WebServer, as_json, certificates
 from support.worklist_folder import entries
@@ -89,11 +89,46 @@ def test_calpendo(publish: Publish, tls: Certificates, folder: Path) -> None:
     )
     with published(calendar, tls) as server:
         report = publish("calpendo", server)
-        assert shown(folder) == {"101": (*WANTED[:3], "Lovelace^Ada Maria", *WANTED[4:])}
+        assert shown(folder) == {"101": (*WANTED[:3], "Maria Lovelace^Ada", *WANTED[4:])}
         assert [one["booking_id"] for one in report.rejected] == ["105", "106"]
         assert "title '<Hidden>' doesn't match booking.patterns.title" in report.rejected[0]["reason"]
         assert "project_id '<Hidden>'" in report.rejected[1]["reason"]
+        assert all("the calendar's account may not see this field: let" in one["reason"] for one in report.rejected)
         assert len(server.asked) == 1
+
+
+HIDDEN = "allow the account in source.auth to see it"
+
+
+@pytest.mark.parametrize(
+    "field", ["id", "title", "status", "cancelled", "resource.name", "project.name", "booker.formattedName"]
+)
+def test_a_field_of_calpendo_that_is_hidden_rejects_its_booking(
+    field: str, publish: Publish, tls: Certificates, folder: Path
+) -> None:
+    bookings = [CALPENDO | {field: "<Hidden>"}, CALPENDO | {"id": 102, "title": "8-1"}]
+    with published(Calpendo(bookings, SECRET), tls) as server:
+        report = publish("calpendo", server)
+    assert list(shown(folder)) == ["102"]
+    [rejected] = report.rejected
+    assert HIDDEN in rejected["reason"]
+
+
+def test_a_booking_of_calpendo_whose_length_is_hidden_has_no_end(publish: Publish, tls: Certificates) -> None:
+    with published(Calpendo([CALPENDO | {"durationInMinutes": "<Hidden>"}], SECRET), tls) as server:
+        report = publish("calpendo", server)
+    assert len(report.published) == 1
+    assert "minutes '<Hidden>' can't be read" in str(report.warnings)
+
+
+@pytest.mark.parametrize("cancelled", ["true", "True ", "", None, 1, 0, [], "no"])
+def test_a_booking_of_calpendo_that_may_be_cancelled_is_not_shown(
+    cancelled: object, publish: Publish, tls: Certificates, folder: Path
+) -> None:
+    with published(Calpendo([CALPENDO | {"cancelled": cancelled}], SECRET), tls) as server:
+        report = publish("calpendo", server)
+    assert shown(folder) == {}
+    assert [one["booking_id"] for one in report.rejected] == ([] if cancelled == "True " else ["101"])
 
 
 def test_calpendo_has_no_times_without_paths(publish: Publish, tls: Certificates, folder: Path) -> None:
@@ -217,7 +252,7 @@ def test_graphql_with_a_wrong_secret(publish: Publish, tls: Certificates) -> Non
 
 
 def test_every_recipe_has_a_test() -> None:
-    assert sorted(path.stem for path in RECIPES.iterdir()) == ["calpendo", "graphql", "redcap"]
+    assert sorted(path.stem for path in RECIPES.iterdir()) == ["graphql", "redcap"]
 
 
 @pytest.mark.parametrize(
@@ -246,6 +281,24 @@ def test_no_title_of_calpendo_is_read_as_another_session(
 
 
 @pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("Ada Lovelace", "Lovelace^Ada"),
+        ("Jane van Doe", "van Doe^Jane"),
+        ("Jane  Doe-Smith", "Doe-Smith^Jane"),
+        ("Lovelace", "Lovelace"),
+        ("", ""),
+    ],
+)
+def test_all_after_the_first_word_is_the_last_name_in_calpendo(
+    typed: str, name: str, publish: Publish, tls: Certificates, folder: Path
+) -> None:
+    with published(Calpendo([CALPENDO | {"booker.formattedName": typed}], SECRET), tls) as server:
+        publish("calpendo", server)
+    assert [str(entry.RequestingPhysician) for entry in entries(folder).values()] == [name]
+
+
+@pytest.mark.parametrize(
     ("title", "session"),
     [("3010000.01 7-2", 2), ("3010000.01 7-2 Faces and", 2)]
     + [
@@ -255,9 +308,10 @@ def test_no_title_of_calpendo_is_read_as_another_session(
 def test_no_title_is_read_as_another_session_by_the_examples(title: str, session: int | None) -> None:
     page = (RECIPES.parent / "calendar.md").read_text(encoding="utf-8")
     patterns = re.findall(r"^        (\w+): ('\(\?P<project_id>.*')$", page, re.MULTILINE)
-    assert [column for column, _ in patterns] == ["Title", "summary"]
-    for column, pattern in patterns:
-        row = Rules(BookingRules(patterns={column: yaml.safe_load(pattern)})).read({column: title})
+    assert {column for column, _ in patterns} == {"title", "Title"}
+    read = [(column, yaml.safe_load(pattern)) for column, pattern in patterns]
+    for column, pattern in [*read, *variables("ical")["worklist_sync_booking"]["patterns"].items()]:
+        row = Rules(BookingRules(patterns={column: pattern})).read({column: title})
         assert (getattr(row, "fault", "") == "") == (session is not None)
         if session is not None:
             assert row["subject_session"] == f"7-{session}"

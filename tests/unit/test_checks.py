@@ -210,6 +210,16 @@ def test_check_goes_on_after_a_failure_and_exits_with_the_first(
     assert "geheim" not in done.out + done.err
 
 
+def test_check_can_be_asked_for_another_day(calendar: Calendar, configure: Configure, run: Any) -> None:
+    calendar.book(1)
+    calendar.book(2, "8-1")
+    at = ("--only", "source", "--now", "2020-01-01T09:00:00+01:00")
+    done = run("check", "-c", configure(), *at, "--day", DAY.isoformat())
+    assert f"has 2 bookings of scanners for {DAY} at the site" in done.out
+    assert "2 entries wait for the next run" in done.out
+    assert "has 0 bookings of scanners for 2020-01-01" in run("check", "-c", configure(), *at).out
+
+
 @pytest.mark.parametrize(
     ("window", "said"),
     [

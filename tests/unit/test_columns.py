@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from dicom_worklist.bookings.booking import COLUMNS, Row
-from dicom_worklist.bookings.columns import ReadRow, Rules
+from dicom_worklist import expressions
+from dicom_worklist.bookings.booking import NEEDED, Row
+from dicom_worklist.bookings.columns import ReadRow, Rules, shared_fault
 from dicom_worklist.errors import ConfigError
 from dicom_worklist.settings import BookingRules
 
@@ -26,7 +27,7 @@ def read(row: Row, columns: dict[str, str] | None = None, patterns: dict[str, st
 def test_without_rules_a_row_stays_as_it_is() -> None:
     row = {"lab": "SKYRA"}
     assert rules().read(row) is row
-    assert rules().needed == list(COLUMNS)
+    assert rules().needed == list(NEEDED)
 
 
 def test_a_pattern_makes_columns_of_what_was_typed() -> None:
@@ -73,7 +74,8 @@ def test_a_template_has_the_columns_of_the_row_and_of_the_patterns() -> None:
     assert {name: row[name] for name in (*columns, "session")} == {
         "subject": "7", "start": "2026-11-24T09:00", "lab": "3T (5)", "project_title": "Language", "session": "2",
     }  # fmt: skip
-    assert row.origins["lab"] == "resource, resource_id"
+    assert row.origins["lab"] == "resource.name, resource_id"
+    assert row.origins["project_title"] == "Project name, nothing"
     assert row.origins["session"] == "code"
 
 
@@ -84,8 +86,34 @@ def test_a_template_that_fails_is_a_fault_and_the_others_are_there() -> None:
         in row.fault
     )
     assert "booking.columns.lab" in row.fault
-    assert (row["booking_id"], row["lab"]) == ("1", "own")
-    assert "subject" not in row
+    assert row["booking_id"] == "1"
+    assert not {"subject", "lab"} & row.keys()
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ who.nr }}{{ who.group }}",
+        "{{ who.nr ~ who.group }}",
+        "{{ row.who.nr ~ own }}",
+        "{{ '%s%s' % (who.nr, row.own) }}",
+        "{{ who.nr }}{{ who_group }}",
+        "{{ who.nr ~ more[0].x }}",
+        "{{ who.nr }}{{ none }}",
+    ],
+)
+def test_null_is_an_empty_text_wherever_it_lies(template: str) -> None:
+    source = {"who": {"nr": "7", "group": None}, "own": None, "more": [{"x": None}]}
+    assert read(source, {"subject": template})["subject"] == "7"
+
+
+def test_what_lies_deeper_than_ten_levels_has_no_name_of_its_own() -> None:
+    value: object = {"a": None}
+    for _ in range(2000):
+        value = {"a": value}
+    row = read({"a": value, "b": "1"}, {"subject": "{{ b }}", "lab": f"{{{{ {'_'.join('a' * 12)} }}}}"})
+    assert row["subject"] == "1"
+    assert "is undefined" in row.fault
 
 
 @pytest.mark.parametrize(
@@ -118,12 +146,57 @@ def test_a_rule_that_can_not_be_used_is_refused(columns: dict[str, str], pattern
     [
         ({"subject": "x"}, {}, {"subject_session"}, set()),
         ({"start": "x", "lab": "x"}, {}, {"start_date", "start_time", "lab"}, set()),
-        ({}, {"title": "(?P<subject_session>.)(?P<status>.)"}, {"subject_session", "status"}, {"title"}),
-        ({}, {"lab": "(?P<project_title>.*)"}, {"project_title"}, set()),
+        ({}, {"title": "(?P<subject_session>.)(?P<status>.)"}, {"subject_session"}, {"title"}),
+        ({}, {"lab": "(?P<project_title>.*)"}, set(), set()),
+        ({}, {"user_last_name": "(?P<project_id>.*)"}, {"project_id"}, {"user_last_name"}),
     ],
 )
 def test_a_table_need_not_have_what_the_rules_make(
     columns: dict[str, str], patterns: dict[str, str], missing: set[str], more: set[str]
 ) -> None:
     needed: Any = rules(columns, patterns).needed
-    assert {*needed} == {*COLUMNS} - missing | more
+    assert {*needed} == {*NEEDED} - missing | more
+
+
+def test_the_plain_identity_needs_no_project() -> None:
+    assert Rules(BookingRules(identity="plain")).needed == [name for name in NEEDED if name != "project_id"]
+
+
+@pytest.mark.parametrize(
+    ("template", "origin"),
+    [
+        ("{{ resource.name }}", "resource.name"),
+        ("{{ resource['name'] | upper }}", "resource.name"),
+        ("{{ resource.name.split('-')[0] }}", "resource.name"),
+        ("{{ row['Booked by'] }}{{ row.a.b }}", "Booked by, a.b"),
+        ("{{ first[second.third].fourth }}", "first, second.third"),
+        ("{{ first.strip(second.third) }}", "first, second.third"),
+        ("{% set own = first.name %}{{ own.name }}", "first.name"),
+    ],
+)
+def test_an_origin_is_named_as_the_calendar_gave_it(template: str, origin: str) -> None:
+    assert ", ".join(sorted(path.removeprefix("row.") for path in expressions.paths(template))) == origin
+
+
+WRONG = {"lab": "{{ Rom }}", "subject": "{{ who.nmae }}", "weight": "{{ kg + 1 }}"}
+
+
+def test_a_name_that_no_row_has_is_one_reason_for_all() -> None:
+    made = rules(WRONG, {"Titel": "(?P<session>.)"})
+    rows = [
+        made.read({"Room": "SKYRA", "kg": "1", "who": {"name": "7"}}),
+        made.read({"Title": "7", "who": {}, "kg": 1}),
+    ]
+    fault = shared_fault(rows)
+    assert fault.startswith("booking.patterns.Titel: the row has no column Titel; booking.columns.lab: the template")
+    assert fault.endswith("has no attribute 'nmae'; no row has it, they have the columns Room, Title, kg, who")
+    first, second = (getattr(row, "fault", "") for row in rows)
+    assert first.startswith(f"{fault}; booking.columns.weight: the template '{{{{ kg + 1 }}}}' fails")
+    assert second == fault
+
+
+def test_a_name_that_one_row_has_is_a_fault_of_the_others_alone() -> None:
+    made = rules({"lab": "{{ Room }}"})
+    rows = [made.read({"Room": "SKYRA"}), made.read({"Rom": "SKYRA"})]
+    assert shared_fault(rows) == shared_fault([]) == shared_fault([{"lab": "SKYRA"}]) == ""
+    assert getattr(rows[1], "fault", "").endswith("'Room' is undefined; the row has the columns Rom")

@@ -1,13 +1,26 @@
 """The configuration file: defaults, and each wrong key or value named with its place."""
 
+import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from dicom_worklist.config import load
 from dicom_worklist.errors import ConfigError
-from dicom_worklist.settings import Reading
+from dicom_worklist.settings import (
+    BookingRules,
+    Broker,
+    Config,
+    Pacs,
+    Reading,
+    Scanner,
+    Site,
+    Status,
+    Window,
+    Worklist,
+)
 from support.configuration import ABSENT, Configure
 
 MYSQL = {"type": "mysql", "host": "db.example.org", "database": "fcdc", "user": "dicomdf"}
@@ -82,6 +95,74 @@ def test_a_password_in_the_file_is_refused_and_not_shown(configure: Configure) -
 )  # fmt: skip
 def test_a_missing_key_is_named(place: str, configure: Configure) -> None:
     assert place.rpartition(".")[2] in error_of(configure({place: ABSENT}))
+
+
+def test_all_that_is_missing_or_unknown_is_said_at_once(configure: Configure) -> None:
+    tls = {"certificate": "a.pem", "verify": False}
+    auth = {"type": "basic", "user": "", "pasword_file": "x"}
+    said = error_of(
+        configure(
+            {
+                "site": {"nmae": "DCCN"},
+                "source": {"type": "http", "uri": "x", "tls": tls, "auth": auth, "timeout": 0},
+                "scanners.1": {"ae_title": "PRISMAFIT", "lbas": "x", "modality": "mr"},
+                "scanners.2.lab": ABSENT,
+                "window.days_ahead": -1,
+                "worklist": ABSENT,
+                "bookings": {},
+                "pacs": {"url": "http://127.0.0.1"},
+            }
+        )
+    )
+    assert said.count(" has no `") == 10
+    for fault in (
+        "the file has the unknown field `bookings`: it can have site, source, scanners, worklist, window",
+        "the file has no `worklist`, which it needs",
+        "site has the unknown field `nmae`",
+        "site has no `name`",
+        "site has no `timezone`",
+        "scanners[1] (scanner PRISMAFIT) has the unknown field `lbas`",
+        "scanners[1] (scanner PRISMAFIT) has no `lab`",
+        "scanners[1].modality (scanner PRISMAFIT): ",
+        "scanners[2] (scanner SKYRA) has no `lab`",
+        "window.days_ahead: ",
+        "pacs has no `user`",
+        "pacs has no `password_file`",
+        "source has the unknown field `uri`",
+        "source has no `url`",
+        "source.tls has the unknown field `verify`",
+        "source.tls has no `ca`",
+        "source.auth has the unknown field `pasword_file`",
+        "source.auth has no `password_file`",
+        "source.auth.user: ",
+        "source.timeout: ",
+    ):
+        assert fault in said, fault
+    assert said.endswith(". docs/command.md describes this file; if Ansible wrote it, correct the inventory")
+
+
+def test_the_page_has_each_setting_and_says_which_are_needed() -> None:
+    page = (Path(__file__).parents[2] / "docs/command.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `(\w+)`[^|]*\|([^|]*)\|([^|]*)\|$", page.partition("## Commands")[0], re.MULTILINE)
+    sections = {name: (re.findall(r"`(\w+)`", needed), re.findall(r"`(\w+)`", rest)) for name, needed, rest in table}
+    kinds: dict[str, type[msgspec.Struct]] = {
+        "site": Site, "scanners": Scanner, "worklist": Worklist, "window": Window, "booking": BookingRules,
+        "broker": Broker, "pacs": Pacs, "status": Status,
+    }  # fmt: skip
+    assert sections.keys() == {field.name for field in msgspec.structs.fields(Config)}
+    for name, kind in kinds.items():
+        fields = msgspec.structs.fields(kind)
+        needed = [field.name for field in fields if field.required]
+        assert (sorted(sections[name][0]), sorted(sections[name][1])) == (
+            sorted(needed),
+            sorted({field.name for field in fields} - {*needed}),
+        )
+
+
+def test_a_webcal_address_is_answered_with_the_right_one_and_not_shown(configure: Configure) -> None:
+    said = error_of(configure({"source": {"type": "ical", "url": "webcal://example.org/geheim/basic.ics"}}))
+    assert "source.url: write https:// for webcal://" in said
+    assert "geheim" not in said
 
 
 PACS = {"url": "http://127.0.0.1:8042", "user": "reader", "password_file": "/etc/dicom-worklist/pacs.password"}
@@ -195,20 +276,34 @@ def test_a_wrong_value_is_named_with_its_place(place: str, value: object, config
     ("place", "value", "said"),
     [
         ("scanners.2.lab", "(", "scanners[2].lab (scanner SKYRA) '(' is not a valid regular expression"),
+        ("scanners.2.lab", r"\d (", r"'\d (' is not a valid regular expression: a ( has no )"),
+        ("ignored_labs", [r"\d)"], r"ignored_labs[0] '\d)' is not a valid regular expression: a ) has no ("),
+        ("booking.patterns", {"a": r"(?<subject>\d)"},
+         r"'(?<subject>\d)' is not a valid regular expression: write (?P<subject>…) for (?<subject>…)"),
+        ("booking.characters", r"[\d", r"is '[\d': it is not a valid regular expression: a [ has no ]"),
+        ("source", {"type": "http", "url": "http://a/", "method": "PUT"}, "source.method 'PUT': write GET or POST"),
+        ("booking.identity", "subject", "booking.identity 'subject': write dccn or plain"),
+        ("worklist.lock_timeout", "30", "worklist.lock_timeout: write a number, without quotes"),
+        ("broker.port", 0, "broker.port: write a number from 1 to 65535"),
+        ("window.days_ahead", 0.5, "window.days_ahead: write a whole number, without quotes"),
+        ("booking.columns", {"minutes": 60}, "booking.columns.minutes: it must be a text: put it in quotes"),
+        ("site.name", None, "site.name: it is empty, and must be a text"),
+        ("site.name", ["a"], "site.name: it must be a text, not a list"),
+        ("pacs", {"url": "x", "user": "u", "password_file": "p", "check_hostname": "yes"},
+         "pacs.check_hostname: write true or false, without quotes"),
+        ("ignored_labs", "MEG", "ignored_labs: write a list"),
         ("scanners.2.modality", "mr", "scanners[2].modality (scanner SKYRA): "),
         ("scanners.2.location", "A\tB", "scanners[2].location (scanner SKYRA): "),
         ("scanners.2.ae_title", 5, "scanners[2].ae_title: "),
         ("scanners.2", "SKYRA", "scanners[2]: "),
     ],
-)
-def test_a_scanner_is_named_by_its_ae_title_where_it_has_one(
-    place: str, value: object, said: str, configure: Configure
-) -> None:
+)  # fmt: skip
+def test_a_wrong_value_is_told_with_what_is_allowed(place: str, value: object, said: str, configure: Configure) -> None:
     assert said in error_of(configure({place: value}))
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("port", 0), ("port", "3306"), ("connect_timeout", 0), ("read_timeout", 3601), ("tls", True)]
+    ("key", "value"), [("port", 0), ("port", "3306"), ("connect_timeout", 0), ("read_timeout", 3601), ("tls", "yes")]
 )
 def test_a_wrong_setting_of_mysql_is_named_with_its_place(key: str, value: object, configure: Configure) -> None:
     assert f"source.{key}" in error_of(configure({"source": MYSQL | {key: value}}))
@@ -283,15 +378,26 @@ def test_two_scanners_never_share_an_ae_title(configure: Configure) -> None:
     [
         (b"", "object"),
         (b"- 1\n", "object"),
-        (b"site: [", "not valid YAML"),
+        (b"site: [", "not valid YAML: line 1 is wrong: "),
         (b"site: \xff\n", "not valid YAML"),
-        (b"site: !!python/object/apply:os.getpid []\n", "not valid YAML"),
+        (b"site: !!python/object/apply:os.getpid []\n", "not valid YAML: line 1 is wrong: "),
+        (b"site:\n  name: {{ x }}\n", "line 2 has a text that begins with {{: put it in quotes"),
+        (b"site:\n  name: {{ x }} and {{ y }}\n", "line 2 has a text that begins with {{: put it in quotes"),
+        (b"site:\n  name: x\n\ttimezone: y\n", "line 3 begins with a tab: use blanks"),
+        (b"site:\n\tname: x\n", "line 2 begins with a tab: use blanks"),
+        (b"site:\n  name: x\n timezone: y\n", "line 3 doesn't stand under the line before it"),
+        (b"site:\n  name: x\n    timezone: y\n", "line 3 doesn't stand under the line before it"),
+        (b"site:\n  name: @b\n", "line 2 has a text that begins with @: put it in quotes"),
+        (b"site:\n  name: 'b\n  more: c\n", "line 3 can't be read: the quote that begins in line 2 has no end"),
+        (b"site:\n  name: a: b\n", "line 2 has a text with a colon and a blank: put it in quotes"),
     ],
-    ids=["empty", "a list", "broken", "not UTF-8", "an object of Python's"],
-)
+    ids=["empty", "a list", "broken", "not UTF-8", "an object of Python's", "template", "two templates", "tab",
+         "tab at once", "too far left", "too far right", "at", "quote", "colon"],
+)  # fmt: skip
 def test_a_file_that_is_not_a_configuration_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_bytes(content)
     assert said in error_of(tmp_path / "config.yml")
+    assert not re.search("unicode string|byte string|column", error_of(tmp_path / "config.yml"))
 
 
 @pytest.mark.parametrize("name", ["absent.yml", "."])

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment
 
+from dicom_worklist.bookings.booking import COLUMNS
 from support.command import environment
 from support.timed_site import Site
+from support.worklist_folder import worklist_files
 
 TEMPLATE = Path(__file__).parents[2] / "roles/worklist_sync/templates/cron-run.j2"
 
@@ -38,6 +40,7 @@ class Cron:
             "__worklist_sync_last_run": self.last_run,
             "worklist_sync_home": self.root,
             "worklist_sync_timezone": "Europe/Amsterdam",
+            "worklist_sync_memory": "2048",
         }
         template = templates.from_string(TEMPLATE.read_text())
         self.script.write_text(template.render({name: str(value) for name, value in variables.items()}))
@@ -95,7 +98,7 @@ def test_26_cron_logs_each_failed_run_and_the_reason_once(cron: Cron, site: Site
     ("line", "status", "count"),
     [
         pytest.param("echo Traceback >&2; echo '  File /x & \\1' >&2; exit 1", 1, 3, id="26-crash"),
-        pytest.param("exit 124", 124, 1, id="26-timeout"),
+        pytest.param("exit 124", 124, 2, id="26-timeout"),
         pytest.param("kill -9 $$", 137, 2, id="26-killed"),
         pytest.param("echo '2026-11-24T08:00:00+01:00 published'; echo 2026 >&2; exit 1", 1, 3, id="26-half a run"),
         pytest.param("echo 'dicom-worklist: the configuration' >&2; exit 2", 2, 2, id="26-configuration"),
@@ -107,6 +110,31 @@ def test_each_line_of_a_run_that_ends_badly_has_a_time(line: str, status: int, c
     assert len(cron.lines) == count
     assert not [line for line in cron.lines if not MOMENT.fullmatch(line)]
     assert cron.lines[-1].endswith(f" exit status {status}")
+
+
+def test_a_run_that_needs_too_much_memory_ends_with_the_remedy_and_the_list_stays(cron: Cron, site: Site) -> None:
+    assert cron.run() == 0
+    before = worklist_files(site.folder)
+    assert before
+    # each value is a gigabyte, before anything can count it
+    site.changes["source.query"] = "SELECT " + ", ".join(f"zeroblob(999999999) AS {name}" for name in COLUMNS)
+    assert site.file.exists()
+    assert cron.run() == 4
+    assert "more than fits into the memory that this run may use" in cron.lines[-2]
+    assert "worklist_sync_memory" in cron.lines[-2]
+    assert cron.lines[-1].endswith(" exit status 4")
+    assert worklist_files(site.folder) == before
+
+
+def test_an_expression_that_never_ends_rejects_its_booking_alone(cron: Cron, site: Site) -> None:
+    site.calendar.add_lab("a" * 40 + "!")
+    site.book(2, "8-1", "10:00", lab="a" * 40 + "!")
+    site.changes["scanners.2.lab"] = "^(a+)+$"
+    assert site.file.exists()
+    assert cron.run() == 3
+    [line] = [line for line in cron.lines if "rejected booking 2" in line]
+    assert "scanners[].lab or ignored_labs takes longer than 1 s on this text" in line
+    assert list(worklist_files(site.folder)) == ["booking-1-PRISMA.wl"]
 
 
 def test_26_a_run_that_is_skipped_has_a_time(cron: Cron, site: Site) -> None:

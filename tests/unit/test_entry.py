@@ -291,13 +291,22 @@ def test_an_identifier_that_the_charset_can_not_write_rejects_the_booking(name: 
     ],
 )
 def test_a_description_is_made_to_fit_with_a_warning(title: str, expected: str) -> None:
-    booking = replace(BOOKING, project_title=title)
+    booking = replace(BOOKING, project_title=title, columns={"project_title": title})
     assert entry_of(booking).RequestedProcedureDescription == expected
     assert ("RequestedProcedureDescription" in warnings_of(booking)) == (title != expected)
 
 
 def test_a_warning_has_nothing_that_turns_its_line_around() -> None:
-    assert warnings_of(replace(BOOKING, project_id="3010\u2066", project_title="")).isprintable()
+    columns = {"project_title": ""}
+    said = warnings_of(replace(BOOKING, project_id="3010\u2066", project_title="", columns=columns))
+    assert "give it one in the calendar" in said
+    assert said.isprintable()
+
+
+def test_a_calendar_without_titles_gets_no_warning_for_each_booking() -> None:
+    booking = replace(BOOKING, project_title="", columns={"booking_id": "1"})
+    assert entry_of(booking).RequestedProcedureDescription == "3010000.01"
+    assert warnings_of(booking) == ""
 
 
 @pytest.mark.parametrize(

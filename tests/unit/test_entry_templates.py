@@ -36,6 +36,13 @@ def test_a_template_adds_an_attribute_where_it_belongs() -> None:
     assert (entry.PatientSize, entry.PregnancyStatus) == (1.75, 4)
 
 
+@pytest.mark.parametrize(
+    "template", ["{{ weight }}kg", "{{ weight ~ 'kg' }}", "{{ '%skg' % weight }}", "{{ booking.weight }}kg"]
+)
+def test_what_is_not_known_of_a_booking_is_an_empty_text(template: str) -> None:
+    assert entry_of(attributes={"PatientComments": template}).PatientComments == "kg"
+
+
 def test_a_template_may_empty_what_is_not_required() -> None:
     assert entry_of(attributes={"RequestingPhysician": ""})["RequestingPhysician"].is_empty
 
@@ -118,8 +125,6 @@ def test_a_code_without_a_value_is_left_out(keyword: str) -> None:
 @pytest.mark.parametrize(
     ("part", "columns"),
     [
-        ("CodeValue", {"protocol": "T" * 17}),
-        ("CodeValue", {"protocol": "T\\1"}),
         ("CodingSchemeVersion", {"version": "2" * 17}),
         ("CodeMeaning", {"meaning": ""}),
     ],
@@ -127,6 +132,21 @@ def test_a_code_without_a_value_is_left_out(keyword: str) -> None:
 def test_a_code_that_does_not_fit_rejects_the_booking(part: str, columns: dict[str, object]) -> None:
     with pytest.raises(Rejected, match=rf"^ScheduledProtocolCodeSequence\[1\]\.{part}\b"):
         codes_of("ScheduledProtocolCodeSequence", [HEAD, PROTOCOL], **columns)
+
+
+@pytest.mark.parametrize("keyword", CODE_SEQUENCES)
+@pytest.mark.parametrize(
+    ("protocol", "why"), [("T" * 17, "has 17 characters; SH allows 16"), ("T\\1", "SH allows no backslash")]
+)
+def test_a_code_whose_value_does_not_fit_is_left_out_with_a_warning(protocol: str, why: str, keyword: str) -> None:
+    codes, _ = codes_of(keyword, [HEAD, PROTOCOL], protocol=protocol, meaning="")
+    assert codes == [HEAD]
+    booking = replace(BOOKING, columns=ROW | {"protocol": protocol})
+    entry, [warning] = describe(booking, SCANNER, SITE, {keyword: [PROTOCOL]})
+    assert keyword not in entry.codes
+    assert warning.startswith(f"{keyword}[0].CodeValue: {protocol!r} has ")
+    assert why in warning
+    assert warning.endswith(". The code is left out, so the console doesn't choose by it")
 
 
 def test_a_column_that_the_row_does_not_have_rejects_the_booking_by_its_name() -> None:
@@ -142,13 +162,9 @@ def test_a_meaning_is_made_to_fit_and_written_in_the_scanner_s_charset_with_a_wa
     [code] = entry.codes["ScheduledProtocolCodeSequence"]
     assert code["CodeMeaning"] == ("Grosse " + "x" * 64)[:64]
     assert [warning.partition(":")[0] for warning in warnings] == ["ScheduledProtocolCodeSequence[0].CodeMeaning"]
-    with pytest.raises(Rejected, match="CodeValue: 'Größe' has characters that ISO_IR 6 can't write"):
-        describe(
-            BOOKING,
-            charset("ISO_IR 6"),
-            SITE,
-            {"ScheduledProtocolCodeSequence": [HEAD | {"CodeValue": "Größe"}]},
-        )
+    attributes = {"ScheduledProtocolCodeSequence": [HEAD | {"CodingSchemeDesignator": "99Größe"}]}
+    with pytest.raises(Rejected, match="CodingSchemeDesignator: '99Größe' has characters that ISO_IR 6 can't write"):
+        describe(BOOKING, charset("ISO_IR 6"), SITE, attributes)
 
 
 WORDS = st.text(

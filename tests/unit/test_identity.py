@@ -136,6 +136,16 @@ def test_case_3_what_means_something_to_a_shell_a_path_or_a_query_is_rejected(ty
     assert column in reason(**{**other, column: typed})
 
 
+def test_a_misspelt_column_of_the_subject_is_named_with_those_that_there_are() -> None:
+    typed = {column: value for column, value in row().items() if column != "subject_session"} | {"subject_sesion": "7"}
+    with pytest.raises(Rejected) as rejected:
+        read_booking(typed, READING)
+    assert str(rejected.value) == (
+        "there is no column subject_session (or subject in its place): the row and the patterns give booking_id, lab, "
+        "project_id, project_title, start_date, start_time, status, subject_sesion, user_first_name, user_last_name"
+    )
+
+
 @pytest.mark.parametrize("project", ["-7", "--", "-rf"])
 def test_case_3_what_a_command_takes_for_an_option_is_rejected(project: str) -> None:
     assert "must begin with a letter or digit" in reason(project_id=project, subject_session="7")

@@ -211,7 +211,7 @@ def test_without_the_section_status_there_is_nothing_to_see(configure: Configure
             125 * MINUTE,
             f"The list has not been updated since {DAY} 12:55, for 2 hours 5 minutes: the calendar is down",
         ),
-        ({"good": None, "began": None}, timedelta(), f"{NEVER}{UNRECORDED}"),
+        ({"good": None, "began": None}, timedelta(), f"{NEVER}{UNRECORDED.replace('since', 'yet')}"),
         (
             {"good": None, "began": NOW - MINUTE, "failure": "the calendar is down"},
             MINUTE,
@@ -383,3 +383,14 @@ def test_the_levels_are_the_exit_statuses_of_nagios() -> None:
 )
 def test_a_span_is_written_in_its_two_largest_units(seconds: float, said: str) -> None:
     assert spell(timedelta(seconds=seconds)) == said
+
+
+def test_bookings_without_a_lab_are_told_apart_from_labs_without_a_scanner(site: Site) -> None:
+    none, other = [problem for problem in site.seen(labs={"": 1, "EEG": 2}).problems if problem.kind == "labs"]
+    assert none.said == (
+        "1 booking has no lab. Write the scanner's name there (of an event: its location); `dicom-worklist preview` "
+        "lists it."
+    )
+    assert other.text == "No scanner has the labs 'EEG' (2)."
+    [one] = [problem for problem in site.seen(labs={"": 2}).problems if problem.kind == "labs"]
+    assert one.text == "2 bookings have no lab."

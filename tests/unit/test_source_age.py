@@ -62,7 +62,10 @@ def test_page_metrics_and_check_say_it(run: Any, config: Path, tmp_path: Path) -
     page = (tmp_path / "page/index.html").read_text()
     assert "What the calendar gave was made</dt><dd><b>" in page
     checked = run("check", "-c", config, "--only", "source", "--now", NOW.isoformat()).out
-    assert "what it gave was made 2026-11-24 07:00, 2 hours ago" in checked
+    assert checked.startswith("WARN   source: ")
+    assert "what it gave was made 2026-11-24 07:00, 2 hours ago, and may be 1 hour old (status.source" in checked
+    done = run("check", "-c", config, "--only", "source", "--now", (NOW - timedelta(hours=1)).isoformat())
+    assert (done.status, done.out.startswith("ok     source: ")) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import json
 import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,6 +13,7 @@ import pytest
 
 from dicom_worklist import config
 from dicom_worklist.bookings import sources
+from dicom_worklist.bookings.booking import text
 from dicom_worklist.bookings.sources import _web
 from dicom_worklist.bookings.sources.http import columns
 from dicom_worklist.errors import ConfigError, SourceError
@@ -104,7 +104,7 @@ def test_a_secret_is_in_no_message(source: Any, tmp_path: Path) -> None:
             assert "no … here" in said
             assert "hush" not in said
     settings["body"] = {"token": "{{ token.nothing() }}"}
-    with pytest.raises(ConfigError, match=r"source: body.token: the template .* has a fault"):
+    with pytest.raises(ConfigError, match=r"source: body.token: the template has a fault \(UndefinedError\)"):
         source("http://127.0.0.1:1/", **settings)
     settings["body"] = {"token": "{{ 1 // (token | length - 9) }}"}
     said = error_of(source("http://127.0.0.1:1/", **settings))
@@ -141,20 +141,56 @@ def test_what_lies_within_has_both_names(source: Any) -> None:
         ({"a": {"b": 2}, "a.b": 1}, {"a": {"b": 2}, "a.b": 1, "a_b": 2}),
         ({"a.b": 1, "a.b.c": 2}, {"a.b": 1, "a.b.c": 2, "a": {"b": 1}, "a_b": 1, "a_b_c": 2}),
         ({"a": {"b.c": 1}}, {"a": {"b.c": 1}, "a_b_c": 1}),
+        ({"a": {"b.c": {"d": 1}}}, {"a": {"b.c": {"d": 1}}, "a_b_c": {"d": 1}, "a_b_c_d": 1}),
         ({".": 1, "": 2, "a.": 3}, {".": 1, "": 2, "a.": 3, "_": 1, "a_": 3}),
         ({"a": {}}, {"a": {}}),
+        ({".".join("a" * 5000): 1}, {".".join("a" * 5000): 1, "_".join("a" * 5000): 1}),
     ],
 )
 def test_names_that_get_in_each_others_way(record: dict[str, Any], row: dict[str, Any]) -> None:
     assert columns(record) == row
 
 
+def deep(levels: int, inner: str = "1", name: str = "a") -> str:
+    return f'{{"{name}": ' * levels + inner + "}" * levels
+
+
+@pytest.mark.parametrize("record", [deep(12), deep(1, "[" * 11 + "1" + "]" * 11), deep(11, "[{}]")])
+def test_an_answer_is_not_read_deeper_than_ten_levels(record: str, source: Any) -> None:
+    with serving(Reply(f'[{{"id": 1}}, {record}]')) as server:
+        said = error_of(source(server.url))
+    assert "gives at 1 more than 10 levels, one within the other" in said
+    assert "let source.records choose the columns, such as [].{id: id}" in said
+
+
+def test_ten_levels_are_columns(source: Any) -> None:
+    with serving(Reply(f"[{deep(11)}]")) as server:
+        [row] = source(server.url).rows(**TODAY)
+    assert row["_".join("a" * 11)] == 1
+
+
 def test_numbers_keep_their_digits(source: Any) -> None:
     with serving(Reply('[{"project_id": 3010000.10, "n": 12345678901234567890}]')) as server:
         [row] = source(server.url).rows(**TODAY)
     assert str(row["project_id"]) == "3010000.10"
-    assert isinstance(row["project_id"], Decimal)
+    assert isinstance(row["project_id"], float)
+    assert f"{row['project_id']}" == text(row, "project_id") == "3010000.10"
     assert row["n"] == 12345678901234567890
+
+
+@pytest.mark.parametrize(
+    ("records", "found"),
+    [
+        ("[?v==`1.1`]", ["1.10"]),
+        ("[?v>`1.5`]", ["2.0", "1e1"]),
+        ("[?type(v)=='number']", ["1.10", "2.0", "1e1"]),
+        ("sort_by(@, &v)", ["1.10", "2.0", "1e1"]),
+        ("[max_by(@, &v)]", ["1e1"]),
+    ],
+)
+def test_a_number_is_one_for_jmespath(records: str, found: list[str], source: Any) -> None:
+    with serving(Reply('[{"v": 1.10}, {"v": 2.0}, {"v": 1e1}]')) as server:
+        assert [str(row["v"]) for row in source(server.url, records=records).rows(**TODAY)] == found
 
 
 def test_the_oldest_answer_says_when_the_rows_were_made(source: Any) -> None:
@@ -244,6 +280,12 @@ def test_pages_without_end_or_sense_are_an_error(pages: Any, settings: Any, said
             as_json({"List": [], "b": 1}),
             "gives null and not a list; the answer has names List, b. Check source.records",
         ),
+        (
+            as_json({"errors": [{"message": "no such field"}], "data": None}),
+            'the answer has names errors, data; errors says [{"message": "no such field"}]. Check what source.url, ',
+        ),
+        (as_json({"list": None, "Error": "s" * 300}), f"; Error says {'s' * 200}…. Check what source.url, "),
+        (as_json({"list": None, "error": None, "errors": []}), "has names list, error, errors. Check source.records"),
         (as_json({"list": {"a": 1}}), "gives an object and not a list"),
         (as_json("text"), "gives null and not a list; the answer has a text"),
         (as_json({"list": [{}, 7]}), "gives a list with a number at 1, not with objects only"),
@@ -257,6 +299,18 @@ def test_pages_without_end_or_sense_are_an_error(pages: Any, settings: Any, said
 def test_an_answer_that_is_not_the_bookings_is_an_error_with_the_remedy(answer: Reply, said: str, source: Any) -> None:
     with serving(answer) as server:
         assert said in error_of(source(server.url, records="list", error="error"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"biskits": [{"id": 1}], "total": 1}, "names biskits, total, not a list. Set source.records: biskits"),
+        ({"data": {"list": []}}, "is an object with the names data, not a list. Set source.records to where the list"),
+    ],
+)
+def test_where_the_list_is_must_be_said_of_an_object(answer: Any, said: str, source: Any) -> None:
+    with serving(as_json(answer)) as server:
+        assert said in error_of(source(server.url))
 
 
 def test_a_jmespath_that_fails_on_the_answer_is_named(source: Any) -> None:
@@ -277,8 +331,9 @@ def test_a_jmespath_that_fails_on_the_answer_is_named(source: Any) -> None:
             {"url": "http://x/{{ first_dy }}"},
             "source: url uses first_dy; there is first_day, last_day, next_day, cursor",
         ),
-        ({"url": "http://x/{{ first_day"}, "source: url: the template 'http://x/{{ first_day' has a fault"),
+        ({"url": "http://x/{{ first_day"}, "source: url: the template has a fault (unexpected end of template"),
         ({"url": "http://x/{{ first_day.nothing }}"}, "source: url: the template"),
+        ({"url": "http://x/{{ 1 / 0 }}"}, "source: url: the template has a fault (ZeroDivisionError)"),
         ({"url": "http://x/{{ first_day.__class__.mro() }}"}, "source: url: the template"),
         ({"url": "http://x/{{ key }}", "secrets": {"key": "/k"}}, "url uses the secret key: use it in headers or body"),
         ({"secrets": {"first_day": "/k"}}, "source: secrets: 'first_day' can't be a name in a template"),
@@ -289,7 +344,7 @@ def test_a_jmespath_that_fails_on_the_answer_is_named(source: Any) -> None:
         ({"body": "x"}, "source: body needs method: POST"),
         ({"method": "POST", "body": "x", "body_type": "form"}, "body_type: form needs a mapping in body"),
         ({"headers": {"X": "{{ cursor }}"}}, "cursor is used, so next must say where"),
-        ({"method": "DELETE"}, "source.method: Invalid enum value 'DELETE'"),
+        ({"method": "DELETE"}, "source.method 'DELETE': write GET or POST"),
         ({"timeout": 0}, "source.timeout"),
         ({"max_pages": 0}, "source.max_pages"),
         ({"max_megabytes": 0}, "source.max_megabytes"),
@@ -360,3 +415,23 @@ def test_no_broken_answer_is_read_in_part(broken: Callable[[random.Random, bytes
             answers[:] = [broken(chance, page) if at == wrong else Reply(page) for at, page in enumerate(pages)]
             with pytest.raises(SourceError):
                 print(seed, calendar.rows(**TODAY))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 1 / 0 }}",
+        "{{ first_day",
+        "{{ first_day | x }}",
+        "{{ next_day.x }}",
+        "{% if %}",
+        "{{ y }}",
+        "{{ 1 | matching(2) }}",
+    ],
+)
+def test_a_template_with_a_fault_is_never_shown(template: str, source: Any) -> None:
+    address = {"url": f"http://x/?key=hush{template}"}
+    for settings in (address, {"url": "http://x/", "headers": {"X": f"hush{template}"}}):
+        with pytest.raises(ConfigError) as refused:
+            source(**settings)
+        assert "hush" not in str(refused.value)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dicom_worklist.bookings.booking import read_date, read_start
-from dicom_worklist.bookings.sources import _ical_series
+from dicom_worklist.bookings.sources import _ical_series, _ical_text
 from dicom_worklist.errors import Rejected, SourceError
 from dicom_worklist.settings import Reading
 from support.calendar import DAY
@@ -199,7 +199,8 @@ def test_an_event_of_all_day_has_no_time_and_the_reader_says_so(typed: str, tmp_
         row = only(read(tmp_path, event(typed, *more)))
         assert (row["start"], row["end"], row["start_date"]) == (None, None, DAY)
         assert read_date(row, Reading(AMSTERDAM)) == DAY
-        assert starts([row]) == ["start_time 'all day' is not a time of day: write HH:MM:SS"]
+        [reason] = map(str, starts([row]))
+        assert reason == "the event is of all day and has no time: give it a start in the calendar"
 
 
 @pytest.mark.parametrize(
@@ -260,6 +261,13 @@ def test_an_end_of_an_unknown_zone_is_not_known(tmp_path: Path) -> None:
         ([NINE, "RRULE:FREQ=DAILY;UNTIL=never"], "can't be read"),
         ([NINE, "RRULE:FREQ=MONTHLY;BYMONTHDAY=32"], "BYMONTHDAY=32 is not in the range of RFC 5545"),
         ([NINE, "RRULE:FREQ=DAILY;BYMONTH=13"], "BYMONTH"),
+        ([NINE, "RRULE:FREQ=MONTHLY;BYDAY=6MO"], "BYDAY=6MO is not in the range of RFC 5545"),
+        ([NINE, "RRULE:FREQ=MONTHLY;BYDAY=MO,-6TU"], "BYDAY=MO,-6TU is not in the range of RFC 5545"),
+        ([NINE, "RRULE:FREQ=YEARLY;BYMONTH=1;BYDAY=6MO"], "BYDAY=6MO is not in the range of RFC 5545"),
+        ([NINE, "RRULE:FREQ=YEARLY;BYDAY=54MO"], "BYDAY=54MO is not in the range of RFC 5545"),
+        ([NINE, "RRULE:FREQ=YEARLY;BYEASTER=0"], "the rule has BYEASTER, which RFC 5545 doesn't know"),
+        ([NINE, "RRULE:FREQ=WEEKLY", "EXRULE:FREQ=WEEKLY;INTERVAL=3"], "EXRULE is not supported"),
+        ([NINE, "RRULE:FREQ=WEEKLY", "EXRULE FREQ=WEEKLY;INTERVAL=3"], "EXRULE is not supported"),
         ([NINE, "RRULE:FREQ=DAILY", "EXDATE;TZID=Foo/Bar:20261125T090000"], "its time zone 'Foo/Bar' is not known"),
         ([NINE, "RRULE:FREQ=DAILY", "EXDATE:yesterday"], "EXDATE can't be read"),
         ([NINE, "RDATE;TZID=Foo/Bar:20261125T090000"], "its time zone 'Foo/Bar' is not known"),
@@ -272,6 +280,65 @@ def test_one_broken_event_stops_no_other(lines: list[str], said: str, tmp_path: 
     assert starts([right]) == [at(9)]
 
 
+@pytest.mark.parametrize(
+    ("zone", "of"), [("Europe/Amsterdam", "99991231T235959Z"), ("America/New_York", "00010101T000000Z")]
+)
+def test_a_change_at_the_end_of_all_times_stops_no_other(zone: str, of: str, tmp_path: Path) -> None:
+    for more in ([], ["EXDATE:20261125T080000Z"]):
+        series = event(f"DTSTART;TZID={zone}:20261103T090000", "RRULE:FREQ=WEEKLY", *more)
+        rows = read(tmp_path, series, event(f"RECURRENCE-ID:{of}", NINE), event(NINE, uid="b"))
+        assert starts([row for row in rows if row["booking_id"] == "b"]) == [at(9)]
+        assert any(str(row["booking_id"]).startswith("a/") for row in rows)
+
+
+@pytest.mark.parametrize("line", ["CATEGORIES;VALUE=BINARY:x", "ATTENDEE;VALUE=BINARY:x", "RESOURCES;VALUE=BINARY:x"])
+def test_a_property_of_a_strange_type_is_as_it_was_typed(line: str, tmp_path: Path) -> None:
+    row = only(read(tmp_path, event(NINE, line)))
+    assert (starts([row]), row[line.partition(";")[0].lower()]) in (([at(9)], ["x"]), ([at(9)], "x"))
+
+
+NAMES = """DTSTART DTEND DURATION RECURRENCE-ID RRULE RDATE EXDATE EXRULE DTSTAMP LAST-MODIFIED SEQUENCE STATUS SUMMARY
+LOCATION GEO ORGANIZER ATTENDEE CATEGORIES CREATED COMPLETED ATTACH PERCENT-COMPLETE PRIORITY REQUEST-STATUS RELATED-TO
+RESOURCES TRIGGER FREEBUSY URL CLASS TRANSP X-FOO CONFERENCE IMAGE COLOR REFRESH-INTERVAL TZOFFSETFROM UID TZID
+CONTACT DUE REPEAT""".split()  # fmt: skip
+PARAMETERS = """ ;TZID=Europe/Amsterdam ;TZID=America/New_York ;TZID=W.~Europe~Standard~Time ;TZID=Foo/Bar ;TZID=Ours
+;TZID=Pacific/Kiritimati ;VALUE=DATE ;VALUE=PERIOD ;VALUE=BINARY;ENCODING=BASE64 ;VALUE=BINARY ;RANGE=THISANDFUTURE
+;VALUE=DURATION ;VALUE=INTEGER ;FOO ;TZID="x""".replace("\n", " ").split(" ")
+VALUES = """ 0 -1 99991231T235959Z 99991231T235959 00010101T000000Z 00010101T000000 20261124T100000 20261124T100000Z
+20261124 19000101 P1D -P1D PT99999999999H P99999999999W abc 1;2 MAILTO:x a,b 20261124T100000Z/PT1H
+20261124T100000Z/99991231T000000Z FREQ=DAILY FREQ=WEEKLY;COUNT=3 FREQ=DAILY;UNTIL=00010101T000000Z 1e999 -99
+20261124T100000,20261125T100000 FREQ=YEARLY;BYDAY=1MO 20261329T256199 \\n FREQ=DAILY;INTERVAL=99999999999
+FREQ=MONTHLY;BYDAY=6MO FREQ=DAILY;BYDAY= """.replace("\n", " ").split(" ")
+
+
+def test_no_event_whatever_it_says_stops_the_others(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    for number in range(int(os.environ.get("EVENTS", "1500"))):
+        series = event("DTSTART;TZID=Europe/Amsterdam:20261110T090000", "RRULE:FREQ=WEEKLY", *_odd(chance))
+        changes = [
+            event("RECURRENCE-ID:20261117T080000Z", "DTSTART:20261124T100000Z", *_odd(chance)),
+            event(f"DTSTART:20261{chance.randint(100, 999)}T100000Z", *_odd(chance)),
+            event(*_odd(chance), *_odd(chance)),
+        ]
+        components = chance.sample([series, *changes], chance.randint(1, 3))
+        zones = [ZONE.format(name="Ours")] if chance.random() < 0.2 else []
+        content = calendar(*zones, *components, event(NINE, uid="b"))
+        try:
+            rows = _ical_series.Reading("it", DAY, DAY).rows(_ical_text.take_apart(content.encode(), "it"))
+        except Exception as error:
+            raise AssertionError(f"{number}: {error!r} of\n{content}") from error
+        assert starts([row for row in rows if row["booking_id"] == "b"]) == [at(9)], content
+        starts(rows)
+
+
+def _odd(chance: random.Random) -> list[str]:
+    """Return some lines that nobody would write."""
+    return [
+        f"{chance.choice(NAMES)}{chance.choice(PARAMETERS).replace('~', ' ')}:{chance.choice(VALUES)}"
+        for _ in range(chance.randint(0, 3))
+    ]
+
+
 def test_a_broken_line_that_says_nothing_of_the_time_is_no_reason(tmp_path: Path) -> None:
     lines = ("GEO:nowhere", "an unescaped line of a description", "X-APPLE-TRAVEL;x=1:2", "TRANSP:", "SEQUENCE:first")
     assert starts(read(tmp_path, event(NINE, *lines))) == [at(9)]
@@ -280,6 +347,14 @@ def test_a_broken_line_that_says_nothing_of_the_time_is_no_reason(tmp_path: Path
 def test_an_event_without_a_uid_is_its_own_and_has_no_id(tmp_path: Path) -> None:
     rows = read(tmp_path, event(NINE, uid=""), event(NINE, uid=""))
     assert ids(rows) == ["", ""]
+
+
+def test_events_without_a_uid_are_their_own_in_several_texts_too(tmp_path: Path) -> None:
+    one, other = (calendar(event(NINE, f"SUMMARY:{name}", uid="")) for name in "12")
+    calendars = [*_ical_text.take_apart(one.encode(), "one"), *_ical_text.take_apart(other.encode(), "other")]
+    rows = _ical_series.Reading("the calendar", DAY, DAY).rows(calendars)
+    assert ([row["summary"] for row in rows], ids(rows)) == (["1", "2"], ["", ""])
+    assert read(tmp_path, event(NINE.replace("24T", "20T"), uid=""), event(NINE.replace("24T", "28T"), uid="")) == []
 
 
 def test_what_is_in_an_event_is_not_the_event(tmp_path: Path) -> None:
@@ -396,6 +471,65 @@ def test_rules_that_never_come_are_bounded_together(tmp_path: Path) -> None:
     assert "with the event never-2 their rules take more than 50,000 steps" in message
 
 
+@pytest.mark.parametrize(
+    ("rule", "steps"),
+    [
+        ("FREQ=DAILY;INTERVAL=7;BYDAY=MO", 20_871),
+        ("FREQ=HOURLY;INTERVAL=168;BYDAY=MO", 20_871),
+        ("FREQ=MINUTELY;INTERVAL=10080;BYDAY=MO", 20_871),
+        ("FREQ=MONTHLY;INTERVAL=2;BYMONTH=3", 10_000),
+        ("FREQ=MONTHLY;INTERVAL=12;BYMONTHDAY=31", 1666),
+        ("FREQ=WEEKLY;BYMONTH=2;BYSETPOS=9", 20_000),
+        ("FREQ=MONTHLY;BYDAY=1MO;BYMONTHDAY=15", 20_000),
+        ("FREQ=HOURLY;INTERVAL=21;BYHOUR=3;BYDAY=WE", 146_097),
+    ],
+)
+def test_a_rule_that_never_comes_counts_as_the_time_that_it_takes(rule: str, steps: int, tmp_path: Path) -> None:
+    limit = pytest.MonkeyPatch()
+    never = [event("DTSTART:20250603T090000Z", f"RRULE:{rule}", uid=str(number)) for number in range(5)]
+    for most, fits in ((5 * steps + 5000, True), (5 * steps - 1, False)):
+        with limit.context() as patch:
+            patch.setattr(_ical_series, "MOST_STEPS_OF_ALL", most)
+            if fits:
+                assert ids(read(tmp_path, *never)) == []
+            else:
+                assert "with the event 4 their rules take more than" in error_of(
+                    ical_source(tmp_path, calendar(*never))
+                )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=DAILY;BYDAY=MO,TU,WE,TH,FR",
+        "FREQ=DAILY;INTERVAL=2;BYDAY=TU",
+        "FREQ=DAILY;INTERVAL=2;BYMONTH=11",
+        "FREQ=HOURLY;INTERVAL=12;BYDAY=TU",
+        "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,TH",
+        "FREQ=MONTHLY;INTERVAL=2;BYDAY=4TU",
+        "FREQ=YEARLY;BYMONTH=11;BYDAY=-1TU",
+    ],
+)
+def test_what_people_write_counts_its_own_steps_only(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_ical_series, "MOST_STEPS_OF_ALL", 1000)
+    ours = [event(NINE, f"RRULE:{rule}", uid=str(number)) for number in range(50)]
+    assert starts(read(tmp_path, *ours)).count(at(9)) == 50
+
+
+def test_years_of_all_kinds_are_the_same_four_hundred_years_later(tmp_path: Path) -> None:
+    """Rules are expanded there: see the comment at `_CYCLE`."""
+    weeks = event("DTSTART;VALUE=DATE:19561231", "RRULE:FREQ=YEARLY;BYWEEKNO=1;BYDAY=MO")
+    leap = event("DTSTART;VALUE=DATE:18960229", "RRULE:FREQ=YEARLY", uid="leap")
+    for year, weekday in ((1900, None), (2000, 1), (2024, 3), (2100, None), (2400, 1), (4000, 1)):
+        days = (date(year, 2, 27), date(year, 3, 1))
+        found = [row["start_date"] for row in read(tmp_path, leap, days=days)]
+        assert [day.weekday() for day in found if day and day.month == 2] == ([] if weekday is None else [weekday])
+    found = read(tmp_path, weeks, days=(date(2024, 12, 30), date(2024, 12, 30)))
+    assert date(2024, 12, 30) in [row["start_date"] for row in found]
+
+
 def test_many_days_of_a_year_are_no_reason_to_stop(tmp_path: Path) -> None:
     birthdays = [
         event("DTSTART;VALUE=DATE:19800229", "RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29", uid=f"birthday-{number}")
@@ -485,11 +619,10 @@ def test_a_feed_that_is_cut_off_anywhere_is_never_read_in_part(tmp_path: Path) -
 # With the rest
 
 
-def test_the_example_of_the_page_publishes_what_can_be_and_rejects_the_rest_with_reasons(
+def test_the_example_inventory_publishes_what_can_be_and_rejects_the_rest_with_reasons(
     configure: Configure, folder: Path, tmp_path: Path
 ) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "calendar.md").read_text(encoding="utf-8")
-    example = page.partition("\n## iCalendar")[2].partition("\n    worklist_sync_booking:")[2].partition("\n\n")[0]
+    example = (Path(__file__).parents[2] / "inventories/ical/group_vars/all/calendar.yml").read_text(encoding="utf-8")
     lines = ("LOCATION:PRISMA", "ORGANIZER;CN=Ada Lovelace:mailto:ada@example.org")
     ical_source(
         tmp_path,
@@ -502,7 +635,7 @@ def test_the_example_of_the_page_publishes_what_can_be_and_rejects_the_rest_with
             event(NINE, "SUMMARY:Service", *lines, uid="service"),
         ),
     )
-    booking = yaml.safe_load(example.replace("!unsafe ", ""))
+    booking = yaml.safe_load(example.replace("!unsafe ", ""))["worklist_sync_booking"]
     changes = {"source": {"type": "ical", "path": str(tmp_path / "calendar.ics")}, "booking": booking}
     done = command("sync", "-c", configure(changes), "--day", str(DAY), "--json")
     report = json.loads(done.stdout)
@@ -513,7 +646,7 @@ def test_the_example_of_the_page_publishes_what_can_be_and_rejects_the_rest_with
     assert (step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepStartTime) == ("20261124", "090000")
     reasons = {one["booking_id"]: one["reason"] for one in report["rejected"]}
     assert reasons.keys() == {"all-day", "zone", "seconds", "service"}
-    assert "start_time 'all day' is not a time of day" in reasons["all-day"]
+    assert "the event is of all day and has no time" in reasons["all-day"]
     assert "its time zone 'Foo/Bar' is not known" in reasons["zone"]
     assert "the limit is 100,000" in reasons["seconds"]
     assert "doesn't match booking.patterns.summary" in reasons["service"]

@@ -137,10 +137,101 @@ def test_a_change_whose_series_is_not_in_the_feed_is_an_instance_of_it(tmp_path:
     assert (row["booking_id"], row["lab"], starts([row])) == (ID, "SKYRA", [at(11)])
 
 
+@pytest.mark.parametrize("of", ["RECURRENCE-ID;VALUE=DATE:20261124", "RECURRENCE-ID:20261124T090000"])
+@pytest.mark.parametrize(
+    "begins",
+    [
+        NINE,
+        NINE.replace("T09", "T11"),
+        "DTSTART:20261124T080000Z",
+        "DTSTART:20261124T090000Z",
+        "DTSTART;TZID=America/New_York:20261124T040000",
+    ],
+)
+def test_a_change_without_its_series_has_the_id_that_it_has_with_it_or_none(
+    of: str, begins: str, tmp_path: Path
+) -> None:
+    alone, with_series = read(tmp_path, change(begins, of=of)), read(tmp_path, event(*DAILY), change(begins, of=of))
+    assert ids(with_series) == [ID]
+    if "T090000" in of and begins == NINE:
+        assert (ids(alone), starts(alone)) == ([ID], starts(with_series))
+    else:
+        assert "its RECURRENCE-ID has no time" in str(starts(alone)[0])
+    unreadable = event("DTSTART;TZID=Foo/Bar:20261120T090000", "RRULE:FREQ=DAILY")
+    assert ids(read(tmp_path, unreadable, change(begins, of=of)))[1:] == ids(alone)
+
+
+@pytest.mark.parametrize(
+    ("of", "begins", "name"),
+    [
+        ("RECURRENCE-ID:20261124T090000", "DTSTART:20261124T110000", "20261124T090000"),
+        ("RECURRENCE-ID;VALUE=DATE:20261124", "DTSTART;VALUE=DATE:20261124", "20261124"),
+    ],
+)
+def test_a_change_without_its_series_may_have_no_zone_or_no_time_at_all(
+    of: str, begins: str, name: str, tmp_path: Path
+) -> None:
+    assert ids(read(tmp_path, change(begins, of=of))) == [f"a/{name}"]
+
+
 def test_a_change_that_can_not_be_read_replaces_its_instance_all_the_same(tmp_path: Path) -> None:
     row = only(read(tmp_path, event(*DAILY), change("DTSTART;TZID=Foo/Bar:20261124T110000")))
     assert row["booking_id"] == ID
     assert "its time zone 'Foo/Bar' is not known" in str(starts([row])[0])
+
+
+WEEKLY = (
+    NINE.replace("24T", "03T"),
+    "DURATION:PT1H",
+    "RRULE:FREQ=WEEKLY",
+    "DTSTAMP:20260101T000000Z",
+    "LOCATION:PRISMA",
+)
+#: A RECURRENCE-ID that can't be read, with the day that it seems to name.
+BROKEN = (
+    "RECURRENCE-ID;TZID:202611{}T090000",
+    "RECURRENCE-ID;FOO:202611{}T090000",
+    'RECURRENCE-ID;TZID="Europe/Amsterdam:202611{}T090000',
+    "RECURRENCE-ID TZID=Europe/Amsterdam:202611{}T090000",
+    "recurrence-id;TZID=Foo/Bar:202611{}T090000",
+)
+
+
+@pytest.mark.parametrize("of", BROKEN)
+def test_a_change_of_an_instance_that_can_not_be_read_is_never_taken_for_the_series(of: str, tmp_path: Path) -> None:
+    newer = ("DTSTAMP:20260601T000000Z", "LOCATION:SKYRA")
+    away = change("DTSTART:20261110T120000Z", *newer, of=of.format("10"))
+    row = only(read(tmp_path, event(*WEEKLY), away))
+    assert (row["booking_id"], row["lab"], starts([row])) == (ID, "PRISMA", [at(9)])
+    for lines in ("DTSTART:20261124T120000Z", of.format("10")), ("DTSTART:20261110T120000Z", of.format("24")):
+        wrong, right = read(tmp_path, event(*WEEKLY), change(lines[0], *newer, of=lines[1]))
+        assert "RECURRENCE-ID" in str(wrong["start"]).upper() or "time zone" in str(wrong["start"])
+        assert (right["booking_id"], starts([right])) == (ID, [at(9)])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("RRULE FREQ=WEEKLY", NINE.replace("24T", "03T")),
+        ("RRULE;FOO:FREQ=WEEKLY", NINE.replace("24T", "03T")),
+        ("RDATE;FOO:20261124T080000Z", NINE.replace("24T", "03T")),
+        ("DTSTART;TZID=Foo/Bar:20261103T090000", "RRULE:FREQ=WEEKLY"),
+        ("DTSTART;FOO:20261103T090000",),
+        ("DTSTART;TZID=Foo/Bar:20261103T090000",),
+    ],
+)
+def test_a_series_whose_newest_version_can_not_be_read_is_rejected_wherever_it_is_near(
+    lines: tuple[str, ...], tmp_path: Path
+) -> None:
+    row = only(read(tmp_path, event(*WEEKLY), event("DTSTAMP:20260601T000000Z", *lines)))
+    assert row["booking_id"] == "a"
+    assert "is not a date and time" in str(starts([row])[0])
+
+
+def test_an_event_may_have_several_rules(tmp_path: Path) -> None:
+    lines = ("DTSTART:20200107T080000Z", "RRULE:FREQ=DAILY;UNTIL=20200201T000000Z", "RRULE:FREQ=WEEKLY;BYDAY=TU")
+    for one, other in ((lines[1], lines[2]), (lines[2], lines[1])):
+        assert starts(read(tmp_path, event(lines[0], one, other))) == [at(9)]
 
 
 def test_a_change_that_names_no_instance_is_rejected(tmp_path: Path) -> None:
@@ -166,6 +257,8 @@ def test_changes_are_read_where_their_series_can_not(tmp_path: Path) -> None:
         ("20261124", 24),
         ("20261123", 23),
         ("99991231T235959Z", 29),
+        ("99981231T235959Z", 29),
+        ("25001231", 29),
     ],
 )
 def test_a_rule_ends_with_its_last_moment(until: str, last: int, tmp_path: Path) -> None:

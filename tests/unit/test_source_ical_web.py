@@ -1,5 +1,6 @@
 """iCalendar texts from the web: a published feed, and a calendar on a real CalDAV server, Radicale, with a login."""
 
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,45 @@ def test_a_feed_is_read_and_its_secret_address_is_in_no_message() -> None:
     assert SECRET not in "".join([*messages, str(made)])
 
 
+def test_the_secret_address_of_a_feed_may_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "feed.secret"
+    made = source(url_file=str(file))
+    assert "Write it there, readable by this user" in error_of(made)
+    file.write_text(f"webcal://example.org/{SECRET}\n")
+    said = error_of(made)
+    assert f"{file} has no address. Write it there, on one line; it begins with https://" in said
+    words = f"/ical/{SECRET}/basic.ics is not there"
+    answers = [
+        Reply(json.dumps({"error": words}), 404),
+        feed(words),
+        feed(f"BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:{words}"),
+    ]
+    with serving(feed(calendar(event(NINE))), *answers) as server:
+        file.write_text(f"{server.url}/ical/{SECRET}/basic.ics\n")
+        assert ids(made.rows(**TODAY)) == ["a"]
+        messages = [error_of(made) for _ in answers]
+    assert all("… is not there" in message for message in messages), messages
+    assert SECRET not in said + "".join(messages) + str(made)
+
+
+@pytest.mark.parametrize("setting", ["url", "url_file", "caldav"])
+def test_a_remedy_names_only_settings_that_the_source_has(setting: str, closed_port: int, tmp_path: Path) -> None:
+    def at(address: str) -> sources.Source:
+        (tmp_path / "address").write_text(f"{address}\n")
+        return source(**{setting: str(tmp_path / "address") if setting == "url_file" else address})
+
+    answers = [Reply("no", status) for status in (400, 404, 405, 406, 415, 204)]
+    moved = [Reply(status=302, headers={"Location": f"http://localhost:{closed_port}/"})]
+    with serving(*answers, *moved) as server:
+        made = at(f"{server.url}/a")
+        said = [error_of(made) for _ in (*answers, *moved)]
+    said.append(error_of(at(f"http://127.0.0.1:{closed_port}/a")))
+    for message in said:
+        names = {word.strip(".,:") for word in message.split() if word.startswith("source.")}
+        assert f"source.{setting}" in names, message
+        assert names <= {f"source.{setting}", "source.auth"}, message
+
+
 def test_a_feed_that_is_cut_off_is_never_read_in_part() -> None:
     whole = calendar(event(NINE), event(NINE, uid="b"))
     for cut in range(0, len(whole) - 2, 7):
@@ -84,10 +124,10 @@ def test_a_feed_that_is_too_large_is_an_error_with_the_limit() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "one of path, url and caldav"),
-        ({"path": "/a", "url": "https://example.org/a"}, "one of path, url and caldav"),
-        ({"url": "https://example.org/a", "caldav": "https://example.org/a"}, "one of path, url and caldav"),
-        ({"path": "/a", "auth": {"type": "bearer", "token_file": "/t"}}, "auth and tls are for url and caldav"),
+        ({}, "one of path, url, url_file and caldav"),
+        ({"path": "/a", "url": "https://example.org/a"}, "one of path, url, url_file and caldav"),
+        ({"url": "https://example.org/a", "caldav": "https://example.org/a"}, "one of path, url, url_file and caldav"),
+        ({"path": "/a", "auth": {"type": "bearer", "token_file": "/t"}}, "auth and tls are for url"),
         ({"url": "webcal://example.org/a"}, "matching regex"),
         ({"path": "/a", "max_megabytes": 0}, ">= 1"),
         ({"path": "/a", "uri": "x"}, "unknown field `uri`"),

@@ -64,10 +64,10 @@ def test_a_server_that_is_not_mysql_is_reported(said: bytes) -> None:
             mysql_source(port).rows(**TODAY)
 
 
-def test_an_answer_that_is_not_utf_8_is_not_shown(closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pymysql, "connect", lambda **options: b"somebody \xff".decode())
+def test_an_answer_that_is_not_utf_8_is_not_shown(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pymysql.connections.Connection, "connect", lambda *given: b"somebody \xff".decode())
     with pytest.raises(SourceError, match="can't decode byte 0xff") as caught:
-        mysql_source(closed_port).rows(**TODAY)
+        mysql_source(silent_port).rows(**TODAY)
     assert "somebody" not in str(caught.value)
 
 

@@ -1,15 +1,17 @@
 """What the sources on the web share: asking a server that is slow, endless, cut off, hostile, or wants a login."""
 
 import gzip
+import html
 import json
+import re
 import socket
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 
@@ -162,23 +164,25 @@ def test_what_is_unpacked_counts_and_so_do_all_answers_of_a_reading() -> None:
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+UNANSWERED = "got no answer within 0.4 seconds (source.timeout). See whether the server is up"
+SLOW = "took longer than source.timeout, 0.4 seconds. Ask for fewer bookings, or raise source.timeout"
 
 
 @pytest.mark.parametrize(
-    ("begin", "drop"),
+    ("begin", "drop", "said"),
     [
-        (b"", b""),
-        (b"", b"H"),
-        (HEAD + b"X: ", b"y"),
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-        (HEAD + b"\r\n", b"1"),
-        (HEAD + b"Content-Length: 10000\r\n\r\n", b"1"),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n1\r\n"),
-        (b"HTTP/1.1 500 Error\r\nContent-Type: application/json\r\n\r\n", b"1"),
+        (b"", b"", UNANSWERED),
+        (b"", b"H", UNANSWERED),
+        (HEAD + b"X: ", b"y", SLOW),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", UNANSWERED),
+        (HEAD + b"\r\n", b"1", SLOW),
+        (HEAD + b"Content-Length: 10000\r\n\r\n", b"1", SLOW),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n1\r\n", SLOW),
+        (b"HTTP/1.1 500 Error\r\nContent-Type: application/json\r\n\r\n", b"1", SLOW),
     ],
     ids=["silent", "status", "headers", "continue", "body", "length", "chunks", "error"],
 )
-def test_a_server_that_trickles_is_given_up_after_the_timeout(begin: bytes, drop: bytes) -> None:
+def test_a_server_that_trickles_is_given_up_after_the_timeout(begin: bytes, drop: bytes, said: str) -> None:
     over = threading.Event()
 
     def trickle() -> Iterator[bytes]:
@@ -187,7 +191,7 @@ def test_a_server_that_trickles_is_given_up_after_the_timeout(begin: bytes, drop
             yield drop
 
     with serving(lambda asked: trickle()) as server:
-        assert "took longer than source.timeout, 0.4 seconds" in refused(server.url, timeout=0.4)
+        assert said in refused(server.url, timeout=0.4)
         over.set()
 
 
@@ -229,11 +233,12 @@ def test_a_request_is_repeated_once_where_that_can_help(first: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "remedy"),
     [
-        (400, "Check source.url and what is sent with it"),
+        (400, "Check source.url and source.headers and source.body"),
         (401, "It wants a login (Negotiate): set source.auth"),
         (403, "Let the calendar's administrator allow this login to read the bookings"),
         (404, "Check source.url"),
-        (405, "source.method"),
+        (405, "Check source.url and source.method"),
+        (415, "Check source.url and source.headers and source.body"),
         (429, "asked too often"),
         (500, "The server has a fault: look at its log"),
         (501, "The server has a fault"),
@@ -286,7 +291,7 @@ def test_bearer_sends_the_token(tmp_path: Path) -> None:
         ask(server.url, auth=auth)
         assert server.asked[0].headers["Authorization"] == "Bearer t0ken"
         assert f"Write a token that the calendar accepts into {tmp_path}/secret" in refused(server.url, auth=auth)
-        for bad in ("", "two\nlines", "ünicode"):
+        for bad in ("two\nlines", "ünicode"):
             with pytest.raises(SourceError, match="secret holds no token") as caught:
                 ask(server.url, auth=Bearer(token_file=secret(tmp_path, bad)))
             assert "nicode" not in str(caught.value)
@@ -296,6 +301,7 @@ def test_bearer_sends_the_token(tmp_path: Path) -> None:
     ("auth", "named"),
     [
         (Basic(user="u", password_file="/nowhere/at/all"), "the password for the calendar can't be read from /nowhere"),
+        (Basic(user="u", password_file="/dev/null"), "can't be read from /dev/null: it is empty"),
         (Bearer(token_file="/nowhere/at/all"), "the token for the calendar can't be read from /nowhere"),
         (
             OAuth2(token_url="http://127.0.0.1:1/", client_id="c", client_secret_file="/nowhere/at/all"),
@@ -468,6 +474,16 @@ def test_tls_checks_the_name_unless_it_must_not(tmp_path: Path) -> None:
         refused(server.url, tls=TLS(ca=str(other.ca), verify_hostname=False))
 
 
+def test_a_certificate_that_has_expired_is_its_administrator_s_to_renew(tmp_path: Path) -> None:
+    old = certificates(tmp_path / "old", expired=True)
+    with serving(Reply("[]"), context=old.server()) as server:
+        said = refused(server.url, tls=TLS(ca=str(old.ca)))
+    assert said.endswith(
+        "The server's certificate has expired: its administrator must renew it. If it has not expired, compare this "
+        "host's clock"
+    )
+
+
 def test_tls_shows_a_certificate_where_the_server_asks(tls: Certificates) -> None:
     with serving(Reply("[]"), context=tls.server(client_ca=tls.ca)) as server:
         ours = TLS(ca=str(tls.ca), certificate=str(tls.certificate), key=str(tls.key))
@@ -528,6 +544,34 @@ def test_a_netrc_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert [asked.headers["Authorization"] for asked in server.asked] == [None, "Bearer t"]
 
 
+@pytest.mark.parametrize("kind", ["basic", "bearer", "oauth2"])
+def test_a_login_is_sent_without_tls_only_to_this_machine_or_where_the_site_says_so(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, away = secret(tmp_path, "t"), "http://calendar.example.org"
+    ways: dict[str, Auth] = {
+        "basic": Basic(user="u", password_file=path),
+        "bearer": Bearer(token_file=path),
+        "oauth2": OAuth2(token_url=f"{away}/token", client_id="c", client_secret_file=path),
+    }
+    auth = ways[kind]
+    with serving(as_json({"access_token": "fresh"})) as server:
+        monkeypatch.setenv("http_proxy", server.url)
+        for tls in (None, True, TLS(ca=path)):
+            said = refused(f"{away}/a", auth=auth, tls=tls)
+            assert f"would send a login to {away} without TLS" in said
+            assert "Write https in that address, or set source.tls: false" in said
+        assert server.asked == []
+        ask(f"{away}/a", auth=auth, tls=False)
+        assert server.asked[-1].headers["Authorization"]
+
+
+def test_a_secret_in_a_header_counts_as_a_login() -> None:
+    with Web("the calendar", timeout=5, most_bytes=9) as web, pytest.raises(SourceError, match="would send a login"):
+        web.hide("hush")
+        web.ask("GET", "http://192.0.2.1/", headers={"X-Token": "hush"})
+
+
 def test_the_proxy_of_the_environment_is_used_except_for_no_proxy(
     monkeypatch: pytest.MonkeyPatch, closed_port: int, tls: Certificates
 ) -> None:
@@ -566,3 +610,31 @@ def test_words_about_an_error_that_are_cut_off_leave_its_status() -> None:
 def test_the_words_about_an_error_are_not_read_without_end() -> None:
     with serving(Reply(gzip.compress(json.dumps("x" * 10**7).encode()), 500, {"Content-Encoding": "gzip"})) as server:
         assert len(refused(server.url)) < 500
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "JSON": json.dumps,
+    "JSON of UTF-8": lambda secret: json.dumps(secret, ensure_ascii=False),
+    "JSON of PHP": lambda secret: json.dumps(secret).replace("/", "\\/"),
+    "JSON in capitals": lambda secret: re.sub(r"\\u(....)", lambda match: f"\\u{match[1].upper()}", json.dumps(secret)),
+    "JSON in JSON": lambda secret: json.dumps(json.dumps(secret)),
+    "escaped throughout": lambda secret: "".join(f"\\u{ord(character):04x}" for character in secret),
+    "an address": quote,
+    "a part of an address": lambda secret: quote(secret, safe=""),
+    "an address in small letters": lambda secret: re.sub("%..", lambda match: match[0].lower(), quote(secret)),
+    "a form": quote_plus,
+    "HTML": html.escape,
+    "HTML of numbers": lambda secret: "".join(f"&#{ord(character)};" for character in secret),
+    "with other blanks": lambda secret: re.sub(" +", "   ", secret),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "secret", ["abc/def+GHI==", 'p\u00e4"ss\\word', "p&ss<w>'rd", "two  words /", "a+b c%20d", "…\t.*[x]{3}"]
+)
+def test_a_secret_is_hidden_in_whatever_form_a_server_repeats_it(form: str, secret: str) -> None:
+    web = Web("The calendar", timeout=1, most_bytes=1)
+    web.hide(secret)
+    assert web.shown(f"bad <{FORMS[form](secret)}> token").replace('"', "").replace("\\", "") == "bad <…> token"

@@ -1,16 +1,22 @@
 """What all kinds of source share: the same rows give the same bookings; columns, and files that are missing."""
 
 import csv
+import itertools
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from dicom_worklist.bookings import sources
-from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL
+from dicom_worklist.bookings.booking import COLUMNS, MORE, NEEDED, OPTIONAL, counts, not_given
 from dicom_worklist.bookings.sources import as_rows
-from dicom_worklist.errors import SourceError
-from support.calendar import Calendar
+from dicom_worklist.config import load
+from dicom_worklist.errors import ConfigError, SourceError
+from dicom_worklist.settings import Reading
+from support.calendar import DAY, Calendar
+from support.configuration import Configure
 from support.sources import TODAY, bookings, csv_source, error_of, sqlite_source
 
 
@@ -84,9 +90,42 @@ def test_missing_columns_are_named(kind: str, tmp_path: Path) -> None:
         "sqlite": sqlite_source(tmp_path / "empty.sqlite", "SELECT 1 AS booking_id, 2 AS lab"),
         "csv": csv_source(tmp_path / "bookings.csv", "booking_id,lab\n1,SKYRA\n"),
     }[kind]
-    with pytest.raises(SourceError, match=r"no column project_id, .*status") as caught:
+    with pytest.raises(SourceError, match=r"no column project_id, .*start_time") as caught:
         source.rows(**TODAY)
-    assert "lab," not in str(caught.value).partition(":")[0]
+    assert not any(name in str(caught.value) for name in ("lab,", "project_title", "user_", "status"))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "csv"])
+@pytest.mark.parametrize("names", [NEEDED, ("booking_id", "project_id", "subject", "start", "lab")])
+def test_a_booking_without_title_booker_and_status_is_one(kind: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    given = {"booking_id": "1", "project_id": "3010000.01", "subject_session": "7-1", "start_date": f"{DAY}",
+             "start_time": "09:00", "lab": "SKYRA", "subject": "7", "start": f"{DAY}T09:00"}  # fmt: skip
+    sqlite3.connect(tmp_path / "empty.sqlite").close()
+    columns = ", ".join(f"'{given[name]}' AS {name}" for name in names)
+    csv_text = f"{','.join(names)}\n{','.join(given[name] for name in names)}\n"
+    source = {
+        "sqlite": sqlite_source(tmp_path / "empty.sqlite", f"SELECT {columns}"),
+        "csv": csv_source(tmp_path / "bookings.csv", csv_text),
+    }[kind]
+    [booking] = bookings(source).values()
+    assert (booking.project_title, booking.user_first_name, booking.user_last_name, booking.status) == ("", "", "", "")
+    [row] = source.rows(**TODAY)
+    assert counts(row, Reading(ZoneInfo("Europe/Amsterdam")))
+
+
+@pytest.mark.parametrize(
+    ("names", "lacking"),
+    [
+        ((), []),
+        ((*COLUMNS, *MORE), []),
+        ((*COLUMNS, *MORE[1:], "end_time"), []),
+        (("booking_id", "project_id", "subject", "start", "lab", "staus", *MORE),
+         ["project_title", "user_first_name", "user_last_name", "status", "session"]),
+        ((*COLUMNS, "minutes", "birthdate", "sex", "weight", "size"), ["birth_date", "made"]),
+    ],
+)  # fmt: skip
+def test_the_known_columns_that_a_calendar_lacks(names: tuple[str, ...], lacking: list[str]) -> None:
+    assert not_given([dict.fromkeys(names[:3]), dict.fromkeys(names)]) == lacking
 
 
 @pytest.mark.parametrize("make", [sqlite_source, csv_source])
@@ -123,3 +162,39 @@ def test_parameters_are_found_in_a_query_whatever_else_is_in_it() -> None:
     bound, names = sources.bind(query, {"first_day": "$1", "last_day": "$2"})
     assert bound == "SELECT '100% :)', a::date FROM b WHERE c BETWEEN $1::date AND $2 AND d ? 'x' AND :days"
     assert names == ["first_day", "last_day"]
+
+
+@pytest.mark.parametrize("value", [{"a": "x" * 10_000}, ["x" * 10_000], Decimal("1" * 10_000), b"x" * 10_000])
+def test_a_value_that_is_no_text_counts_with_what_it_holds(value: object) -> None:
+    with pytest.raises(SourceError, match="more than 100,000 rows or 100 MB"):
+        for number, _ in enumerate(sources.limited(itertools.repeat([value]), "the calendar")):
+            assert number < 10_000
+
+
+ELSEWHERE = {"host": "db.example.org", "database": "bookings", "user": "reader"}
+
+
+@pytest.mark.parametrize(
+    "kind", [{"type": "sqlite", "path": "x"}, {"type": "mysql"} | ELSEWHERE, {"type": "postgresql"} | ELSEWHERE]
+)
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("day >= :firstday", "query uses :firstday; there is :first_day and :last_day"),
+        ("day >= :first_day AND day < :tomorrow", "query uses :tomorrow; there is :first_day and :last_day"),
+        ("day >= ':first_day'", "query has ':first_day' in quotes: take the quotes away"),
+        ("day >= '%(last_day)s'", "query has '%(last_day)s' in quotes: take the quotes away"),
+        ("day::date BETWEEN :first_day::date AND %(last_day)s AND note <> 'it''s :x' -- don't :y", ""),
+        ("format(day, 'HH24:MI') < '09:00' /* :z ' */ AND a[1:n] = 1 AND \":q\" = :last_day", ""),
+    ],
+)
+def test_a_parameter_that_there_is_not_is_told_when_the_file_is_read(
+    where: str, said: str, kind: dict[str, object], configure: Configure
+) -> None:
+    path = configure({"source": kind | {"query": f"SELECT * FROM b WHERE {where}"}})
+    if not said:
+        assert load(path)
+        return
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert f"source: {said}" in str(refused.value)

@@ -36,11 +36,13 @@ def test_a_value_that_is_not_text_is_refused(keyword: str, configure: Configure)
 
 #: What each VR forbids, and what the message says of it.
 CONSTANTS = [
-    ("PatientSex", "female", "at most 16 of upper-case letters"),
+    ("SmokingStatus", "yes", "at most 16 of upper-case letters"),
     ("PatientBirthDate", "2026-13-01", "a date such as 20261124"),
     ("PatientBirthDate", "20261301", "a date such as 20261124"),
     ("PatientWeight", "1,5", "such as 72.5"),
     ("PatientAge", "30", "such as 030Y"),
+    ("PatientSex", "female", "attributes.PatientSex: 'female' is not one of M, F, O"),
+    ("PatientSex", "FEMALE", "attributes.PatientSex: 'FEMALE' is not one of M, F, O"),
     ("ScheduledProcedureStepEndTime", "9 o'clock", "a time such as 093000"),
     ("ScheduledStationAETitle", "PRISMA-AND-17-CHA", "at most 16"),
     ("InstanceNumber", "1.5", "a whole number"),
@@ -228,3 +230,10 @@ def test_no_attribute_can_stop_the_other_bookings(
 def test_the_command_names_a_faulty_template(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sync", "-c", str(configure({"attributes.PatientComments": "{{ subject"}))]) == 2
     assert "attributes.PatientComments: the template '{{ subject' has a fault" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ birth_date.year }}", "{{ sex.lower() }}", "{{ weight * 2 }}", "{{ '%.2f' % size }}"]
+)
+def test_what_a_booking_may_have_can_be_used(template: str, configure: Configure) -> None:
+    load(configure({"attributes.PatientComments": template}))

@@ -58,12 +58,14 @@ def test_status_for_nagios_is_a_line_and_an_exit_status(
     (tmp_path / "status.json").mkdir()
     done = run("status", "-c", watched, *AT, "--exit-code")
     assert (done.status, done.out.split(" - ")[0]) == (3, "WORKLIST UNKNOWN")
-    assert run("status", "-c", watched, *AT).status == 5
+    done = run("status", "-c", watched, *AT)
+    assert (done.status, f"status.state {tmp_path}/status.json is a folder: name a file" in done.err) == (5, True)
 
 
 def test_status_without_the_section_status_is_2_and_unknown_to_nagios(configure: Configure, run: Any) -> None:
     done = run("status", "-c", configure())
     assert (done.status, "no section status" in done.err) == (2, True)
+    assert "this configuration keeps no record: add status: {state: state.json}" in done.err
     assert run("status", "-c", configure(), "--exit-code").status == 3
 
 

@@ -7,13 +7,17 @@ from dicom_worklist.bookings.booking import (
     KNOWN_COLUMNS,
     Booking,
     Row,
+    lacking,
+    names_session,
+    not_given,
     printable,
     read_booking,
     read_date,
     read_start,
+    shown,
     text,
 )
-from dicom_worklist.bookings.columns import Rules, template_context
+from dicom_worklist.bookings.columns import Rules, template_context, without_null
 from dicom_worklist.bookings.selection import (
     CANCELLING,
     Days,
@@ -29,6 +33,6 @@ from dicom_worklist.bookings.selection import (
 
 __all__ = [
     "CANCELLING", "KNOWN_COLUMNS", "Booking", "Days", "Row", "Rules", "SelectedRow", "Selection", "days",
-    "is_over", "printable", "read", "read_booking", "read_date", "read_start", "rows", "select",
-    "session_length", "template_context", "text",
+    "is_over", "lacking", "names_session", "not_given", "printable", "read", "read_booking", "read_date", "read_start",
+    "rows", "select", "session_length", "shown", "template_context", "text", "without_null",
 ]  # fmt: skip

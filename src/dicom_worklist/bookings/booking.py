@@ -1,7 +1,7 @@
 """What a booking is, and how a row of the calendar is read as one."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -26,11 +26,11 @@ COLUMNS = (
 #: Further columns, which a source may give or not; NULL and blank count as not given. `subject` and `session` stand in
 #: place of subject_session, `start` of start_date and start_time. `made` is when what the source gives was made; the
 #: newest of its rows counts.
-OPTIONAL = (
-    *("subject", "session", "start", "end", "end_date", "end_time", "minutes"),
-    *("birth_date", "sex", "weight", "size", "made"),
-)
-#: What a column of COLUMNS may be left out for.
+MORE = ("end", "birth_date", "sex", "weight", "size", "made")
+OPTIONAL = ("subject", "session", "start", "end_date", "end_time", "minutes", *MORE)
+#: Those of COLUMNS without which no booking can be read; a calendar that lacks the others gives them empty.
+NEEDED = ("booking_id", "project_id", "subject_session", "start_date", "start_time", "lab")
+#: What a column of NEEDED may be left out for.
 INSTEAD = {"subject_session": "subject", "start_date": "start", "start_time": "start"}
 #: All that a booking is read from.
 KNOWN_COLUMNS = (*COLUMNS, *OPTIONAL)
@@ -39,8 +39,11 @@ WEIGHTS, SIZES = (0.3, 500), (0.2, 2.8)
 SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 #: An end that is further from the start is a mistake: no session lasts a day, and its entry would stay as long.
 LONGEST = timedelta(hours=24)
+#: How deep a value may lie within a column's mappings to have a name: each name holds those of all above it.
+DEEPEST = 10
 #: What people write in place of a subject.
 _PLACEHOLDERS = {"cancellation", "0"}
+_TIMES = {"start", "end", "start_date", "end_date", "made"}
 _DECIMALS = (float, Decimal)
 _MOMENT = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8})(?P<clock>[Tt ].+)?", re.ASCII)
 
@@ -90,9 +93,48 @@ def text(row: Row, column: str) -> str:
     return str(value).strip()
 
 
+def shown(row: Row, column: str, reading: Reading) -> str:
+    """Return a column as text; a time with a zone becomes the one at the site."""
+    moment = _moment(row, column) if column in _TIMES else None
+    local = _local(moment, reading) if moment and moment.tzinfo else None
+    return local.isoformat() if local else text(row, column)
+
+
+def nested(name: str, value: object, levels: int = DEEPEST) -> Iterator[tuple[str, object]]:
+    """Yield what lies within a mapping in a row, each by its path: `a` and within it `b` is `a_b`.
+
+    A dot in a name counts as such a path. What lies deeper than `levels` is left out.
+    """
+    if isinstance(value, Mapping) and levels:
+        for key, inner in value.items():
+            path = f"{name}_{key}".replace(".", "_")
+            yield path, inner
+            yield from nested(path, inner, levels - 1)
+
+
 def printable(text: str) -> str:
     """Return the text with what no terminal and no JSON should get (control codes, bad bytes) as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def not_given(rows: Sequence[Row]) -> list[str]:
+    """Return the known columns that no row has, no rule makes, and no other column stands in place of.
+
+    Without rows nothing is known, so the list is empty.
+    """
+    given = set[str]().union(*rows, *(getattr(row, "given", ()) for row in rows))
+    if not given:
+        return []
+    asked = [*COLUMNS, *(["session"] if "subject" in given and "subject_session" not in given else []), *MORE]
+    in_place: dict[str, tuple[str, ...]] = {column: (other,) for column, other in INSTEAD.items()}
+    in_place["end"] = ("end_time", "minutes")
+    return [column for column in asked if not given & {column, *in_place.get(column, ())}]
+
+
+def lacking(columns: Sequence[str]) -> str:
+    """Return which known columns the calendar doesn't give, for people."""
+    status = "without status every booking counts; " if "status" in columns else ""
+    return f"the calendar gives no {', '.join(columns)}; {status}if it has one of them, give it that name"
 
 
 def counts(row: Row, reading: Reading) -> bool:
@@ -175,12 +217,19 @@ def read_start(row: Row, reading: Reading) -> datetime:
     if given := text(row, "start"):
         start = local_time(row, "start", reading)
         if start is None:
-            raise Rejected(f"start {given!r} is not a date and time: write 2026-11-24T09:30:00, with a zone or without")
+            remedy = identity.hidden(given) or "write 2026-11-24T09:30:00, with a zone or without"
+            raise Rejected(f"start {given!r} is not a date and time: {remedy}")
         return start
     clock = _clock(row, "start_time")
     day = read_date(row, reading)
     if clock is None:
-        raise Rejected(f"start_time {text(row, 'start_time')!r} is not a time of day: write HH:MM:SS")
+        given = text(row, "start_time")
+        if given == "all day":
+            raise Rejected("the event is of all day and has no time: give it a start in the calendar")
+        remedy = identity.hidden(given) or (
+            "write HH:MM:SS, such as 09:30:00. A booking for all day needs a time, too: give it one in the calendar"
+        )
+        raise Rejected(f"start_time {given!r} is not a time of day: {remedy}")
     return datetime.combine(day, clock)
 
 
@@ -251,6 +300,11 @@ def _end_minutes(row: Row, start: datetime, reading: Reading) -> datetime:  # no
 
 def _read_who(row: Row, start: datetime, reading: Reading) -> tuple[str, int]:
     """Return subject and session; where the source gives them twice they must be the same."""
+    if "subject_session" not in row and "subject" not in row:
+        raise Rejected(
+            "there is no column subject_session (or subject in its place): the row and the patterns give "
+            f"{', '.join(sorted(map(str, row)))}"
+        )
     both = _identifier(row, "subject_session")
     if row.get("subject") is None and row.get("session") is None:  # the usual case
         return identity.read_subject_session(both, start, reading)
@@ -266,6 +320,11 @@ def _read_who(row: Row, start: datetime, reading: Reading) -> tuple[str, int]:
             "leave one of them empty"
         )
     return read
+
+
+def names_session(row: Row) -> bool:
+    """Return whether a row that can be read says which session it is; otherwise it is taken for the first."""
+    return bool(text(row, "session")) or identity.names_session(text(row, "subject_session"))
 
 
 def _birth_date(row: Row, start: datetime, warnings: list[str]) -> date | None:
@@ -298,14 +357,27 @@ def _measure(row: Row, column: str, between: tuple[float, float], unit: str, war
     try:
         number = float(typed)
     except ValueError:
-        number = 0
-    if between[0] <= number <= between[1]:
-        return number
-    warnings.append(
-        f"{column} {typed!r} is not a person's in {unit}, from {between[0]} to {between[1]}. It is left out, so the "
-        "console asks for it"
-    )
+        pass
+    else:
+        if between[0] <= number <= between[1]:
+            return number
+    warnings.append(f"{column} {typed!r} {_why_not(typed, between, unit)}. It is left out, so the console asks for it")
     return None
+
+
+def _why_not(typed: str, between: tuple[float, float], unit: str) -> str:
+    """Return why a text is not a number of a person, and what to write."""
+    found = re.match(r"([0-9]+)(?:[.,]([0-9]+))?", typed, re.ASCII)
+    written = ".".join(filter(None, found.groups())) if found else ""
+    if unit == "metres" and written and between[1] < float(written) <= 100 * between[1]:
+        return f"is more than {between[1]} metres: centimetres? write {float(written) / 100:.2f}"
+    if found and found[0] == typed and "," in typed:
+        return f"is not a number: write a point, {written}"
+    try:
+        float(typed)
+    except ValueError:
+        return f"is not a number: write {f'{written}, without a unit' if written else 'one such as 70.5'}"
+    return f"is not a person's in {unit}, from {between[0]} to {between[1]}"
 
 
 def _identifier(row: Row, column: str) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
 
+from dicom_worklist import expressions
 from dicom_worklist.errors import Rejected
 from dicom_worklist.settings import CHARACTERS, Reading
 
@@ -50,6 +51,16 @@ _MONTH = re.compile(
 )
 
 
+def hidden(typed: str) -> str:
+    """Return the remedy for what Calpendo writes in place of a field that its account may not see; else nothing."""
+    if typed.strip().lower() != "<hidden>":
+        return ""
+    return (
+        "the calendar's account may not see this field: let the calendar's administrator allow the account in "
+        "source.auth to see it"
+    )
+
+
 def check_characters(characters: str) -> None:
     """Check a site's own rule for the characters of an identifier.
 
@@ -59,7 +70,9 @@ def check_characters(characters: str) -> None:
     try:
         matches = re.compile(characters).fullmatch
     except (re.error, OverflowError) as error:
-        raise ValueError(f"it is not a valid regular expression: {error}") from error
+        raise ValueError(
+            f"it is not a valid regular expression: {expressions.why_not_valid(characters, error)}"
+        ) from error
     if matches("") or any(matches(chr(code) * 2) for code in range(0x250)):
         raise ValueError(f"it must match one character at a time: write a class such as {CHARACTERS}, nothing after it")
     if not any(chr(code).isalnum() and allows(characters, chr(code)) for code in range(0x3000)):
@@ -119,6 +132,13 @@ def read_subject_session(typed: str, start: datetime, reading: Reading) -> tuple
             raise Rejected(f"{column} {typed!r} has {subject.strip()!r} where the subject should be: {_FORMS}")
         session = session if dash else "1"
     return _subject(column, typed, subject.strip(), start, reading), _session(column, typed, session.strip())
+
+
+def names_session(typed: str) -> bool:
+    """Return whether a text that `read_subject_session` can read has a session."""
+    plain = _plain(typed)
+    bids = _BIDS.fullmatch(plain)
+    return bids["session"] is not None if bids else "-" in plain
 
 
 def read_subject(typed: str, start: datetime, reading: Reading) -> str:
@@ -201,6 +221,8 @@ def _session(column: str, typed: str, session: str) -> int:
 
 def _check(column: str, typed: str, plain: str, characters: str) -> None:
     """Check what project and subject have in common: nothing in them means something to a path, a shell or a query."""
+    if remedy := hidden(typed):
+        raise Rejected(f"{column} {typed!r}: {remedy}")
     if not all(map(allows, repeat(characters), plain)):
         bad = next(character for character in plain if not allows(characters, character))
         if "\udc80" <= bad <= "\udcff":

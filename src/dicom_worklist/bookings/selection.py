@@ -6,8 +6,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from dicom_worklist.bookings.booking import Row, counts, local_time, printable, read_date, read_end, read_start, text
-from dicom_worklist.bookings.columns import Rules
+from dicom_worklist import expressions
+from dicom_worklist.bookings.booking import (
+    Row,
+    counts,
+    local_time,
+    not_given,
+    printable,
+    read_date,
+    read_end,
+    read_start,
+    text,
+)
+from dicom_worklist.bookings.columns import Rules, shared_fault
+from dicom_worklist.bookings.identity import hidden
 from dicom_worklist.bookings.sources import Rows
 from dicom_worklist.errors import ConfigError, Rejected, SourceError
 from dicom_worklist.settings import Config, Scanner
@@ -47,6 +59,11 @@ class Days:
         """The first and the last day whose rows are needed."""
         return min(self.first, self.near[0]), max(self.last, self.near[1])
 
+    @property
+    def since(self) -> date:
+        """The first day whose bookings may be shown: those of the day before the window may still be going on."""
+        return self.first - ONE_DAY if self.now is not None and self.first > date.min else self.first
+
     def is_near(self, day: date) -> bool:
         """Return whether this is yesterday, today or tomorrow."""
         return self.near[0] <= day <= self.near[1]
@@ -69,7 +86,8 @@ class Selection:
     `rejected` are rows of the window and the near days with the reason; `cancelled` the ids of rows that don't count,
     `withdrawn` those of them that somebody cancelled explicitly; `labs` and `statuses` say how many rows of these
     days have a lab without a scanner, and a status that doesn't count. `warnings` are the source's, in sentences, and
-    `made` is when it says that its rows were made (UTC).
+    `made` is when it says that its rows were made (UTC). `not_given` are the known columns that no row has, and `fault`
+    is why no row at all can be read.
     """
 
     selected: list[SelectedRow] = field(default_factory=list)
@@ -80,6 +98,8 @@ class Selection:
     statuses: Counter[str] = field(default_factory=Counter)
     warnings: tuple[str, ...] = ()
     made: datetime | None = None
+    not_given: Sequence[str] = ()
+    fault: str = ""
 
 
 def days(config: Config, day: date, now: datetime | None) -> Days:
@@ -105,11 +125,10 @@ def read(config: Config, days: Days, expected: Collection[str] = ()) -> Selectio
         SourceError: the rows can't be read.
     """
     first, last = days.all
-    if days.now is not None and first > date.min:
-        first = min(first, days.first - ONE_DAY)
-    read_as = rows(config, first, last)
+    read_as = rows(config, min(first, days.since), last)
     selection = select(read_as, config, days, expected)
     selection.warnings, selection.made = read_as.warnings, read_as.made
+    selection.not_given, selection.fault = not_given(read_as), read_as.fault
     there = {text(one.row, "booking_id") for one in selection.selected} | selection.cancelled
     there |= {text(row, "booking_id") for row, *_ in selection.rejected}
     gone = {*expected} - there
@@ -127,9 +146,16 @@ def rows(config: Config, first_day: date, last_day: date) -> Rows:
         SourceError: they can't be read.
     """
     rules = Rules(config.booking)
-    given: Rows = config.source.rows(first_day, last_day, rules.needed)
-    read_as = Rows(map(rules.read, given))
+    try:
+        given: Rows = config.source.rows(first_day, last_day, rules.needed)
+        read_as = Rows(map(rules.read, given))
+    except MemoryError as error:
+        raise SourceError(
+            f"{config.source} gives more than fits into the memory that this run may use. Ask for fewer days and "
+            "columns, or raise worklist_sync_memory"
+        ) from error
     read_as.warnings, read_as.made = given.warnings, given.made or _made(read_as, config)
+    read_as.fault = shared_fault(read_as)
     return read_as
 
 
@@ -160,12 +186,12 @@ def select(
             _note(passed, row, "ignored", _why_it_does_not_count(row, config))
             continue
         lab, fault = text(row, "lab"), getattr(row, "fault", "")
-        scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
-        if not scanners and not (fault and not lab):
-            if _is_near(row, config, days) and not config.ignores(lab):
+        scanners, ignored, unread = _of_lab(lab, config)
+        fault = "; ".join(filter(None, (fault, unread)))
+        if not scanners and not unread and not (fault and not lab):
+            if not ignored and _is_near(row, config, days):
                 selection.labs[printable(lab)] += 1
-            other = "matches no scanner: correct scanners[].lab, or name it in ignored_labs"
-            _note(passed, row, "ignored", f"lab {lab!r} {'is one of ignored_labs' if config.ignores(lab) else other}")
+            _note(passed, row, "ignored", _why_no_scanner(lab, ignored=ignored))
             continue
         times[text(row, "booking_id")] += 1
         try:
@@ -185,9 +211,29 @@ def select(
     return selection
 
 
+def _of_lab(lab: str, config: Config) -> tuple[list[Scanner], bool, str]:
+    """Return the scanners of a lab, whether it is one of ignored_labs, and why the expressions can't say that."""
+    if len(lab) > expressions.LONGEST:
+        return [], False, f"lab has {len(lab)} characters: scanners[].lab reads at most {expressions.LONGEST}"
+    try:
+        with expressions.in_time("scanners[].lab or ignored_labs", Rejected):
+            scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]
+            return scanners, not scanners and config.ignores(lab), ""
+    except Rejected as rejected:
+        return [], False, f"lab {lab[:100]!r}: {rejected}"
+
+
 def _note(passed: list[tuple[Row, str, str]] | None, row: Row, outcome: str, reason: str) -> None:
     if passed is not None:
         passed.append((row, outcome, reason))
+
+
+def _why_no_scanner(lab: str, *, ignored: bool) -> str:
+    if ignored:
+        return f"lab {lab!r} is one of ignored_labs"
+    if not lab:
+        return "the booking has no lab (of an event: its location is empty): write the scanner's name there"
+    return f"lab {lab!r} matches no scanner: {hidden(lab) or 'correct scanners[].lab, or name it in ignored_labs'}"
 
 
 def _why_it_does_not_count(row: Row, config: Config) -> str:
@@ -224,7 +270,7 @@ def _goes_on(row: Row, day: date, config: Config, days: Days) -> bool:
 
 
 def _pass_over(row: Row, config: Config, days: Days, selection: Selection) -> None:
-    if _is_near(row, config, days) and any(scanner.matches(text(row, "lab")) for scanner in config.scanners):
+    if _is_near(row, config, days) and _of_lab(text(row, "lab"), config)[0]:
         booking_id, status = text(row, "booking_id"), text(row, "status")
         selection.cancelled.add(booking_id)
         counted = "status" not in row or status.casefold() in config.reading.statuses

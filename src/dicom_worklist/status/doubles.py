@@ -1,12 +1,15 @@
 """Bookings that contradict each other: pure logic."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from dicom_worklist.bookings import printable
 from dicom_worklist.status import evidence, oddities
 from dicom_worklist.status.records import BookingRecord
+
+#: PatientID or PatientName → project and subject of each who has it → a booking of theirs.
+_Holders = defaultdict[str, dict[tuple[str, str], BookingRecord]]
 
 
 def doubles(bookings: Sequence[BookingRecord], session: timedelta) -> Iterator[str]:
@@ -35,6 +38,32 @@ def doubles(bookings: Sequence[BookingRecord], session: timedelta) -> Iterator[s
     for at_once in together:
         if len(at_once) > 1:
             yield printable(f"{oddities.named(at_once)} are at the same time on one scanner")
+
+
+def shared_identities(people: Iterable[tuple[BookingRecord, tuple[str, str]]]) -> Iterator[str]:
+    """Return a warning for each PatientID and each PatientName that two people have.
+
+    Each booking comes with the project and the subject that it is of; the project is empty where the subject says alone
+    who it is.
+    """
+    told: set[frozenset[tuple[str, str]]] = set()
+    by_id, by_name = _Holders(dict), _Holders(dict)
+    for booked, person in people:
+        by_id[booked.patient_id].setdefault(person, booked)
+        by_name[booked.patient_name].setdefault(person, booked)
+    for keyword, identities in (("PatientID", by_id), ("PatientName", by_name)):
+        for identity, holders in identities.items():
+            if len(holders) == 1 or frozenset(holders) in told:
+                continue
+            told.add(frozenset(holders))
+            whose = [
+                f"{oddities.named([booked])} of {f'project {project}, ' if project else ''}subject {subject}"
+                for (project, subject), booked in holders.items()
+            ]
+            yield printable(
+                f"{' and '.join(whose)} have one {keyword}, {identity}, and seem to be different people: correct "
+                f"attributes.{keyword}, or the calendar"
+            )
 
 
 def _overlaps(booked: BookingRecord, others: Sequence[BookingRecord], ends: Mapping[BookingRecord, datetime]) -> bool:

@@ -8,6 +8,12 @@ import msgspec
 from dicom_worklist import files
 from dicom_worklist.status.records import BookingRecord, Study, Version
 
+#: Why there is nothing to show.
+NO_RECORD = (
+    "there is no section status, so this configuration keeps no record: add status: {state: state.json}, and let a run "
+    "write it"
+)
+
 
 class Emptied(msgspec.Struct, frozen=True, kw_only=True):
     """A scanner of which the calendar had `count` bookings on a day, and since `since` (UTC) has none."""

@@ -212,7 +212,8 @@ def _frozen(found: Findings, good: datetime | None, frozen: timedelta | None, li
         else "There is no list yet"
     )
     why = found.failure or (
-        "no run has been recorded since; see the log: does cron run, and is there room for the file status.state?"
+        f"no run has been recorded {'since' if found.began else 'yet'}; see the log: does cron run, and is there room "
+        "for the file status.state?"
     )
     # one run that fails may be the database's nightly dump
     yield Problem(Level.CRITICAL if good is None or frozen > limit else Level.WARNING, f"{since}: {why}")
@@ -299,8 +300,15 @@ def _emptied(found: Findings, zone: ZoneInfo) -> Iterable[Problem]:
 
 def _calendar(found: Findings) -> Iterable[Problem]:
     """Return what in the calendar and in the folder belongs to nobody."""
-    if found.labs:
-        text = f"No scanner has the labs {_counted(found.labs)}."
+    if count := found.labs.get("", 0):
+        text = "1 booking has no lab." if count == 1 else f"{count} bookings have no lab."
+        remedy = (
+            "Write the scanner's name there (of an event: its location); `dicom-worklist preview` lists "
+            f"{'it' if count == 1 else 'them'}."
+        )
+        yield Problem(Level.WARNING, text, remedy=remedy, kind="labs")
+    if named := {lab: count for lab, count in found.labs.items() if lab}:
+        text = f"No scanner has the labs {_counted(named)}."
         remedy = "Correct the lab of a scanner in the inventory, or name the lab in worklist_sync_ignored_labs."
         yield Problem(Level.WARNING, text, remedy=remedy, kind="labs")
     if unknown := {status: count for status, count in found.statuses.items() if status.upper() not in CANCELLING}:

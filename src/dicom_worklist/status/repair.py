@@ -104,7 +104,7 @@ def identity_of(config: Config, booking_id: str) -> BookingRecord:
         ConfigError: it is not known, or has no entry.
     """
     if config.status is None:
-        raise ConfigError("there is no section status: runs write down what they find only where status.state says")
+        raise ConfigError(state.NO_RECORD)
     try:
         bookings = [one for one in state.load(config.status.state).bookings if one.booking_id == booking_id]
         if not bookings:

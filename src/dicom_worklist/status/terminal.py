@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dicom_worklist.status.repair import Plan  # which needs pydicom
 
 LEVELS = {Level.OK: "bold green", Level.WARNING: "bold yellow", Level.CRITICAL: "bold red"}
+VERDICTS = {Level.OK: "ok    ", Level.WARNING: "WARN  ", Level.CRITICAL: "FAILED"}
 STATES = {
     State.SCHEDULED: "cyan",
     State.IN_PROGRESS: "bold blue",
@@ -97,6 +98,7 @@ def _previewed(row: Mapping[str, Any]) -> tuple[object, ...]:
         *([row["reason"]] if row["reason"] else []),
         *([f"start: {_start(entry)}"] if entry else []),
         *(f"{keyword}: {value}" for keyword, value in entry.items() if keyword not in USUAL),
+        *(f"{what} assumed" for what in row["assumed"]),
         *(f"warning: {warning}" for warning in row["warnings"]),
     ]
     outcome = Text(row["outcome"], OUTCOMES[row["outcome"]])
@@ -120,10 +122,10 @@ def show_overview(overview: Overview) -> None:
             console.print(_day(day, f"{name}, {day.day}: {counted(day)}"))
 
 
-def show_check(name: str, found: str, *, passed: bool) -> None:
+def show_check(name: str, found: str, level: Level) -> None:
     """Print in one line what a check found."""
-    verdict = Text("ok    ", "bold green") if passed else Text("FAILED", "bold red")
-    _console(soft_wrap=True).print(verdict, Text(f"{name}: {found}"))
+    verdict = Text(VERDICTS[level], LEVELS[level])
+    _console(soft_wrap=True).print(verdict, Text(printable(f"{name}: {found}")))
 
 
 def show_repair(plan: "Plan", booked: BookingRecord, *, applied: bool) -> None:

@@ -79,6 +79,8 @@ REQUIRED = {
     "PatientName",
     "PatientID",
 }
+#: The values that there are (PS3.3 C.7.1.1).
+ENUMERATED = {"PatientSex": ("M", "F", "O")}
 #: Text that identifies something: it is taken as it is or not at all. Other text is made to fit.
 IDENTIFIERS = {
     "PatientName",

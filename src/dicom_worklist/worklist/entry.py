@@ -95,12 +95,19 @@ def accession_number(booking_id: str) -> str:
 def _codes(
     keyword: str, sources: Iterable[Code], names: Mapping[str, object], charset: str, warnings: list[str]
 ) -> Iterable[Code]:
-    """Return the items of a code sequence (PS3.3 8.8) whose CodeValue is not empty."""
+    """Return the items of a code sequence (PS3.3 8.8) whose CodeValue is not empty and fits."""
     for number, templates in enumerate(sources):
         code: dict[str, str] = {}
         for part in CODE:
             place = f"{keyword}[{number}].{part}"
-            text = checked(place, render(place, templates.get(part, ""), names), charset, warnings)
+            typed = render(place, templates.get(part, ""), names)
+            try:
+                text = checked(place, typed, charset, warnings)
+            except Rejected as rejected:
+                if part != "CodeValue":
+                    raise
+                warnings.append(f"{rejected}. The code is left out, so the console doesn't choose by it")
+                break
             if text:
                 code[part] = text
             elif part == "CodeValue":
@@ -129,8 +136,12 @@ def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str
     title = booking.project_title
     if not fitted(title, "LO", scanner.charset):
         title = booking.project_id or step
-        if booking.project_id:
-            warnings.append(f"RequestedProcedureDescription: project {title!r} has no title, so its id is used")
+        # that the calendar has no titles at all is known
+        if booking.project_id and (booking.project_title or "project_title" in booking.columns):
+            warnings.append(
+                f"RequestedProcedureDescription: project {title!r} has no title, so its id is used: give it one in the "
+                "calendar"
+            )
     who = _person_name(booking, warnings)
     procedure = f"ses-mri{booking.session:02}"
     return {

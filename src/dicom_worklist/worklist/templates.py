@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from dicom_worklist import expressions
-from dicom_worklist.bookings import Booking, template_context
+from dicom_worklist.bookings import Booking, template_context, without_null
 from dicom_worklist.errors import ConfigError, Rejected
 from dicom_worklist.settings import Scanner
 from dicom_worklist.worklist.attributes import CODE, CODE_REQUIRED, CODE_SEQUENCES, ROOT, STEP, TEXT_LENGTH, vr_of
@@ -36,6 +36,10 @@ _SAMPLE = Booking(
     user_last_name="Lovelace",
     status="CONFIRMED",
     end=datetime(2026, 1, 2, 10),  # noqa: DTZ001
+    birth_date=date(1990, 2, 3),
+    sex="F",
+    weight=72.5,
+    size=1.75,
 )
 
 
@@ -129,6 +133,7 @@ def context(booking: Booking, scanner: object, accession_number: str) -> dict[st
 
     `accession_number` is of this booking only, and has at most 16 characters.
     """
-    own = {field.name: getattr(booking, field.name) for field in fields(booking) if field.name not in _NOT_A_COLUMN}
+    read = (field.name for field in fields(booking) if field.name not in _NOT_A_COLUMN)
+    own = {name: without_null(getattr(booking, name)) for name in read}
     more = {"accession_number": accession_number, "booking": booking, "scanner": scanner}
     return template_context(booking.columns) | own | more

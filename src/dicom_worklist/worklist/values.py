@@ -13,6 +13,7 @@ from dicom_worklist.errors import Rejected
 from dicom_worklist.worklist.attributes import (
     CODECS,
     DEFAULT_CHARSET,
+    ENUMERATED,
     IDENTIFIERS,
     NAME_GROUPS,
     REQUIRED,
@@ -62,6 +63,8 @@ def checked(place: str, text: str, charset: str, warnings: list[str]) -> str:
             warnings.append(f"{place}: {_excerpt(text)} is written {_excerpt(shortened)}")
         text = shortened
     if text:
+        if text not in (allowed := ENUMERATED.get(keyword, (text,))):
+            raise Rejected(f"{place}: {text!r} is not one of {', '.join(allowed)}")
         _check_text(place, text, vr, charset)
     elif keyword in REQUIRED:
         raise Rejected(f"{place} is empty: no scanner would be shown the entry")

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from importlib import import_module
 from typing import Any, Protocol
 
-from dicom_worklist.bookings.booking import COLUMNS, INSTEAD, OPTIONAL, Row
+from dicom_worklist.bookings.booking import COLUMNS, INSTEAD, NEEDED, OPTIONAL, Row
 from dicom_worklist.errors import SourceError
 
 #: A query that gives more than these has forgotten the days: a large centre books less in ten years.
@@ -24,7 +24,7 @@ MARKS = {"first_day": "?", "last_day": "?"}
 class Source(Protocol):
     """A place that has bookings; its text (`str`) says where, for people, without secrets."""
 
-    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> "Rows":
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = NEEDED) -> "Rows":
         """Return the rows of these days (of the site's time zone), both included; more may come, with more columns.
 
         A table that lacks one of the `needed` columns is not read: it is another one, or cut off.
@@ -49,11 +49,12 @@ class Rows(list[Row]):
     """Rows, and what the source says of all of them.
 
     `warnings` says in sentences what people should know about how they were read. `made` is when what the source gave
-    was made (UTC), as far as it can know.
+    was made (UTC), as far as it can know. `fault` is why no row can be read, where the site's rules have a wrong name.
     """
 
     warnings: tuple[str, ...] = ()
     made: datetime | None = None
+    fault: str = ""
 
 
 def missing_columns(names: Collection[str], needed: Collection[str]) -> list[str]:
@@ -66,7 +67,7 @@ def missing_columns(names: Collection[str], needed: Collection[str]) -> list[str
 
 
 def as_rows(
-    names: Sequence[str], values: Iterable[Sequence[object]], place: object, needed: Collection[str] = COLUMNS
+    names: Sequence[str], values: Iterable[Sequence[object]], place: object, needed: Collection[str] = NEEDED
 ) -> Rows:
     """Return the rows of a table with these column names.
 
@@ -99,13 +100,40 @@ def limited(values: Iterable[Sequence[object]], place: object) -> Iterator[Seque
     """
     size = 0
     for number, row in enumerate(values, start=1):
-        size += sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+        size += sum(map(_size, row))
         if number > MOST_ROWS or size > MOST_BYTES:
-            raise SourceError(
-                f"{place} gives more than {MOST_ROWS:,} rows or {MOST_BYTES // 1_000_000} MB: that is not a few days "
-                "of bookings. Narrow source.query to :first_day and :last_day"
-            )
+            raise too_much(place)
         yield row
+
+
+def _size(value: object) -> int:
+    """Return about how many bytes a value has."""
+    if value is None or isinstance(value, int | float):
+        return 8
+    return len(value) if isinstance(value, str | bytes) else len(str(value))
+
+
+def too_much(place: object) -> SourceError:
+    """Return the error of a place that gives more than MOST_ROWS or MOST_BYTES."""
+    return SourceError(
+        f"{place} gives more than {MOST_ROWS:,} rows or {MOST_BYTES // 1_000_000} MB: that is not a few days of "
+        "bookings. Narrow source.query to :first_day and :last_day"
+    )
+
+
+def check_query(query: str) -> None:
+    """Check that a query has no other parameters than those of MARKS, and none in quotes.
+
+    Raises:
+        ValueError: it has; the message names it.
+    """
+    if quoted := re.search(r"'(?::(?:first|last)_day|%\((?:first|last)_day\)s)'", query):
+        raise ValueError(f"query has {quoted[0]} in quotes: take the quotes away")
+    # without comments, and what is in quotes
+    plain = re.sub(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*\"""", "''", query, flags=re.DOTALL)
+    for name in re.findall(r"(?<![\w:\])]):([A-Za-z_]\w*)", plain):
+        if name not in MARKS:
+            raise ValueError(f"query uses :{name}; there is :{' and :'.join(MARKS)}")
 
 
 def bind(query: str, marks: Mapping[str, str] = MARKS) -> tuple[str, list[str]]:

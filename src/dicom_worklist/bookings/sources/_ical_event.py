@@ -69,6 +69,8 @@ class Version:
                 raise Unreadable(f"it has {name} twice")
         if any(_ZONE.search(found[2]) and found[3].endswith(("Z", "z")) for found in _DATED.finditer(self.text.body)):
             raise Unreadable("a time has both a zone, TZID, and the Z of UTC")
+        if re.search(r"^EXRULE(?![\w-])", self.text.body, re.MULTILINE | re.IGNORECASE):
+            raise Unreadable("EXRULE is not supported, and RFC 5545 no longer has it: write EXDATE in its place")
         for rule in _ical_text.values(self.text.body, "RRULE"):
             if not _RULE.fullmatch(rule):
                 raise Unreadable(f"the rule {printable(rule)[:100]!r} can't be read")
@@ -105,15 +107,18 @@ class Version:
     def row(self, recurrence_id: str, start: object, end: object = None, *, cancelled: bool = False) -> Row:
         """Return the row of an event or an instance; a date as `start` is all day."""
         row: dict[str, object] = {
-            name.lower().replace("-", "_"): _plain(value) for name, value in self.component.items() if name not in _WHEN
+            name.lower().replace("-", "_"): self._column(name, value)
+            for name, value in self.component.items()
+            if name not in _WHEN
         }
-        uid = "" if self.text.uid.startswith("\n") else self.text.uid
+        uid = self.text.uid
         status = "CANCELLED" if cancelled or self.cancelled else row.get("status") or "CONFIRMED"
         names = ("summary", "description", "location", "organizer")
         row = dict.fromkeys(names) | row | {name: _flat(row.get(name)) for name in ("categories", "attendee")}
         all_day = isinstance(start, date) and not isinstance(start, datetime)
         if isinstance(start, datetime) and start.tzinfo:
-            start = key_of(start).astimezone(start.tzinfo)  # a time that the clock leaves out is an hour later (3.3.5)
+            # in spring 02:30 may not exist: then 03:30 is meant (RFC 5545, 3.3.5)
+            start = key_of(start).astimezone(start.tzinfo)
         return row | {
             "uid": uid,
             "recurrence_id": recurrence_id,
@@ -126,6 +131,14 @@ class Version:
             "booking_id": f"{uid}/{recurrence_id}" if uid and recurrence_id else uid,
             "lab": row["location"],
         }
+
+    def _column(self, name: str, value: Any) -> object:
+        """Return a property's value; as it is written where the library can't say it."""
+        try:
+            return _plain(value)
+        except ODD:
+            typed = _ical_text.values(self.text.body, name)
+            return typed[0] if len(typed) == 1 else typed
 
     def end(self, start: Moment, period: object = None) -> object:
         """Return when an instance that begins at `start` ends, or the reason why that can't be read; None if unknown.
@@ -202,8 +215,8 @@ def newest(versions: list[Version]) -> Version:
 def key_of(moment: Any) -> Any:
     """Return what identifies a moment: the same in UTC, if it has a zone.
 
-    A time that the clock leaves out has the offset from before the gap (RFC 5545, 3.3.5). zoneinfo takes that one, the
-    zones that a calendar defines don't.
+    When the clock goes forward, an hour of local time doesn't exist. A time in this hour has the UTC offset from before
+    the change (RFC 5545, 3.3.5). zoneinfo does so, but not the zones that a calendar defines.
     """
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         return moment

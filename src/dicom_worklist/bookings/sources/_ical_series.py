@@ -5,6 +5,7 @@ is found here, by the moment in UTC. That library looks for local times, too: wi
 drops the instance at 10:00, which is 09:00 in UTC.
 """
 
+import math
 import re
 import warnings
 from collections import defaultdict
@@ -25,22 +26,28 @@ from dicom_worklist.errors import SourceError
 
 #: How many steps the rule of one event may take until the last day that is asked for, and those of all events.
 MOST_STEPS, MOST_STEPS_OF_ALL = 100_000, 5_000_000
-#: What a rule counts for that may have no day: it is looked for until the year 9999.
-RARE_STEPS = 20_000
+#: The library looks for the next day of a rule until the year 9999, also where no day follows: UNTIL doesn't stop it.
+#: The calendar repeats every 400 years, weekdays too. So a rule is moved as many such cycles ahead as possible, and
+#: expanded there: at most 400 years are left to look through.
+_CYCLE = 400
+#: The days of a cycle; and how long it takes to look through one in weeks, months or years, in steps.
+_CYCLE_DAYS, RARE_STEPS = 146_097, 20_000
 #: The site's day begins at most a day before or after that of an event's zone; one more for both of them.
 MARGIN = timedelta(days=2)
-#: Outlook begins the rules of a zone in 1601, and each look-up goes through all years since.
+#: Outlook begins the rules of a zone in 1601, and each look-up goes through all years since. Here they begin in 1970.
+#: Nobody asks for days before that, and a rule is expanded in local time: only offsets in the days asked for matter.
 _SINCE = re.compile(r"^(DTSTART:)1[0-8]\d\d(?=\d{4}T)(?!0229)", re.MULTILINE | re.IGNORECASE)
+_A_DAY = 86_400
 #: How many seconds a rule goes on in the time that one step takes, and the parts that make several instances of it.
 _CLOCK, _DAYS = ("BYSECOND", "BYMINUTE", "BYHOUR"), ("BYDAY", "BYMONTHDAY", "BYYEARDAY")
 _STEPS: dict[str, tuple[int, tuple[str, ...]]] = {
     "SECONDLY": (1, ()),
     "MINUTELY": (60, _CLOCK[:1]),
     "HOURLY": (3600, _CLOCK[:2]),
-    "DAILY": (86_400, _CLOCK),
-    "WEEKLY": (3 * 86_400, _CLOCK + _DAYS),
-    "MONTHLY": (10 * 86_400, _CLOCK + _DAYS),
-    "YEARLY": (20 * 86_400, _CLOCK + _DAYS),
+    "DAILY": (_A_DAY, _CLOCK),
+    "WEEKLY": (3 * _A_DAY, _CLOCK + _DAYS),
+    "MONTHLY": (10 * _A_DAY, _CLOCK + _DAYS),
+    "YEARLY": (20 * _A_DAY, _CLOCK + _DAYS),
 }
 #: The parts that leave days out, with their greatest number. Two of them may leave no day at all.
 _FILTERS = {"BYMONTH": 12, "BYMONTHDAY": 31, "BYYEARDAY": 366, "BYWEEKNO": 53, "BYSETPOS": 366}
@@ -79,24 +86,27 @@ class Reading:
         """
         calendars = list(calendars)
         first, last = f"{self.first:%Y%m%d}", f"{self.last:%Y%m%d}"
-        near = {text.uid for calendar in calendars for text in calendar.events if text.near(first, last)}
+        near = {text.uid for calendar in calendars for text in calendar.events if text.near(first, last)} - {""}
         versions: dict[str, list[Version]] = defaultdict(list)
         position = 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # icalendar's, about zones that it guesses; _moment doesn't take them
             for calendar in calendars:
-                chosen = [text for text in calendar.events if text.uid in near]
+                chosen = [
+                    text for text in calendar.events if text.uid in near or (not text.uid and text.near(first, last))
+                ]
                 if chosen:
                     _use_zones(calendar.zones)
                 for text in chosen:
                     position += 1
-                    versions[text.uid].append(read(text, position, cancelled=calendar.method == "CANCEL"))
+                    key = text.uid or f"\n{position}"  # without a UID it is nobody's other version
+                    versions[key].append(read(text, position, cancelled=calendar.method == "CANCEL"))
         tzp.use_default()
         return [row for events in versions.values() for row in self._rows_of(events)]
 
     def _rows_of(self, versions: list[Version]) -> Iterator[Row]:
         """Yield the rows of one UID: of a single event, or of a series and the changes to its instances."""
-        masters = [version for version in versions if "RECURRENCE-ID" not in version.component]
+        masters = [version for version in versions if not version.text.is_change]
         master = newest(masters) if masters else None
         start: Moment | None = None
         is_out: Callable[[Moment], bool] = lambda _: False  # noqa: E731 - where the series has no EXDATE
@@ -106,7 +116,7 @@ class Reading:
                 begin = _there(master.moment("DTSTART"))
                 is_out, start = _left_out(master, begin), begin
             except (Unreadable, *ODD) as reason:
-                yield from self._unreadable(master, "", reason)
+                yield from self._unreadable(master, "", reason, masters)
         lost: list[Row] = []
         changes = self._changes(versions, master, start, lost)
         yield from lost
@@ -114,15 +124,22 @@ class Reading:
             try:
                 yield from list(self._instances(master, start, changes, is_out))
             except (Unreadable, *ODD) as reason:
-                yield from self._unreadable(master, "", reason)
+                yield from self._unreadable(master, "", reason, masters)
         for change in changes.values():
             if self._is_asked(change.start):
-                event, end = change.event, change.event.end(change.start)
-                undone = _undone(event, master) or is_out(change.original)
-                yield event.row(_written(change.original), change.start, end, cancelled=undone)
+                event, named = change.event, _written(change.original)
+                try:
+                    undone = _undone(event, master) or is_out(change.original)
+                    yield event.row(named, change.start, event.end(change.start), cancelled=undone)
+                except (Unreadable, *ODD) as reason:
+                    yield from self._unreadable(event, named, reason)
 
-    def _unreadable(self, event: Version, recurrence_id: str, reason: Exception) -> Iterator[Row]:
-        if event.text.near(f"{self.first:%Y%m%d}", f"{self.last:%Y%m%d}"):
+    def _unreadable(
+        self, event: Version, recurrence_id: str, reason: Exception, older: Iterable[Version] = ()
+    ) -> Iterator[Row]:
+        """Yield the row that says why an event can't be read, if that or an older version of it may be near."""
+        first, last = f"{self.first:%Y%m%d}", f"{self.last:%Y%m%d}"
+        if any(version.text.near(first, last) for version in (event, *older)):
             why = str(reason) if isinstance(reason, Unreadable) else f"{type(reason).__name__}: {reason}"
             yield event.row(recurrence_id, f"{event.text.typed('DTSTART')} ({printable(why)[:300]})".strip())
 
@@ -135,11 +152,12 @@ class Reading:
         """Return the newest change of each instance; rows of those that can't be read are added to `lost`."""
         named: dict[Moment, tuple[Moment, list[Version]]] = {}
         for event in versions:
-            if "RECURRENCE-ID" not in event.component:
+            if not event.text.is_change:
                 continue
             try:
                 event.check()
-                original = _original(_there(event.moment("RECURRENCE-ID")), start)
+                typed = _there(event.moment("RECURRENCE-ID"), "RECURRENCE-ID")
+                original = _original_alone(typed, event) if start is None else _original(typed, start)
                 named.setdefault(key_of(original), (original, []))[1].append(event)
             except (Unreadable, *ODD) as reason:
                 lost += self._unreadable(event, event.text.typed("RECURRENCE-ID"), reason)
@@ -201,17 +219,19 @@ class Reading:
             begin = datetime.combine(self.first, time(0))
             begin, end = begin - min(shift, begin - datetime.min), end + min(shift, datetime.max - end)  # noqa: DTZ901
             if until is not None:
-                widened = _wall(until, start) + ONE_DAY  # in local time an hour comes twice: the moment decides, below
-                end = min(end, widened)
-                rule["UNTIL"] = widened.strftime("%Y%m%dT%H%M%S")
+                # in local time an hour comes twice: the moment decides, below
+                end = min(end, _wall(until, start) + ONE_DAY)
             if end < begin:
                 continue
             self._charge(master, rule, wall, end)
+            years = max((date.max.year - 1 - end.year) // _CYCLE, 0) * _CYCLE
+            if until is not None:
+                rule["UNTIL"] = _later(end, years).strftime("%Y%m%dT%H%M%S")
             bare = icalendar.Event()
-            bare.add("DTSTART", wall)
+            bare.add("DTSTART", _later(wall, years))
             bare["RRULE"] = vRecur.from_ical(";".join(map("=".join, rule.items())))
-            for one in recurring_ical_events.of(bare).between(begin, end):
-                moment = _like(one["DTSTART"].dt, start)
+            for one in recurring_ical_events.of(bare).between(_later(begin, years), _later(end, years)):
+                moment = _like(_later(one["DTSTART"].dt, -years), start)
                 if until is None or key_of(moment) <= key_of(until):
                     found[key_of(moment)] = moment
         return found
@@ -222,27 +242,10 @@ class Reading:
         Raises:
             SourceError: all rules together take too many.
         """
-        frequency = rule.get("FREQ", "")
-        if frequency not in _STEPS:
-            raise Unreadable(f"the rule has no FREQ that RFC 5545 knows: {frequency!r}")
-        interval = int(rule.get("INTERVAL", "1"))
-        filters = [name for name in _FILTERS if name in rule]
-        for name in filters:
-            if not all(1 <= abs(int(number)) <= _FILTERS[name] for number in rule[name].split(",")):
-                raise Unreadable(f"{name}={rule[name]} is not in the range of RFC 5545")
-        if interval < 1:
-            raise Unreadable(f"INTERVAL={interval} is not a positive number")
+        frequency, interval = _checked(rule)
         seconds, several = _STEPS[frequency]
-        rare = "BYSETPOS" in rule or (len(filters) > 1 and filters != ["BYMONTH", "BYMONTHDAY"])
-        if not rare and len(filters) > 1 and not _has_day(rule["BYMONTH"], rule["BYMONTHDAY"]):
-            raise Unreadable(f"no day is in both BYMONTH={rule['BYMONTH']} and BYMONTHDAY={rule['BYMONTHDAY']}")
-        if rare and frequency in {"SECONDLY", "MINUTELY", "HOURLY", "DAILY"}:
-            raise Unreadable(
-                f"FREQ={frequency} with {' and '.join(filters)} may be a rule without any day: "
-                "write it with FREQ=MONTHLY or YEARLY"
-            )
         steps = int((end - start).total_seconds()) // seconds
-        if seconds < 86_400:
+        if seconds < _A_DAY:
             steps //= interval
         for name in several:
             steps *= rule.get(name, "").count(",") + 1
@@ -251,13 +254,73 @@ class Reading:
                 f"the rule FREQ={frequency} takes {steps:,} steps from its first instance until {self.last_day}, "
                 f"and the limit is {MOST_STEPS:,}"
             )
-        self.steps += max(steps, 0) + (RARE_STEPS if rare else 0)
+        self.steps += max(steps, 0) + _steps_in_vain(frequency, interval, rule)
         if self.steps > MOST_STEPS_OF_ALL:
             raise SourceError(
                 f"{self.place} has too many long series: with the event {printable(event.text.uid)} their rules take "
                 f"more than {MOST_STEPS_OF_ALL:,} steps from their first instances until {self.last_day}, the limit. "
                 "Let old series end, or publish fewer of them"
             )
+
+
+def _later(moment: datetime, years: int) -> datetime:
+    return moment.replace(year=moment.year + years)
+
+
+def _checked(rule: dict[str, str]) -> tuple[str, int]:
+    """Return FREQ and INTERVAL of a rule.
+
+    Raises:
+        Unreadable: a part is not as RFC 5545 has it, or there may be no day that fits.
+    """
+    frequency, interval = rule.get("FREQ", ""), int(rule.get("INTERVAL", "1"))
+    if frequency not in _STEPS:
+        raise Unreadable(f"the rule has no FREQ that RFC 5545 knows: {frequency!r}")
+    if "BYEASTER" in rule:
+        raise Unreadable("the rule has BYEASTER, which RFC 5545 doesn't know")
+    filters = [name for name in _FILTERS if name in rule]
+    most = {"MONTHLY": 5, "YEARLY": 5 if "BYMONTH" in rule else 53}.get(frequency)
+    numbers = {name: rule[name].split(",") for name in filters}
+    ranges = {name: _FILTERS[name] for name in filters}
+    if most and "BYDAY" in rule:
+        numbers["BYDAY"], ranges["BYDAY"] = [day[:-2] or "1" for day in rule["BYDAY"].split(",")], most
+    for name, ours in numbers.items():
+        if not all(1 <= abs(int(number)) <= ranges[name] for number in ours):
+            raise Unreadable(f"{name}={rule[name]} is not in the range of RFC 5545")
+    if interval < 1:
+        raise Unreadable(f"INTERVAL={interval} is not a positive number")
+    if filters == ["BYMONTH", "BYMONTHDAY"] and not _has_day(rule["BYMONTH"], rule["BYMONTHDAY"]):
+        raise Unreadable(f"no day is in both BYMONTH={rule['BYMONTH']} and BYMONTHDAY={rule['BYMONTHDAY']}")
+    if not most and frequency != "WEEKLY" and _is_rare(rule):
+        raise Unreadable(
+            f"FREQ={frequency} with {' and '.join(filters)} may be a rule without any day: "
+            "write it with FREQ=MONTHLY or YEARLY"
+        )
+    return frequency, interval
+
+
+def _is_rare(rule: dict[str, str]) -> bool:
+    """Return whether a rule may have no day, or none for a long time, even with INTERVAL=1."""
+    filters = [name for name in _FILTERS if name in rule]
+    if "BYSETPOS" in rule or (len(filters) > 1 and filters != ["BYMONTH", "BYMONTHDAY"]):
+        return True
+    numbered = rule["FREQ"] in {"MONTHLY", "YEARLY"} and re.search(r"\d", rule.get("BYDAY", ""))
+    return bool(numbered and {*filters} - {"BYMONTH"})  # the first Monday is never the 15th
+
+
+def _steps_in_vain(frequency: str, interval: int, rule: dict[str, str]) -> int:
+    """Return how many steps the library may take after the last day of a rule; 0 if there is always another soon."""
+    days = [name for name in ("BYDAY", *_FILTERS) if name in rule]
+    if frequency in {"WEEKLY", "MONTHLY", "YEARLY"}:
+        return RARE_STEPS // interval if _is_rare(rule) or (interval > 1 and {*days} - {"BYDAY"}) else 0
+    step = _STEPS[frequency][0] * interval
+    is_clock = frequency != "DAILY" and interval > 1 and any(name in rule for name in _CLOCK)
+    sure = (
+        step <= _A_DAY
+        or (days == ["BYDAY"] and math.gcd(step, 7 * _A_DAY) <= _A_DAY)  # it comes to each weekday
+        or (days == ["BYMONTH"] and step <= 28 * _A_DAY)
+    )
+    return 0 if not days or (sure and not is_clock) else _CYCLE_DAYS * _A_DAY // max(step, _A_DAY)
 
 
 def _has_day(months: str, days: str) -> bool:
@@ -267,7 +330,10 @@ def _has_day(months: str, days: str) -> bool:
 
 
 def _use_zones(texts: Iterable[str]) -> None:
-    """Let icalendar know the zones that a calendar defines, and no others; one that can't be used stays unknown."""
+    """Register the time zones that a calendar defines with icalendar, and remove those of other calendars.
+
+    A zone that can't be used is not registered. So its events are rejected, and no zone is guessed.
+    """
     tzp.use_default()
     for text in texts:
         rules, dates = _ical_text.values(text, "RRULE"), _ical_text.values(text, "RDATE")
@@ -283,9 +349,9 @@ def _use_zones(texts: Iterable[str]) -> None:
                 continue
 
 
-def _there(moment: Moment | None) -> Moment:
+def _there(moment: Moment | None, name: str = "DTSTART") -> Moment:
     if moment is None:
-        raise Unreadable("it has no DTSTART")
+        raise Unreadable(f"it has no {name}" if name == "DTSTART" else f"its {name} can't be read")
     return moment
 
 
@@ -338,10 +404,28 @@ def _like(wall: datetime, start: Moment) -> Moment:
     return wall.replace(tzinfo=start.tzinfo) if isinstance(start, datetime) else wall.date()
 
 
-def _original(moment: Any, start: Moment | None) -> Moment:
+def _original_alone(moment: Moment, event: Version) -> Moment:
+    """Return which instance a RECURRENCE-ID names whose series is not in the calendar, or can't be read.
+
+    Raises:
+        Unreadable: the name would be another one than with the series, and so would the booking's identity.
+    """
+    start = None if event.cancelled else event.moment("DTSTART")
+    if not isinstance(start, datetime):
+        return moment
+    if not isinstance(moment, datetime):
+        lacks = "time"
+    elif moment.tzinfo or not start.tzinfo:
+        return moment
+    elif start.replace(tzinfo=None) == moment and not event.text.typed("DTSTART").upper().endswith("Z"):
+        return start  # not moved; some programs write in UTC what they moved, which may look the same
+    else:
+        lacks = "time zone"
+    raise Unreadable(f"its RECURRENCE-ID has no {lacks}, and its series, which has one, is not there or can't be read")
+
+
+def _original(moment: Any, start: Moment) -> Moment:
     """Return which instance of the series that begins at `start` a RECURRENCE-ID, EXDATE or RDATE names."""
-    if start is None:
-        return moment  # type: ignore[no-any-return]
     if not isinstance(start, datetime):
         return _day(moment)
     if not isinstance(moment, datetime):

@@ -1,7 +1,7 @@
 """iCalendar texts (RFC 5545) taken apart: which events and time zones they have, and whether they are whole."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,11 +11,16 @@ from dicom_worklist.errors import SourceError
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _MARK = re.compile(r"^(BEGIN|END):[ \t]*([^\s:;]+)[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _PARAMETERS = r'(?:;(?:[^":\n]|"[^"\n]*")*)?'
+#: A line that says when an event is, also one that can't be read: then its value is all that follows the name.
+_DATED = re.compile(
+    rf"^(DTSTART|RECURRENCE-ID|RRULE|RDATE)(?![\w-])(?:{_PARAMETERS}:)?(.*)$", re.MULTILINE | re.IGNORECASE
+)
+_DAY = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event as text: the lines of its own properties, unfolded. Without a UID it is nobody's other version."""
+    """An event as text: the lines of its own properties, unfolded. Without a UID, `uid` is empty."""
 
     uid: str
     body: str
@@ -24,16 +29,24 @@ class Event:
         """Return the value of a property as it is written; nothing if it isn't there."""
         return next(iter(values(self.body, name)), "")
 
+    @property
+    def is_change(self) -> bool:
+        """Whether it changes an instance of a series, also where its RECURRENCE-ID can't be read."""
+        return any(name.upper() == "RECURRENCE-ID" for name, _ in _DATED.findall(self.body))
+
     def near(self, first: str, last: str) -> bool:
-        """Return whether it may have instances between two days, both YYYYMMDD; False only where that is sure."""
-        start, rule = self.typed("DTSTART")[:8], self.typed("RRULE").upper()
-        if not start.isdigit() or "THISANDFUTURE" in self.body.upper():
+        """Return whether it may have, or change, instances between two days, both YYYYMMDD; False only if it can't."""
+        lines: dict[str, list[str]] = {"DTSTART": [], "RECURRENCE-ID": [], "RRULE": [], "RDATE": []}
+        for name, value in _DATED.findall(self.body):
+            lines[name.upper()].append(value.strip().upper())
+        starts = [value[:8] for value in lines["DTSTART"]]
+        if not starts or not all(map(str.isdigit, starts)) or lines["RDATE"] or "THISANDFUTURE" in self.body.upper():
             return True
-        dates = values(self.body, "RDATE")
-        if not rule and not dates:
-            return first <= start <= last
-        until = re.search(r"UNTIL=(\d{8})", rule)
-        return bool(dates) or (start <= last and (until is None or until[1] >= first))
+        changed = ["".join(day) for value in lines["RECURRENCE-ID"] for day in _DAY.findall(value)]
+        if any(first <= day <= last for day in starts + changed):
+            return True
+        untils = [re.search(r"UNTIL=(\d{8})", rule) for rule in lines["RRULE"]]
+        return min(starts) <= last and any(until is None or until[1] >= first for until in untils)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +78,8 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\([\\;,nN])", lambda found: "\n" if found[1] in "nN" else found[1], text)
 
 
-def take_apart(content: bytes, place: object) -> list[Calendar]:
-    """Return the calendars of an iCalendar text.
+def take_apart(content: bytes, place: object, shown: Callable[[str], str] = printable) -> list[Calendar]:
+    """Return the calendars of an iCalendar text; `shown` makes a part of it fit for a message.
 
     Raises:
         SourceError: it is not an iCalendar text, or not whole.
@@ -88,11 +101,11 @@ def take_apart(content: bytes, place: object) -> list[Calendar]:
             opened.append(_Open(name, mark.start()))
             continue
         if opened[-1].name != name:
-            raise _not_whole(opened, place)
+            raise _not_whole(opened, place, shown)
         component = opened.pop()
         own = "".join(component.pieces)
         if name == "VEVENT":
-            events.append(Event(unescaped("".join(values(own, "UID")[:1])) or f"\n{at}", own))
+            events.append(Event(unescaped("".join(values(own, "UID")[:1])), own))
         elif name == "VTIMEZONE":
             zones.append(text[component.begin : at].rstrip() + "\n")
         elif name == "VCALENDAR":
@@ -101,9 +114,9 @@ def take_apart(content: bytes, place: object) -> list[Calendar]:
             zones, events = [], []
     if opened:
         opened[-1].pieces.append(text[at:])
-        raise _not_whole(opened, place)
+        raise _not_whole(opened, place, shown)
     if not calendars or text[at:].strip():
-        raise _no_calendar(text, place)
+        raise _no_calendar(text, place, shown)
     return calendars
 
 
@@ -123,21 +136,21 @@ def newest_stamp(calendars: Iterable[Calendar]) -> datetime | None:
         return None
 
 
-def _not_whole(opened: list[_Open], place: object) -> SourceError:
+def _not_whole(opened: list[_Open], place: object, shown: Callable[[str], str]) -> SourceError:
     inner = next((one for one in reversed(opened) if one.name == "VEVENT"), opened[-1])
     uid = "".join(values("".join(inner.pieces), "UID")[:1])
     return SourceError(
-        f"{place} is not whole, so nothing of it is used: {printable(f'{inner.name} {uid}'.strip())} has no END where "
+        f"{place} is not whole, so nothing of it is used: {shown(f'{inner.name} {uid}'.strip())} has no END where "
         "it must have one. The next run reads it again. If this stays, write it elsewhere and rename it into place"
     )
 
 
-def _no_calendar(text: str, place: object) -> SourceError:
-    begin = text.strip()[:40]
+def _no_calendar(text: str, place: object, shown: Callable[[str], str]) -> SourceError:
+    begin = shown(text.strip()[:1000])[:40]  # a secret in it isn't cut before it is found
     if not begin:
         return SourceError(f"{place} is empty, not even a calendar without events. Check source.path, url or caldav")
     page = ". It is a web page, such as one that asks for a login" if begin.startswith("<") else ""
     return SourceError(
         f"{place} is not an iCalendar text, which begins with BEGIN:VCALENDAR and ends with END:VCALENDAR. "
-        f"It begins with {printable(begin)!r}{page}. Check source.path, url or caldav, and the login"
+        f"It begins with {begin!r}{page}. Check source.path, url or caldav, and the login"
     )

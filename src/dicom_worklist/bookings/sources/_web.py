@@ -4,7 +4,7 @@ import json
 import re
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,16 +36,17 @@ LATER = {429, 502, 503, 504}
 #: How much of a server's own words about an error a message has, in characters.
 MOST_WORDS = 200
 REMEDIES = {
-    400: "Check source.url and what is sent with it",
     403: "Let the calendar's administrator allow this login to read the bookings; or the login is wrong",
-    404: "Check source.url",
-    405: "Check source.url and source.method",
-    406: "Check source.url and source.headers",
     407: "The proxy wants a login: write it into the environment's https_proxy, or name this server in no_proxy",
-    410: "Check source.url",
-    415: "Check source.headers and source.body",
-    422: "Check source.url and what is sent with it",
     429: "This is asked too often: let the server's administrator allow a request a minute for each page",
+}
+#: The settings that may be wrong beside the address, where a source has them.
+TO_CHECK = {
+    **dict.fromkeys((400, 422), ("headers", "body")),
+    **dict.fromkeys((404, 410), ()),
+    405: ("method",),
+    406: ("headers",),
+    415: ("headers", "body"),
 }
 Word = Annotated[str, msgspec.Meta(min_length=1)]
 Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/@{}?#]+(/[^\s#]*)?\Z")]
@@ -97,19 +98,27 @@ class Answer:
 class Web:
     """Asks one server for one reading of a source; a context manager.
 
-    `place` is the source, for messages, which name its settings url, auth, tls, timeout and max_megabytes. `timeout`
+    `place` is the source, for messages, which name its settings auth, tls, timeout and max_megabytes, and those in
+    `asked_by`. `timeout`
     (seconds) and `most_bytes` are for all its requests together, those for tokens, too. `tls` is for the calendar's
-    server and the one that gives tokens; without it the system's authorities count. The proxies are the environment's
+    server and the one that gives tokens; without it the system's authorities count. A secret is sent over TLS only, or
+    on this machine, or where `tls` is false. The proxies are the environment's
     (https_proxy, no_proxy). A .netrc is never read.
     """
 
+    #: The source's settings that say what is asked; the first has the address.
+    asked_by: Sequence[str] = ("url", "method", "headers", "body")
+
     def __init__(
-        self, place: object, *, auth: Auth | None = None, tls: TLS | None = None, timeout: float, most_bytes: int
+        self, place: object, *, auth: Auth | None = None, tls: TLS | bool | None = None, timeout: float, most_bytes: int
     ) -> None:
         """Prepare; nothing is sent yet."""
-        self._place, self._auth, self._tls = place, auth, tls
+        self._place, self._auth = place, auth
+        self._tls = tls if isinstance(tls, TLS) else None
+        self._may_be_plain = tls is False
         self._timeout, self._most_bytes, self._bytes = timeout, most_bytes, 0
         self._origin = self._token = ""
+        self._answered = False
         self._hidden: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -131,7 +140,7 @@ class Web:
     def hide(self, secret: str) -> None:
         """Keep a secret that the source sends out of the messages, where a server repeats it."""
         if secret:
-            self._hidden |= {secret, quote_plus(secret), json.dumps(secret)[1:-1]}
+            self._hidden.add(secret)
 
     def ask(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
@@ -170,6 +179,11 @@ class Web:
         """
         if remaining := self._transport.remaining():
             return remaining
+        if not self._answered:
+            raise self._failure(
+                f"got no answer within {self._timeout:g} seconds (source.timeout)",
+                "See whether the server is up, and is reached from this host",
+            )
         raise self._failure(
             f"took longer than source.timeout, {self._timeout:g} seconds",
             "Ask for fewer bookings, or raise source.timeout",
@@ -189,6 +203,12 @@ class Web:
         """Send a request, a second time if that can help; the body of the answer is still to be read."""
         from dicom_worklist.bookings.sources._transport import Unanswered  # noqa: PLC0415
 
+        plain = urlsplit(url).scheme == "http" and not _tls.is_here(_host(url))
+        if plain and self._hidden and not self._may_be_plain:
+            raise self._failure(
+                f"would send a login to {_server(url)} without TLS, so that everybody on the way could read it",
+                f"Write https in that address, {_tls.WITHOUT}",
+            )
         for last in (False, True):
             self._remaining()
             try:
@@ -199,6 +219,7 @@ class Web:
                     raise self._broken(error, url) from error
                 pause = PAUSE
             else:
+                self._answered = True
                 after = _pause(response)
                 if last or after is None or after >= self._remaining():
                     return response
@@ -328,15 +349,16 @@ class Web:
 
     def shown(self, words: str) -> str:
         """Return a server's words for a message: short, printable, without what is secret."""
-        for secret in sorted(self._hidden, key=len, reverse=True):
-            words = words.replace(secret, "…")
-        words = printable(" ".join(words.split()))
+        words = printable(" ".join(_secrets.hidden(words, self._hidden).split()))
         return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}…"
 
     def _remedy(self, response: "requests.Response") -> str:
         status = response.status_code
         if status == HTTPStatus.UNAUTHORIZED:
             return self._login_remedy(response)
+        if status in TO_CHECK:
+            also = [f"source.{setting}" for setting in TO_CHECK[status] if setting in self.asked_by]
+            return f"Check {' and '.join(['source.url', *also])}"
         if status in REMEDIES:
             return REMEDIES[status]
         if status >= 500:
@@ -365,7 +387,7 @@ class Web:
                 f"has no safe connection to {server} ({printable(what)})",
                 f"The server doesn't speak TLS at this port: check {setting}"
                 if error.tls.reason == "WRONG_VERSION_NUMBER"
-                else _tls.remedy(error.tls, setting, urlsplit(url).hostname or ""),
+                else _tls.remedy(error.tls, setting, _host(url)),
             )
         if error.by_proxy:
             return self._failure(
@@ -380,6 +402,7 @@ class Web:
         )
 
     def _failure(self, what: str, remedy: str) -> SourceError:
+        remedy = remedy.replace("source.url", f"source.{self.asked_by[0]}")
         return SourceError(f"{self._place} can't be read: it {what}. {remedy}")
 
 
@@ -391,6 +414,10 @@ def origin(url: str) -> str:
     except ValueError:
         return ""
     return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
 
 
 def joined(url: str, target: str) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from dicom_worklist.bookings.booking import COLUMNS, OPTIONAL, printable
+from dicom_worklist.bookings.booking import COLUMNS, NEEDED, OPTIONAL, printable
 from dicom_worklist.bookings.sources import MOST_BYTES, Rows, as_rows, missing_columns
 from dicom_worklist.errors import SourceError
 
@@ -51,7 +51,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Say where the bookings are."""
         return f"the booking file {self.path}"
 
-    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:  # noqa: ARG002
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = NEEDED) -> Rows:  # noqa: ARG002
         """Read the whole file; the caller picks the days. A file that isn't whole is not read in part.
 
         A row may be shorter than the header row where only columns are missing that no booking needs.
@@ -81,7 +81,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 "Fix that row, or give them in booking.columns; where it can't be read, save the file as CSV UTF-8 or "
                 "set source.encoding"
             )
-        least = 1 + max((at for at, name in enumerate(names) if name in {*needed, "subject", "start"}), default=0)
+        counted = {*needed, *COLUMNS, "subject", "start"}
+        least = 1 + max((at for at, name in enumerate(names) if name in counted), default=0)
         layout = _Layout(read_as, delimiter, least, above=1 if declared else 0)
         values = self._values(body, names, layout)
         rows = as_rows(names, values, f"{self}, {read_as},", needed)

@@ -1,12 +1,12 @@
 """Bookings that a web server gives as JSON (RFC 8259): Calpendo, REDCap, GraphQL, or a page of the site's own."""
 
 import json
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, timedelta
-from decimal import Decimal
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, Self
 from urllib.parse import urlencode
 
 import jmespath
@@ -14,7 +14,7 @@ import msgspec
 from jmespath.exceptions import JMESPathError, JMESPathTypeError
 
 from dicom_worklist import expressions
-from dicom_worklist.bookings.booking import COLUMNS, Row, printable
+from dicom_worklist.bookings.booking import DEEPEST, NEEDED, Row, nested, printable
 from dicom_worklist.bookings.sources import Rows, _secrets
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.bookings.sources._web import Answer, Auth, Seconds, Web, joined
@@ -51,7 +51,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     body_type: Literal["json", "form"] = "json"
     secrets: dict[str, str] = {}
     auth: Auth | None = None
-    tls: TLS | None = None
+    tls: TLS | bool | None = None
     timeout: Seconds = 30
     records: str = "@"
     next: str | None = None
@@ -90,7 +90,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         self,
         first_day: date,
         last_day: date,
-        needed: Collection[str] = COLUMNS,  # noqa: ARG002 - booking.columns may make each of them
+        needed: Collection[str] = NEEDED,  # noqa: ARG002 - booking.columns may make each of them
     ) -> Rows:
         """Ask for one page after the other; `columns` makes a row of each record."""
         next_day = last_day if last_day == date.max else last_day + timedelta(days=1)
@@ -108,7 +108,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                         f"the answer reports an error: {web.shown(_text(error))}",
                         "Check what source.url, source.headers and source.body ask for, and who may ask it",
                     )
-                records = self._records(content)
+                records = self._records(content, web)
                 rows += map(columns, records)
                 if answer.made:
                     rows.made = min(answer.made, rows.made or answer.made)
@@ -141,21 +141,25 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         yield from _texts("body", self.body)
 
     def _check_templates(self) -> None:
-        from jinja2 import TemplateError  # noqa: PLC0415
+        from jinja2 import TemplateSyntaxError  # noqa: PLC0415
 
         names: dict[str, Any] = dict.fromkeys(DAYS, _SAMPLE) | {"cursor": 1} | dict.fromkeys(self.secrets, "secret")
         for place, text in self._templates():
             try:
                 used = expressions.names(text)
-                if place == "url" and (secret := sorted(used & self.secrets.keys())):
-                    raise ValueError(
-                        f"url uses the secret {', '.join(secret)}: use it in headers or body, as addresses are logged"
-                    )
-                if unknown := sorted(used - names.keys()):
-                    raise ValueError(f"{place} uses {', '.join(unknown)}; there is {', '.join(names)}")
-                expressions.template(text).render(names)
-            except (TemplateError, TypeError, AttributeError) as error:
-                raise ValueError(f"{place}: the template {text!r} has a fault: {error}") from error
+                unknown = sorted(used - names.keys())
+                if not unknown:
+                    expressions.template(text).render(names)
+            except Exception as error:  # noqa: BLE001 - a template may call any method of a value
+                # a secret may stand in the template, but hardly between its braces
+                what = error.message if isinstance(error, TemplateSyntaxError) else type(error).__name__
+                raise ValueError(f"{place}: the template has a fault ({what})") from None
+            if place == "url" and (secret := sorted(used & self.secrets.keys())):
+                raise ValueError(
+                    f"url uses the secret {', '.join(secret)}: use it in headers or body, as addresses are logged"
+                )
+            if unknown:
+                raise ValueError(f"{place} uses {', '.join(unknown)}; there is {', '.join(names)}")
 
     def _secrets(self, web: Web) -> dict[str, str]:
         secrets = {name: _secrets.read(path, f"{name} for {self}") for name, path in self.secrets.items()}
@@ -196,7 +200,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             )
         try:
             # a number keeps its digits: 3010000.10 is not 3010000.1
-            return json.loads(answer.content, parse_float=Decimal, parse_constant=_not_json)
+            return json.loads(answer.content, parse_float=_Number, parse_constant=_not_json)
         except (ValueError, RecursionError, ArithmeticError) as error:
             what = (
                 f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else f"{error}"
@@ -216,22 +220,46 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 f"source.{setting} fails on the answer: {printable(str(error))[:200]}", f"Check source.{setting}"
             ) from error
 
-    def _records(self, content: Any) -> list[dict[str, Any]]:
+    def _records(self, content: Any, web: Web) -> list[dict[str, Any]]:
         records = self._find("records", content)
         if not isinstance(records, list):
-            there = f"names {', '.join(content)}" if isinstance(content, dict) else _kind(content)
-            raise self._failure(
-                f"source.records, {self.records}, gives {_kind(records)} and not a list; "
-                f"the answer has {printable(there)[:200]}",
-                "Check source.records",
-            )
+            raise self._no_list(content, records, web)
         for at, record in enumerate(records):
             if not isinstance(record, dict):
                 raise self._failure(
                     f"source.records, {self.records}, gives a list with {_kind(record)} at {at}, not with objects only",
                     "Check source.records",
                 )
+            if _is_deeper(record, 1 + DEEPEST):
+                raise self._failure(
+                    f"source.records, {self.records}, gives at {at} more than {DEEPEST} levels, one within the other",
+                    "Ask for fewer columns, or let source.records choose the columns, such as [].{id: id}",
+                )
         return records
+
+    def _no_list(self, content: Any, found: Any, web: Web) -> SourceError:
+        """Return the error of an answer without a list of bookings; many servers say in it what is wrong."""
+        there = f"names {', '.join(content)}" if isinstance(content, dict) else _kind(content)
+        there = printable(there)[:200]
+        errors = content if isinstance(content, dict) else {}
+        for name, error in errors.items():
+            if name.lower() in {"error", "errors"} and error:
+                return self._failure(
+                    f"source.records, {self.records}, gives {_kind(found)} and not a list; the answer has {there}; "
+                    f"{name} says {web.shown(_text(error))}",
+                    "Check what source.url, source.headers and source.body ask for, and who may ask it",
+                )
+        if self.records == "@" and isinstance(content, dict):
+            lists = [name for name, value in content.items() if isinstance(value, list)]
+            remedy = lists[0] if len(lists) == 1 and lists[0].isidentifier() else "to where the list is"
+            return self._failure(
+                f"the answer is an object with the {there}, not a list",
+                f"Set source.records{'' if remedy.startswith('to ') else ':'} {remedy}",
+            )
+        return self._failure(
+            f"source.records, {self.records}, gives {_kind(found)} and not a list; the answer has {there}",
+            "Check source.records",
+        )
 
     def _failure(self, what: str, remedy: str) -> SourceError:
         return SourceError(f"{self} can't be read: {what}. {remedy}")
@@ -246,11 +274,11 @@ def columns(record: Mapping[str, Any]) -> Row:
     row = dict(record)
     for name, value in record.items():
         first, *path = name.split(".")
-        if path and all([first, *path]):
+        if path and all([first, *path]) and len(path) <= DEEPEST:
             _nest(row, first, path, value)
     for name, value in list(row.items()):
         if isinstance(value, dict):
-            for path_name, inner in _within(name, value):
+            for path_name, inner in nested(name, value):
                 row.setdefault(path_name, inner)
         elif "." in name:
             row.setdefault(name.replace(".", "_"), value)
@@ -266,11 +294,10 @@ def _nest(row: dict[str, Any], first: str, path: list[str], value: Any) -> None:
         inner = inner.setdefault(name, value if at == len(path) - 1 else {})
 
 
-def _within(name: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
-        yield f"{name}_{key.replace('.', '_')}", inner
-        if isinstance(inner, dict):
-            yield from _within(f"{name}_{key}", inner)
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Return whether objects and lists lie within each other over more than so many levels."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (not levels or any(_is_deeper(one, levels - 1) for one in inner))
 
 
 def _texts(place: str, part: Any) -> Iterator[tuple[str, str]]:
@@ -305,6 +332,25 @@ def _check_path(setting: str, path: str | None) -> None:
             compiled.search({})
     except JMESPathError as error:
         raise ValueError(f"{setting} {path!r} is not JMESPath: {' '.join(str(error).split())}") from error
+
+
+class _Number(float):
+    """A number that keeps its digits in its text, and that JMESPath compares."""
+
+    def __new__(cls, digits: str) -> Self:
+        number = super().__new__(cls, digits)
+        if math.isinf(number):
+            raise ValueError(f"it has {digits}")
+        number.digits = digits
+        return number
+
+    digits: str
+
+    def __str__(self) -> str:
+        return self.digits
+
+
+_Number.__name__ = float.__name__  # by which JMESPath knows what is a number
 
 
 def _not_json(constant: str) -> NoReturn:

@@ -1,23 +1,27 @@
 """Bookings in a MySQL or MariaDB database, such as the DCCN calendar."""
 
 import re
+import socket
 import ssl
 import sys
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import available_timezones
 
 import msgspec
 
-from dicom_worklist.bookings.booking import COLUMNS
-from dicom_worklist.bookings.sources import MOST_ROWS, Rows, _dccn, _secrets, _tls, as_rows, bind, limited
+from dicom_worklist.bookings.booking import NEEDED, printable
+from dicom_worklist.bookings.sources import MOST_ROWS, Rows, _dccn, _secrets, _tls, as_rows, bind, check_query, limited
+from dicom_worklist.bookings.sources._deadline import cut_off
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
 
 if TYPE_CHECKING:
     import pymysql
+
+    from dicom_worklist.bookings.sources._mysql_connection import BoundedConnection
 
 #: The server refuses the user: to a database, at all, to a table, to a column, without a password; with one that
 #: has expired; to an account that is locked (MySQL's, MariaDB's). And what else may be the reason.
@@ -42,37 +46,50 @@ REMEDIES: dict[object, str] = {
     1129: "Let the server's administrator run FLUSH HOSTS",
     1130: "Let the server's administrator create the account for this host: CREATE USER '…'@'this host'",
     1317: "Somebody ended the query on the server. The next run tries again",
-    2026: "Switch TLS on at the server",
+    2026: f"Switch TLS on at the server, {_tls.WITHOUT}",
     2059: LOGIN,
     3159: "The server wants TLS: switch it on there, and set source.tls",
 }
+#: PyMySQL's code for a connection that ended.
+LOST = 2013
+#: How many seconds the server has, after its own limits, to say that the login or the query took too long.
+PATIENCE = 5
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=3600)]
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`query` is null for the DCCN calendar, or a SELECT that may use :first_day and :last_day."""
+    """`query` is null for the DCCN calendar, or a SELECT that may use :first_day and :last_day.
+
+    Without `tls` a server on another machine is checked with the authorities that this host trusts, and one on this
+    machine isn't; `tls: false` checks none. The password itself is never sent where the server isn't checked, and by
+    mysql_clear_password or PAM's dialog never at all. `read_timeout`, in seconds, is for the whole answer.
+    """
 
     host: str
     database: str
     user: str
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 3306
     password_file: str | None = None
-    tls: TLS | None = None
+    tls: TLS | bool | None = None
     connect_timeout: Seconds = 10
     read_timeout: Seconds = 30
     query: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the parameters of the query."""
+        check_query(self.query or "")
 
     def __str__(self) -> str:
         """Say where the bookings are."""
         return f"the booking database {self.database} on {self.host}:{self.port}"
 
-    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = NEEDED) -> Rows:
         """Read the days in one read-only transaction with a consistent snapshot."""
         import pymysql  # noqa: PLC0415 - other kinds of source don't need it
 
         connected = False
         try:
-            with closing(self._connect()) as connection, connection.cursor() as cursor:
+            with self._connection() as connection, connection.cursor() as cursor:
                 connected = True
                 cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
                 # one row more than is read, of a query that has no LIMIT of its own
@@ -93,16 +110,22 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise SourceError(f"{self} can't be read: {self._why(error, connected=connected)}") from error
         except Exception as error:  # PyMySQL believes what a server says: nonsense can become any error
             raise SourceError(
-                f"{self} can't be read: what answers there doesn't speak MySQL ({error!r}). "
+                f"{self} can't be read: what answers there doesn't speak MySQL ({error!r:.200}). "
                 "Check source.host, source.port, and the server"
             ) from error
 
-    def _connect(self) -> "pymysql.connections.Connection[Any]":
+    @contextmanager
+    def _connection(self) -> Iterator["BoundedConnection"]:
+        """Connect and log in; all of it ends in time, and so does what is done with the connection."""
         import pymysql  # noqa: PLC0415 - other kinds of source don't need it
 
-        tls = self.tls
+        from dicom_worklist.bookings.sources._mysql_connection import BoundedConnection  # noqa: PLC0415 - as pymysql
+
+        tls = _tls.demanded(self.tls, self.host)
         _tls.check_files(tls, self)
-        return pymysql.connect(
+        connection = BoundedConnection(
+            self,
+            checked=tls is not None,
             host=self.host,
             port=self.port,
             user=self.user,
@@ -118,6 +141,19 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             ssl_verify_cert=True if tls else None,
             ssl_verify_identity=tls.verify_hostname if tls else None,
         )
+        with socket.create_connection((self.host, self.port), self.connect_timeout) as made:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            seconds = self.connect_timeout + self.read_timeout + PATIENCE
+            with cut_off(made.fileno(), seconds) as over:
+                try:
+                    connection.connect(made)
+                    yield connection
+                except pymysql.OperationalError as error:
+                    if over.is_set():
+                        raise pymysql.OperationalError(LOST, "timed out: the answer is not complete") from error
+                    raise
+                finally:
+                    connection.close()
 
     def _execute(self, cursor: "pymysql.cursors.Cursor") -> None:
         import pymysql  # noqa: PLC0415 - other kinds of source don't need it
@@ -156,7 +192,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def _why(self, error: Exception, *, connected: bool) -> str:
         code, *rest = error.args or (0,)
-        said = str(rest[0]) if rest and isinstance(code, int) else str(error)
+        said = printable(str(rest[0]) if rest and isinstance(code, int) else str(error))[:500]
         if code in ACCESS_DENIED:
             return (
                 f"it refuses the user {self.user!r} ({said}). Put the right password into "
@@ -169,8 +205,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Return what to do about an error whose code alone doesn't say it."""
         reason = getattr(error, "original_exception", error)
         if isinstance(reason, ssl.SSLError):
-            return _tls.remedy(reason, "source.host", self.host)
-        if isinstance(error, RuntimeError):
+            return f"{_tls.remedy(reason, 'source.host', self.host)}; {_tls.WITHOUT}"
+        if isinstance(error, RuntimeError) and not connected:
             return f"{LOGIN}; or install that package beside dicom-worklist, in {sys.prefix}"
         if connected and "timed out" in said:
             return (

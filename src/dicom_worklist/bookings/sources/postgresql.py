@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import socket
-import threading
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -20,8 +18,9 @@ from psycopg.adapt import Loader
 from psycopg.types.json import set_json_loads
 from psycopg.types.string import TextLoader
 
-from dicom_worklist.bookings.booking import COLUMNS, printable
-from dicom_worklist.bookings.sources import Rows, _secrets, _tls, as_rows, bind, limited
+from dicom_worklist.bookings.booking import NEEDED, printable
+from dicom_worklist.bookings.sources import Rows, _secrets, _tls, as_rows, bind, check_query, limited
+from dicom_worklist.bookings.sources._deadline import cut_off
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.errors import SourceError
 
@@ -75,11 +74,12 @@ REFUSALS = {
     "too many (clients|connections)|connection slots are": "Let the server have more connections (max_connections), or "
     "the user or the database (CONNECTION LIMIT)",
     "database system is|not (yet )?accepting connections": AGAIN,
-    "server does not support SSL": "Switch TLS on at the server",
+    "server does not support SSL": f"Switch TLS on at the server, {_tls.WITHOUT}",
     "does not match host name|could not get server's host name": "Put the name that the server's certificate is for "
     "into source.host, in place of {self.host}",
     "certificate verify failed|root certificate": "Put the CA that signed the server's certificate, as a PEM file, "
-    "into source.tls.ca; renew one that has expired",
+    "into source.tls.ca. If the server's has expired, its administrator must renew it; if it has not, compare this "
+    f"host's clock; {_tls.WITHOUT}",
     "private key|certificate file|key values mismatch|alert": "Check source.tls: certificate and key are PEM files, "
     "the key is the certificate's, and only this user may read the key (mode 0600), and the server knows who signed "
     "the certificate",
@@ -115,10 +115,11 @@ class _Lenient(Loader):
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`query` is a SELECT that may use :first_day and :last_day, which are dates.
 
-    `host` is a name, an address, or the folder of a socket. Without `tls` the connection is encrypted where the server
-    offers it, its certificate isn't checked, and the password is never sent as it is. libpq's own places (environment
-    variables, ~/.pgpass, service files, ~/.postgresql) change nothing. `read_timeout`, in seconds, is for the whole
-    answer.
+    `host` is a name, an address, or the folder of a socket. Without `tls` a server on another machine is checked with
+    the authorities that this host trusts. With `tls: false`, or on this machine, the connection is encrypted where the
+    server offers it, its certificate isn't checked, and the password is never sent as it is. libpq's own places
+    (environment variables, ~/.pgpass, service files, ~/.postgresql) change nothing. `read_timeout`, in seconds, is for
+    the whole answer.
     """
 
     host: str
@@ -127,15 +128,19 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     query: str
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5432
     password_file: str | None = None
-    tls: TLS | None = None
+    tls: TLS | bool | None = None
     connect_timeout: Seconds = 10
     read_timeout: Seconds = 30
+
+    def __post_init__(self) -> None:
+        """Check the parameters of the query."""
+        check_query(self.query)
 
     def __str__(self) -> str:
         """Say where the bookings are."""
         return f"the booking database {self.database} on {self.host}:{self.port}"
 
-    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = NEEDED) -> Rows:
         """Read the days in one read-only transaction, which sees one snapshot."""
         try:
             with _own_settings(), closing(self._connect()) as connection:
@@ -148,7 +153,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise SourceError(f"{self} can't be read: what answers is not understood ({error!r}). {OTHER}") from error
 
     def _connect(self) -> "psycopg.Connection[Any]":
-        tls = self.tls
+        tls = _tls.demanded(self.tls, self.host)
         _tls.check_files(tls, self)
         mode = "prefer" if tls is None else "verify-full" if tls.verify_hostname else "verify-ca"
         certificate = tls and tls.certificate
@@ -183,7 +188,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return connection
 
     def _read(self, connection: "psycopg.Connection[Any]", days: tuple[date, date], needed: Collection[str]) -> Rows:
-        with _cut_off(connection, self.read_timeout + PATIENCE):
+        with self._in_time(connection):
             # psycopg reads times in these forms only; the whole answer is wanted, not its first rows
             settings = {
                 "statement_timeout": f"{self.read_timeout}s",
@@ -200,6 +205,16 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 # such a database holds any bytes, of which the server would let only those of UTF-8 through
                 connection.execute("SET LOCAL client_encoding = 'SQL_ASCII'")
             return as_rows([column.name for column in cursor.description or ()], limited(cursor, self), self, needed)
+
+    @contextmanager
+    def _in_time(self, connection: "psycopg.Connection[Any]") -> Iterator[None]:
+        with cut_off(connection.fileno(), self.read_timeout + PATIENCE) as over:
+            try:
+                yield
+            except psycopg.OperationalError as error:
+                if over.is_set():
+                    raise psycopg.errors.QueryCanceled("the answer is not complete in time") from error
+                raise
 
     def _why(self, error: psycopg.Error) -> str:
         """Return what the server, or libpq, says, and what to do about it."""
@@ -226,26 +241,3 @@ def _own_settings() -> Iterator[None]:
         yield
     finally:
         os.environ.update(kept)
-
-
-@contextmanager
-def _cut_off(connection: "psycopg.Connection[Any]", seconds: float) -> Iterator[None]:
-    """End the connection after so many seconds: libpq would wait for a silent server without end."""
-    over = threading.Event()
-
-    def cut() -> None:
-        over.set()
-        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as own:
-            own.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, cut)
-    timer.start()
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        if over.is_set():
-            raise psycopg.errors.QueryCanceled("the answer is not complete in time") from error
-        raise
-    finally:
-        timer.cancel()
-        timer.join()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from dicom_worklist.bookings.booking import COLUMNS
-from dicom_worklist.bookings.sources import Rows, _dccn, as_rows, bind, limited
+from dicom_worklist.bookings.booking import NEEDED
+from dicom_worklist.bookings.sources import Rows, _dccn, as_rows, bind, check_query, limited
 from dicom_worklist.errors import SourceError
 
 #: How long to wait for another program's lock on the file, in seconds.
@@ -22,11 +22,15 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     path: str
     query: str | None = None
 
+    def __post_init__(self) -> None:
+        """Check the parameters of the query."""
+        check_query(self.query or "")
+
     def __str__(self) -> str:
         """Say where the bookings are."""
         return f"the booking database {self.path}"
 
-    def rows(self, first_day: date, last_day: date, needed: Collection[str] = COLUMNS) -> Rows:
+    def rows(self, first_day: date, last_day: date, needed: Collection[str] = NEEDED) -> Rows:
         """Read the days in one transaction; the file is opened read-only."""
         try:
             uri = f"{Path(self.path).absolute().as_uri()}?mode=ro"
