@@ -44,7 +44,7 @@ QUERY = """
            date('now') AS start_date, '00:00' AS start_time, date('now', '+1 day') AS end_date, '23:59' AS end_time,
            'PRISMA' AS lab, 'Anna' AS user_first_name, 'Jansen' AS user_last_name, 'CONFIRMED' AS status
     FROM slots"""
-SEED = "CREATE TABLE IF NOT EXISTS slots (id INTEGER PRIMARY KEY); INSERT OR IGNORE INTO slots VALUES (1);\n"
+SEED = "CREATE TABLE IF NOT EXISTS slots (id INTEGER PRIMARY KEY);\nINSERT OR IGNORE INTO slots VALUES (1);\n"
 
 
 class Repository:
