@@ -68,7 +68,8 @@ def _yaml_fault(error: yaml.MarkedYAMLError, text: str) -> str:
     line, column = lines[at], mark.column if mark else 0
     stray = said.startswith("mapping values")
     begins = line[column : column + 1]
-    quotes = error.context_mark.line + 1 if error.context == "while scanning a quoted scalar" else 0
+    opened = error.context_mark if error.context == "while scanning a quoted scalar" else None
+    quotes = opened.line + 1 if opened else 0
     faults = (
         (re.match(" *\t", line), "begins with a tab: use blanks"),
         (re.search(r"[:-] +\{\{", line), "has a text that begins with {{: put it in quotes"),
@@ -181,7 +182,7 @@ def _remedy(said: str, kind: Any) -> str:
 
 
 def _parts(kind: Any, of: Any) -> list[Any]:
-    """Return the values of a Literal, or the rules of an Annotated, wherever it is in a type."""
+    """Return the values of a Literal, or the rules of an Annotated, at any place in a type."""
     own = get_args(kind)[of is Annotated :] if get_origin(kind) is of else ()
     return [*own, *(part for inner in get_args(kind) for part in _parts(inner, of))]
 

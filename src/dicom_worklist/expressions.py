@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a site without templates doesn't pay for the import, once a
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 #: The most characters of a text that the site's regular expressions are tried on: what people type is shorter.
-LONGEST = 1000
+LONGEST_TEXT = 1000
 #: How many seconds of the processor they may take on one text: (a+)+$ would take years.
 PATIENCE = 1.0
 

@@ -93,7 +93,7 @@ def run(
         if failures := recorded(Outcome(failure=str(error))):
             raise type(error)(str(error), failures) from error
         raise
-    _report(report, selection, described, changes, dry_run=dry_run)
+    _report(report, selection, described, changes)
     report.warnings += recorded(
         Outcome(
             bookings=described.bookings,
@@ -333,8 +333,6 @@ def _report(
     selection: Selection,
     described: _Described,
     changes: Mapping[Path, folders.Changes],
-    *,
-    dry_run: bool,
 ) -> None:
     """Fill the report."""
 
@@ -366,5 +364,4 @@ def _report(
             (sum(selection.labs.values()), "have labs that no scanner has"),
         )
         why = ", ".join(f"{count} {what}" for count, what in counts if count) or "the calendar has none for any scanner"
-        empty = "would be empty" if dry_run else "is empty now"
-        report.warnings.append(f"the worklist {empty}: of the bookings of these days {why}")
+        report.warnings.append(f"this run leaves the worklist empty: of the bookings of these days {why}")

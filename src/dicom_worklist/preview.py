@@ -12,7 +12,6 @@ from dicom_worklist.errors import Rejected
 from dicom_worklist.settings import Config, Reading
 from dicom_worklist.status import memory
 from dicom_worklist.status.doubles import doubles, shared_identities
-from dicom_worklist.worklist import dataset
 
 
 class PreviewRow(TypedDict):
@@ -74,6 +73,8 @@ def preview(config: Config, day: date | None = None, *, now: datetime) -> Previe
         # the sync doesn't report those of yesterday that are over
         outcome = "rejected" if shown or not _is_before(row, days.first, config) else "other day"
         became[id(row)] = row_of(row, outcome, reason, scanner.ae_title if scanner else "")
+    from dicom_worklist.worklist import dataset  # noqa: PLC0415 - cron needs none of it
+
     people = []
     for one in selection.selected:
         title = one.scanner.ae_title

@@ -189,5 +189,5 @@ def test_the_run_that_empties_the_worklist_gives_the_reason(statement: str, said
     site.book(1)
     site.run("08:00")
     site.calendar._run(statement)
-    [warning] = [one for one in site.run("08:01").warnings if "empty now" in one]
+    [warning] = [one for one in site.run("08:01").warnings if "leaves the worklist empty" in one]
     assert said in warning

@@ -38,7 +38,7 @@ KNOWN_COLUMNS = (*COLUMNS, *OPTIONAL)
 WEIGHTS, SIZES = (0.3, 500), (0.2, 2.8)
 SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 #: An end that is further from the start is a mistake: no session lasts a day, and its entry would stay as long.
-LONGEST = timedelta(hours=24)
+LONGEST_SESSION = timedelta(hours=24)
 #: How deep a value may lie within a column's mappings to have a name: each name holds those of all above it.
 DEEPEST = 10
 #: What people write in place of a subject.
@@ -266,7 +266,7 @@ def read_end(row: Row, start: datetime, reading: Reading, warnings: list[str]) -
             why = "can't be read"
         elif end <= start:
             why = f"is not after the start, {start:%Y-%m-%d %H:%M}"
-        elif end - start >= LONGEST:
+        elif end - start >= LONGEST_SESSION:
             why = f"is a day or more after the start, {start:%Y-%m-%d %H:%M}"
         else:
             return end

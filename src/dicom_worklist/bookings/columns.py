@@ -156,8 +156,10 @@ def _pattern(column: str, source: str) -> re.Pattern[str]:
 
 
 def _match(column: str, pattern: re.Pattern[str], typed: str) -> dict[str, str]:
-    if len(typed) > expressions.LONGEST:
-        raise Rejected(f"{column} has {len(typed)} characters: booking.patterns reads at most {expressions.LONGEST}")
+    if len(typed) > expressions.LONGEST_TEXT:
+        raise Rejected(
+            f"{column} has {len(typed)} characters: booking.patterns reads at most {expressions.LONGEST_TEXT}"
+        )
     with expressions.in_time(f"booking.patterns.{column}", Rejected):
         match = pattern.fullmatch(typed)
     if match is None:

@@ -213,8 +213,8 @@ def select(
 
 def _of_lab(lab: str, config: Config) -> tuple[list[Scanner], bool, str]:
     """Return the scanners of a lab, whether it is one of ignored_labs, and why the expressions can't say that."""
-    if len(lab) > expressions.LONGEST:
-        return [], False, f"lab has {len(lab)} characters: scanners[].lab reads at most {expressions.LONGEST}"
+    if len(lab) > expressions.LONGEST_TEXT:
+        return [], False, f"lab has {len(lab)} characters: scanners[].lab reads at most {expressions.LONGEST_TEXT}"
     try:
         with expressions.in_time("scanners[].lab or ignored_labs", Rejected):
             scanners = [scanner for scanner in config.scanners if scanner.matches(lab)]

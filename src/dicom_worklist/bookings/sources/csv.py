@@ -16,7 +16,7 @@ from dicom_worklist.bookings.sources import MOST_BYTES, Rows, as_rows, missing_c
 from dicom_worklist.errors import SourceError
 
 #: What a file begins with, and its encoding; a file of ASCII names in UTF-16 shows itself without a mark, too.
-MARKS = (
+STARTS = (
     (rb"\xef\xbb\xbf", "utf-8-sig"),
     (rb"\xff\xfe|\xfe\xff", "utf-16"),
     (rb"[^\0]\0", "utf-16-le"),
@@ -95,7 +95,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def _text(self, content: bytes) -> tuple[str, str, str]:
         """Return the content as text, what it was read as, and the first bad byte if that is a guess."""
-        encoding = next((name for mark, name in MARKS if re.match(mark, content, re.DOTALL)), self.encoding or "utf-8")
+        encoding = next((name for mark, name in STARTS if re.match(mark, content, re.DOTALL)), self.encoding or "utf-8")
         name = codecs.lookup(encoding).name
         try:
             errors = "surrogatepass" if name.startswith(("utf-16", "utf-32")) else "surrogateescape"
