@@ -41,6 +41,12 @@ options:
     description:
       - The id that the ready image must have. Then it is never pulled.
     type: str
+  renew:
+    description:
+      - Builds the image even if it is there, and uses nothing that the engine has built before. What Debian has by now
+        is then in it. It may get the name of the image that is there; that one keeps its id.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -62,6 +68,14 @@ EXAMPLES = r"""
     archive: "{{ context.archive }}"
     checksum: "{{ context.checksum }}"
     bases: "{{ context.bases }}"
+
+- name: Build it again, with the packages that Debian has now
+  container_image:
+    repository: dicom-worklist/orthanc
+    archive: "{{ context.archive }}"
+    checksum: "{{ context.checksum }}"
+    bases: "{{ context.bases }}"
+    renew: true
 
 - name: Take an image of the site's own
   container_image:
@@ -132,9 +146,9 @@ def find(client: Client, name: str) -> dict[str, Any] | None:
     return found
 
 
-def build(client: Client, name: str, archive: bytes, labels: dict[str, str]) -> dict[str, Any]:
+def build(client: Client, name: str, archive: bytes, labels: dict[str, str], *, renew: bool = False) -> dict[str, Any]:
     """Build an image with the engine's own builder (Debian's engine has no BuildKit), and return what it is."""
-    parameters = {"t": name, "rm": True, "forcerm": True, "labels": json.dumps(labels)}
+    parameters = {"t": name, "rm": True, "forcerm": True, "nocache": renew, "labels": json.dumps(labels)}
     # apt in there asks the proxy that Docker's own client would (~/.docker/config.json); no image keeps it
     parameters["buildargs"] = json.dumps(client._proxy_configs.get_environment())
     headers = {"Content-Type": "application/tar"}
@@ -172,7 +186,7 @@ def installed(client: Client, image: str) -> dict[str, str]:
 def labelled(client: Client, name: str, params: dict[str, Any], bases: list[dict[str, Any]]) -> None:
     """Build an image and label it; it has its name only when it is whole."""
     base, unlabelled = bases[-1], f"{name}-unlabelled"
-    built = build(client, unlabelled, base64.b64decode(params["archive"]), {})
+    built = build(client, unlabelled, base64.b64decode(params["archive"]), {}, renew=params["renew"])
     wanted = (built["Config"]["Labels"] or {}).get(PACKAGES, "").split()
     versions = installed(client, unlabelled) if wanted else {}  # what apt chose is known only now
     labels = {
@@ -204,7 +218,8 @@ def main() -> None:
     options = {name: {"type": "str"} for name in ("repository", "archive", "checksum", "image", "id")}
     try:
         client = Client(
-            argument_spec=options | {"bases": {"type": "list", "elements": "str"}},
+            argument_spec=options
+            | {"bases": {"type": "list", "elements": "str"}, "renew": {"type": "bool", "default": False}},
             supports_check_mode=True,
             required_one_of=[("repository", "image")],
             mutually_exclusive=[("repository", "image")],
@@ -236,7 +251,7 @@ def main() -> None:
         layers = "".join(layer for image in bases for layer in image["RootFS"]["Layers"])
         name = f"{params['repository']}:{hashlib.sha256((params['checksum'] + layers).encode()).hexdigest()[:12]}"
     there = find(client, name)
-    if there and params["id"] in {None, there["Id"]}:
+    if there and params["id"] in {None, there["Id"]} and not params["renew"]:
         module.exit_json(changed=False, image=name, engine=True, containers=containers)
     result: dict[str, Any] = {"changed": True, "image": "", "engine": True, "containers": containers}
     if module._diff:

@@ -57,7 +57,7 @@ def _families() -> list[Metric]:
         source=None,
         scanners=(settings.Scanner(ae_title="SCANNER", lab="lab"),),
         worklist=settings.Worklist(root="/nowhere"),
-        status=settings.Status(state="/nowhere/status.json"),
+        status=settings.Status(state="/nowhere/status.json", images={"orthanc": datetime(2026, 1, 1, tzinfo=UTC)}),
         pacs=settings.Pacs(url="http://localhost", user="reader", password_file="/nowhere/password"),  # noqa: S106
     )
     found = Findings(made=datetime(2026, 1, 1, tzinfo=UTC))

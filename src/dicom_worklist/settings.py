@@ -5,6 +5,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -118,7 +119,7 @@ class Status(_Section, frozen=True):
     exporter's textfile collector. An entry leaves the console `leave_after` the last image of its study; None: never.
     Without a good run for `frozen_after` the list counts as outdated, and the page as old. The history, a file
     beside the state, goes back `history_days`. If what the source gave was made more than `source_max_age` ago, as far
-    as it can know, that is a warning; None: never.
+    as it can know, that is a warning; None: never. `images` says when the image of each container was built.
     """
 
     state: str
@@ -130,6 +131,7 @@ class Status(_Section, frozen=True):
     frozen_after: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 5
     history_days: Annotated[int, msgspec.Meta(ge=2, le=36500)] = 400
     source_max_age: Annotated[int, msgspec.Meta(ge=1, le=527040)] | None = None
+    images: dict[str, Annotated[datetime, msgspec.Meta(tz=True)]] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,10 @@ class Bench:
         arguments = {name: f"{{{{ context.{name} }}}}" for name in ("archive", "checksum", "bases")}
         return context, {"container_image": {"repository": f"{self.name}/orthanc", **arguments}}
 
-    def ask(self, *options: str) -> Result:
-        return run(self.path, *self.tasks(), options=options)[1]
+    def ask(self, *options: str, **arguments: object) -> Result:
+        context, built = self.tasks()
+        built["container_image"] |= arguments
+        return run(self.path, context, built, options=options)[1]
 
     def built(self) -> set[str]:
         return {tag for image in ENGINE.images.list(f"{self.name}/orthanc") for tag in image.tags}
@@ -78,6 +80,25 @@ def test_an_image_is_built_once_and_named_after_its_folder_and_its_base(bench: B
     bench.build_base("second")
     rebased = bench.ask()
     assert len({first["image"], changed["image"], rebased["image"]}) == 3
+
+
+def test_an_image_that_is_renewed_is_built_without_what_the_engine_has_built_before(bench: Bench) -> None:
+    bench.dockerfile("FROM debian:trixie-slim\nRUN cat /proc/sys/kernel/random/uuid > /made\n")
+
+    def made() -> bytes:
+        output: bytes = ENGINE.containers.run(bench.ask()["image"], ["cat", "/made"], remove=True)
+        return output
+
+    first, before = bench.ask(), made()
+    old = ENGINE.images.get(first["image"]).id
+    foreseen = bench.ask("--check", renew=True)
+    assert (foreseen["changed"], made()) == (True, before)
+    renewed = bench.ask(renew=True)
+    assert (renewed["changed"], renewed["image"]) == (True, first["image"])
+    assert made() != before
+    assert not bench.ask()["changed"]
+    assert ENGINE.images.get(old).tags == []  # it is there, to go back to
+    ENGINE.images.remove(old)
 
 
 def test_it_names_the_containers_whether_they_run_or_not(bench: Bench) -> None:

@@ -82,7 +82,8 @@ def test_each_rule_has_a_severity_a_summary_and_a_remedy(rule: dict[str, Any]) -
 @pytest.fixture
 def config(configure: Configure) -> Config:
     pacs = {"url": "http://127.0.0.1:8042", "user": "reader", "password_file": "/nowhere/password"}
-    return load(configure({"status": {"state": "/nowhere/status.json"}, "pacs": pacs}))
+    status = {"state": "/nowhere/status.json", "images": {"orthanc": f"{NOW - timedelta(days=36):%Y-%m-%dT%H:%M:%SZ}"}}
+    return load(configure({"status": status, "pacs": pacs}))
 
 
 def series(config: Config, found: Findings, folder: Path) -> Iterator[tuple[str, str, float]]:

@@ -177,6 +177,17 @@ def test_a_site_without_pacs_has_no_time_of_its_answer(configure: Configure, tmp
     assert not [name for name in said if "pacs" in name]
 
 
+def test_each_image_says_when_it_was_built(configure: Configure, tmp_path: Path) -> None:
+    built = {"orthanc": "2026-11-24T14:00:00Z", "wlmscpfs": "2026-11-01T00:00:00+01:00"}
+    config = load(configure({"status": STATUS | {"images": built}}))
+    samples = written(tmp_path, config, Findings())
+    assert {
+        dict(labels)["container"]: value
+        for (name, labels), value in samples.items()
+        if name == "dicom_worklist_image_created_timestamp_seconds"
+    } == {container: datetime.fromisoformat(text).timestamp() for container, text in built.items()}
+
+
 def test_the_metrics_contain_no_word_of_a_patient_or_of_a_failure(config: Config, tmp_path: Path) -> None:
     found = Findings(
         bookings=(booked(1), booked(2, reason="Secret reason")),

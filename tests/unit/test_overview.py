@@ -322,6 +322,40 @@ def test_the_worst_come_first_and_are_the_level(site: Site) -> None:
     assert seen.problems[0].text.startswith("The list has not been updated since")
 
 
+@pytest.mark.parametrize(
+    ("bookings", "until"),
+    [
+        ([], None),
+        ([(9, 14)], None),  # over
+        ([(9, 15)], None),  # at this very moment
+        ([(14, 16)], "2026-11-24T16:00"),
+        ([(14, 16), (16, 17)], "2026-11-24T17:00"),  # no pause between them
+        ([(14, 16), (17, 18)], "2026-11-24T16:00"),
+        ([(16, 17)], None),  # not yet
+        ([(14, 16), (13, 18)], "2026-11-24T18:00"),  # two scanners
+    ],
+)
+def test_it_says_until_when_a_scanner_is_booked(bookings: list[tuple[int, int]], until: str | None, site: Site) -> None:
+    """It is 15:00."""
+    lines = [
+        booked(number, begin, end=datetime.combine(DAY, time(end))) for number, (begin, end) in enumerate(bookings)
+    ]
+    assert site.seen(bookings=lines).as_dict()["booked_until"] == until
+
+
+def test_a_booking_that_begins_in_ten_minutes_or_lasts_from_yesterday_counts(site: Site) -> None:
+    night = booked(1, 20, YESTERDAY, end=datetime.combine(DAY, time(15, 5)))
+    soon = booked(2, start=datetime.combine(DAY, time(15, 10)), end=datetime.combine(DAY, time(15, 40)))
+    assert site.seen(bookings=[night]).as_dict()["booked_until"] == f"{DAY}T15:05"
+    assert site.seen(bookings=[soon]).as_dict()["booked_until"] == f"{DAY}T15:40"
+    assert site.seen(NOW - MINUTE, bookings=[soon]).as_dict()["booked_until"] is None
+
+
+def test_a_session_without_an_end_counts_for_its_usual_length(site: Site) -> None:
+    assert site.seen(bookings=[booked(1, 14), booked(2, 15)]).as_dict()["booked_until"] == f"{DAY}T16:00"
+    assert site.seen(NOW + timedelta(hours=2), bookings=[booked(1, 14)]).as_dict()["booked_until"] is None
+
+
 def test_the_levels_are_the_exit_statuses_of_nagios() -> None:
     assert [(level.name, int(level)) for level in Level] == [("OK", 0), ("WARNING", 1), ("CRITICAL", 2)]
 

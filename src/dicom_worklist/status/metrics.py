@@ -61,6 +61,15 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
     if overview.pacs:
         tell("pacs_last_success_timestamp_seconds", _seconds(found.asked), "When the PACS last answered; 0: never.")
 
+    images = Gauge(
+        "dicom_worklist_image_created_timestamp_seconds",
+        "When the image of a container was built, and so got Debian's updates.",
+        ["container"],
+        registry=registry,
+    )
+    for container, built in overview.images.items():
+        images.labels(container).set(_seconds(built))
+
     files.replace(folder / "dicom_worklist.prom", generate_latest(registry), 0o644)
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 from typing import Any
@@ -18,6 +18,9 @@ from dicom_worklist.status.evidence import Times
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.oddities import Weight
 from dicom_worklist.status.reconcile import reconcile
+
+#: A gap between two bookings in which nothing can be replaced.
+PAUSE = timedelta(minutes=10)
 
 
 class Level(IntEnum):
@@ -78,7 +81,8 @@ class Overview:
 
     `good` is the end of the last run that published, `frozen` for how long the list has not been updated (None: it
     is up to date), `made` when what the calendar gave was made (None: that is not known), `asked` when the PACS last
-    answered; `pacs` is whether there is one to ask. Without a good run for `frozen_after` it is critical.
+    answered; `pacs` is whether there is one to ask. Without a good run for `frozen_after` it is critical. `images` is
+    when the image of each container was built.
     """
 
     site: str
@@ -95,17 +99,38 @@ class Overview:
     yesterday: Day
     today: Day
     tomorrow: Day
+    images: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def level(self) -> Level:
         """The worst of the problems."""
         return max((problem.level for problem in self.problems), default=Level.OK)
 
+    @property
+    def booked_until(self) -> datetime | None:
+        """When the first pause of all scanners begins; None if no scanner is booked now, nor in ten minutes.
+
+        It is naive, in the site's time zone. A gap of ten minutes or less between two bookings isn't a pause.
+        """
+        now = self.now.replace(tzinfo=None)
+        spans = [
+            (line.booked.start, line.end or line.booked.end)
+            for day in (self.yesterday, self.today, self.tomorrow)
+            for line in day.lines
+            if line.state is not State.CANCELLED
+        ]
+        until = now
+        for start, end in sorted((start, end) for start, end in spans if start and end):
+            if start <= until + PAUSE:
+                until = max(until, end)
+        return until if until > now else None
+
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints: the fields, times in ISO 8601, spans in seconds, levels by name."""
         return {
             **msgspec.to_builtins(self),
             "level": self.level.name,
+            "booked_until": self.booked_until and self.booked_until.isoformat(timespec="minutes"),
             "frozen": None if self.frozen is None else int(self.frozen.total_seconds()),
             "frozen_after": int(self.frozen_after.total_seconds()),
             "problems": [msgspec.to_builtins(problem) | {"level": problem.level.name} for problem in self.problems],
@@ -150,6 +175,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
         yesterday=days[0],
         today=days[1],
         tomorrow=days[2],
+        images={name: built.astimezone(zone) for name, built in config.status.images.items()} if config.status else {},
     )
 
 
