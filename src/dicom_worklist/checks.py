@@ -8,6 +8,7 @@ from pathlib import Path
 from dicom_worklist import bookings, pipeline
 from dicom_worklist.bookings import printable
 from dicom_worklist.errors import BrokerError, FolderError, WorklistError
+from dicom_worklist.report import count
 from dicom_worklist.settings import Config
 from dicom_worklist.status.overview import spell
 from dicom_worklist.worklist import folder
@@ -37,17 +38,17 @@ def run(
 
 
 def _configuration(config: Config, now: datetime, day: date | None) -> str:  # noqa: ARG001 - all checks are called alike
-    return f"{len(config.scanners)} scanners, {config.source}"
+    return f"{count(len(config.scanners), 'scanner')}, {config.source}"
 
 
 def _source(config: Config, now: datetime, day: date | None) -> str:
     here = pipeline.at_site(config, now)
     days = bookings.days(config, day or here.date(), here if day in {None, here.date()} else None)
     selected = bookings.read(config, days)
-    count = sum(one.shown for one in selected.selected) + sum(shown for _, _, shown, _ in selected.rejected)
+    number = sum(one.shown for one in selected.selected) + sum(shown for _, _, shown, _ in selected.rejected)
     when = f"{days.first}" if days.first == days.last else f"{days.first} to {days.last}"
     is_old = False
-    said = [f"{config.source} can be read and has {count} bookings of scanners for {when} at the site"]
+    said = [f"{config.source} can be read and has {count(number, 'booking')} of scanners for {when} at the site"]
     if selected.made:
         age = now.astimezone(UTC) - selected.made
         made = f"what it gave was made {pipeline.at_site(config, selected.made):%Y-%m-%d %H:%M}, {spell(age)} ago"
@@ -63,7 +64,7 @@ def _source(config: Config, now: datetime, day: date | None) -> str:
         ("bookings of these statuses don't count:", selected.statuses),
     ):
         if counted:
-            said.append(f"{what} {', '.join(f'{name!r} ({number})' for name, number in sorted(counted.items()))}")
+            said.append(f"{what} {', '.join(f'{name!r} ({rows})' for name, rows in sorted(counted.items()))}")
     if none := selected.labs[""]:
         said.append(f"bookings without a lab, which `dicom-worklist preview` lists: {none}")
     if selected.fault:

@@ -9,6 +9,7 @@ from typing import TypedDict
 from dicom_worklist import bookings, pipeline
 from dicom_worklist.bookings import Row, text
 from dicom_worklist.errors import Rejected
+from dicom_worklist.report import count
 from dicom_worklist.settings import Config, Reading
 from dicom_worklist.status import memory
 from dicom_worklist.status.doubles import doubles, shared_identities
@@ -129,7 +130,11 @@ def counted(rows: Sequence[PreviewRow]) -> str:
     """Return how many rows there are of each outcome, for people."""
     counts = Counter(row["outcome"] for row in rows)
     names = {"entry": "with an entry", "rejected": "rejected", "ignored": "ignored", "other day": "of other days"}
-    return f"{len(rows)} rows: {', '.join(f'{counts[outcome]} {name}' for outcome, name in names.items())}"
+    said = {outcome: f"{counts[outcome]} {name}" for outcome, name in names.items()}
+    bookings_rejected = len({row["booking_id"] for row in rows if row["outcome"] == "rejected"})
+    if bookings_rejected != counts["rejected"]:  # the sync names each once
+        said["rejected"] += f" ({count(bookings_rejected, 'booking')})"
+    return f"{count(len(rows), 'row')}: {', '.join(said.values())}"
 
 
 def _is_before(row: Row, first: date, config: Config) -> bool:

@@ -61,10 +61,10 @@ class Report:
 
     def changes(self, *, dry_run: bool = False) -> list[str]:
         """Return a line for each entry that changed."""
-        would = "would be " if dry_run else ""
+        verbs = ("would publish", "would update", "would remove") if dry_run else ("published", "updated", "removed")
         return [
-            f"{would}{verb} booking {printable(entry['booking_id'])} on {entry['ae_title']}"
-            for verb, entries in (("published", self.published), ("updated", self.updated), ("removed", self.removed))
+            f"{verb} booking {printable(entry['booking_id'])} on {entry['ae_title']}"
+            for verb, entries in zip(verbs, (self.published, self.updated, self.removed), strict=True)
             for entry in entries
         ]
 
@@ -81,12 +81,17 @@ class Report:
         return (
             f"{self.day}: {len(self.published)} {would}published, {len(self.updated)} updated, "
             f"{len(self.removed)} removed, {len(self.unchanged)} unchanged, "
-            f"{len(self.rejected)} rejected, {len(self.warnings)} warnings"
+            f"{len(self.rejected)} rejected, {count(len(self.warnings), 'warning')}"
         )
 
     def as_text(self) -> tuple[str, str]:
         """Return the changed entries before and after, as lists for people."""
         return _as_text(self.before), _as_text(self.after)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number of things, such as `1 row` or `2 rows`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def without(fault: str, reason: str) -> str:

@@ -374,3 +374,9 @@ def test_a_person_s_data_that_can_not_be_right_is_left_out_with_a_warning(column
     [warning] = warnings
     assert warning.startswith(f"{column} {typed!r} {rule}")
     assert warning.endswith("It is left out, so the console asks for it")
+
+
+@pytest.mark.parametrize("blanks", [" ", "  ", "   "])
+def test_blanks_between_date_and_time_are_one(blanks: str) -> None:
+    start = f"2026-11-24{blanks}09:30"
+    assert read_booking(row(start=start), READING).start == at("2026-11-24 09:30")

@@ -63,6 +63,10 @@ def test_check_prints_ok_for_each(
         "ok     broker",
     ]
     assert "PRISMA sees 1, PRISMAFIT sees 0" in done.out
+    assert "configuration: 3 scanners, " in done.out
+    one = configure({"scanners": [{"ae_title": "PRISMA", "lab": "PRISMA"}]})
+    assert "configuration: 1 scanner, " in run("check", "-c", one, "--only", "configuration").out
+    assert "has 1 booking of scanners for " in run("check", "-c", one, "--only", "source", "--day", DAY.isoformat()).out
     assert (done.status, everything(folder)) == (0, before)
 
 

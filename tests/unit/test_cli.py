@@ -129,7 +129,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(
     done = run(*arguments, "--dry-run")
     predicted = run(*arguments, "--dry-run", "--json").json
     assert everything(folder) == before
-    assert "would be published booking 1 on PRISMA\n" in done.out
+    assert "would publish booking 1 on PRISMA\n" in done.out
     assert run(*arguments, "--json").json == predicted
 
 

@@ -160,7 +160,7 @@ def test_a_plain_identity_is_the_subject_and_a_step_of_its_own() -> None:
     assert warnings == []
     other, _ = describe(replace(booking, booking_id="g" * 40), SCANNER, SITE, {}, plain=True)
     assert other.values["ScheduledProcedureStepID"] != entry.values["ScheduledProcedureStepID"]
-    with pytest.raises(Rejected, match="PatientID: the booking has no project_id"):
+    with pytest.raises(Rejected, match="PatientID: the booking has no project_id; the PatientID begins with it"):
         describe(booking, SCANNER, SITE, {})
 
 

@@ -148,7 +148,12 @@ def test_a_misspelt_column_of_the_subject_is_named_with_those_that_there_are() -
 
 @pytest.mark.parametrize("project", ["-7", "--", "-rf"])
 def test_case_3_what_a_command_takes_for_an_option_is_rejected(project: str) -> None:
-    assert "must begin with a letter or digit" in reason(project_id=project, subject_session="7")
+    assert f"project_id '{project}' begins with '-': it must" in reason(project_id=project, subject_session="7")
+
+
+def test_which_end_of_an_identifier_is_wrong_is_told() -> None:
+    said = reason(project_id="Dr.", subject_session="7")
+    assert said == "project_id 'Dr.' ends with a dot, which a file's name must not: leave it out"
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,9 @@ def test_each_row_has_its_outcome_in_the_order_of_the_calendar(run: Any, config:
         f"it is on {DAY + timedelta(days=9)}",
         f"it is on {DAY + timedelta(days=1)}",
     ]
-    assert "the calendar has 2 bookings with this booking_id" in reasons[8]
+    assert reasons[8] == (
+        f"the calendar has 2 bookings with this booking_id ({DAY} 11:00, {DAY} 12:00): give each an id of its own"
+    )
     assert reasons[9] == "the booking has no lab (of an event: its location is empty): write the scanner's name there"
     assert list(folder.glob("*.wl")) == []
 
@@ -165,7 +167,7 @@ def test_the_table_says_it_for_people(run: Any, config: Path) -> None:
         "warning: Requ",
     ):
         assert said in out
-    assert "10 rows: 1 with an entry, 3 rejected, 4 ignored, 2 of other days" in out
+    assert "10 rows: 1 with an entry, 3 rejected (2 bookings), 4 ignored, 2 of other days" in out
 
 
 def test_a_calendar_that_can_not_be_read_is_status_4(run: Any, configure: Configure, tmp_path: Path) -> None:
@@ -195,6 +197,13 @@ def test_two_bookings_of_one_subject_and_session_are_told_in_the_preview(
     config = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}})
     shown = run("preview", "-c", config, "--day", DAY.isoformat(), "--json").json
     assert any("are of one subject and session" in warning for warning in shown["warnings"])
+
+
+def test_one_row_is_a_row(run: Any, configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "bookings.csv").write_text(f"{HEADER}\n{LINE}\n")
+    config = configure({"source": {"type": "csv", "path": str(tmp_path / "bookings.csv")}})
+    out = run("preview", "-c", config, "--day", DAY.isoformat()).out
+    assert "\n1 row: 1 with an entry, 0 rejected, 0 ignored, 0 of other days" in out
 
 
 @pytest.mark.parametrize("column", ["subject_session", "project_id", "start_time", "lab"])

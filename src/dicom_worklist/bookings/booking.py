@@ -407,7 +407,7 @@ def _moment(row: Row, column: str, *, with_clock: bool = False) -> datetime | No
     if match is None or (with_clock and not match["clock"]):
         return None
     try:
-        return datetime.fromisoformat(written.upper())
+        return datetime.fromisoformat(" ".join(written.upper().split()))
     except ValueError:
         return None
 

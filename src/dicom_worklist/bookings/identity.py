@@ -234,10 +234,12 @@ def _check(column: str, typed: str, plain: str, characters: str) -> None:
         raise Rejected(
             f"{column} {typed!r} has the character {named}: PatientID and PatientName take {allowed}; type it again"
         )
-    if not plain[0].isalnum() or plain[-1] == ".":
+    if not plain[0].isalnum():
         raise Rejected(
-            f"{column} {typed!r} must begin with a letter or digit, and not end with a dot: file names need it"
+            f"{column} {typed!r} begins with {plain[0]!r}: it must begin with a letter or digit, as file names need it"
         )
+    if plain[-1] == ".":
+        raise Rejected(f"{column} {typed!r} ends with a dot, which a file's name must not: leave it out")
     lower = plain.lower()
     if "_sub-" in lower or "_ses-" in lower:
         raise Rejected(

@@ -207,7 +207,7 @@ def select(
             # a day that can't be read may be today
             shown, reason = not _is_far(row, config, days), fault or str(rejected)
             selection.rejected.append((row, scanners[0] if len(scanners) == 1 else None, shown, reason))
-    _once(matched, times, selection)
+    _once(matched, times, config, selection)
     return selection
 
 
@@ -304,16 +304,26 @@ def _only(scanners: Sequence[Scanner], lab: str) -> Scanner:
     return scanners[0]
 
 
-def _once(matched: Sequence[SelectedRow], times: Counter[str], selection: Selection) -> None:
+def _once(matched: Sequence[SelectedRow], times: Counter[str], config: Config, selection: Selection) -> None:
     """Reject the bookings whose id another row of any day has, too: they would share a StudyInstanceUID."""
     told: set[str] = set()
     reported = {text(one.row, "booking_id") for one in matched if one.shown}
+    starts: dict[str, list[str]] = {}
+    for one in matched:
+        if times[booking_id := text(one.row, "booking_id")] > 1:
+            with suppress(Rejected):
+                start = read_start(one.row, config.reading)
+                starts.setdefault(booking_id, []).append(f"{start:%Y-%m-%d %H:%M}")
     for one in matched:
         booking_id = text(one.row, "booking_id")
         if not booking_id or times[booking_id] == 1:
             selection.selected.append(one)
             continue
-        reason = f"the calendar has {times[booking_id]} bookings with this booking_id: give each an id of its own"
+        found = ", ".join(starts.get(booking_id, []))
+        reason = (
+            f"the calendar has {times[booking_id]} bookings with this booking_id{f' ({found})' if found else ''}: "
+            "give each an id of its own"
+        )
         # the report has each id once, at the first of them
         shown = booking_id in reported and booking_id not in told
         told.add(booking_id)

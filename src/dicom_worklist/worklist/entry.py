@@ -120,7 +120,7 @@ def _codes(
 
 def _defaults(booking: Booking, scanner: Scanner, site: Site, warnings: list[str], *, plain: bool) -> dict[str, str]:
     if not booking.project_id and not plain:
-        raise Rejected("PatientID: the booking has no project_id, which it begins with")
+        raise Rejected("PatientID: the booking has no project_id; the PatientID begins with it")
     patient = booking.subject if plain else f"{booking.project_id}_sub-{booking.subject}"
     name = f"{patient}_ses-{booking.session:02}"
     if separator := re.search(r"[\^=]", name):
