@@ -89,7 +89,7 @@ class Reading:
 
     def _rows_of(self, versions: list[Version]) -> Iterator[Row]:
         """Yield the rows of one UID: of a single event, or of a series and the changes to its instances."""
-        masters = [version for version in versions if not version.text.is_change]
+        masters = [version for version in versions if not version.text.has("RECURRENCE-ID")]
         master = newest(masters) if masters else None
         start: Moment | None = None
         is_out: Callable[[Moment], bool] = lambda _: False  # noqa: E731 - where the series has no EXDATE
@@ -135,7 +135,7 @@ class Reading:
         """Return the newest change of each instance; rows of those that can't be read are added to `lost`."""
         named: dict[Moment, tuple[Moment, list[Version]]] = {}
         for event in versions:
-            if not event.text.is_change:
+            if not event.text.has("RECURRENCE-ID"):
                 continue
             try:
                 event.check()

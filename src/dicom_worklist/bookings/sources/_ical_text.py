@@ -29,10 +29,10 @@ class Event:
         """Return the value of a property as it is written; nothing if it isn't there."""
         return next(iter(values(self.body, name)), "")
 
-    @property
-    def is_change(self) -> bool:
-        """Whether it changes an instance of a series, also where its RECURRENCE-ID can't be read."""
-        return any(name.upper() == "RECURRENCE-ID" for name, _ in _DATED.findall(self.body))
+    def has(self, name: str) -> bool:
+        """Return whether a property is there, also where it can't be read."""
+        is_there = name in self.body.upper()  # the quick answer for most events
+        return is_there and bool(re.search(rf"^{name}(?![\w-])", self.body, re.MULTILINE | re.IGNORECASE))
 
     def near(self, first: str, last: str) -> bool:
         """Return whether it may have, or change, instances between two days, both YYYYMMDD; False only if it can't."""
