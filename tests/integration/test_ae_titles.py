@@ -17,9 +17,9 @@ from support.waiting import wait_until
 
 ENGINE = docker.from_env()
 ROLE = live.PROJECT / "roles/orthanc"
-NETWORK, SUBNET = "test-ae-titles", "203.0.113.0/24"
-GATEWAY, PACS = "203.0.113.1", "203.0.113.2"
-SCANNERS = {"PRISMA": "203.0.113.11", "SKYRA": "203.0.113.12"}
+NETWORK, SUBNET = "test-ae-titles", "198.18.204.0/24"
+GATEWAY, PACS = "198.18.204.1", "198.18.204.2"
+SCANNERS = {"PRISMA": "198.18.204.11", "SKYRA": "198.18.204.12"}
 
 
 def configured(folder: Path, scanners: list[dict[str, object]], **variables: object) -> dict[str, Any]:

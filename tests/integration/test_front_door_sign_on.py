@@ -15,8 +15,8 @@ from support.modules import run
 from support.waiting import wait_until
 
 ENGINE = docker.from_env()
-NETWORK, SUBNET = "test-sign-on", "203.0.113.0/24"
-ORTHANC, DOOR, SIGN_ON, OTHER = (f"203.0.113.{number}" for number in (2, 3, 10, 11))
+NETWORK, SUBNET = "test-sign-on", "198.18.203.0/24"
+ORTHANC, DOOR, SIGN_ON, OTHER = (f"198.18.203.{number}" for number in (2, 3, 10, 11))
 PEOPLE = [{"name": "sofia", "role": "viewer"}, {"name": "paul", "role": "page"}]
 
 

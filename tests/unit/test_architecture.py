@@ -25,8 +25,8 @@ ROOMS: dict[str, Set[str]] = {
     "config": GROUND | {"bookings", "worklist"},
     "report": GROUND | {"bookings", "worklist"},
     "pipeline": GROUND | WINGS | {"report"},
-    "checks": GROUND | WINGS | {"pipeline"},
-    "preview": GROUND | WINGS | {"pipeline"},
+    "checks": GROUND | WINGS | {"report", "pipeline"},
+    "preview": GROUND | WINGS | {"report", "pipeline"},
     "cli": GROUND | WINGS | {"config", "report", "pipeline", "checks", "preview"},
     "__main__": {"cli"},
 }
