@@ -21,7 +21,7 @@ NETWORK, SUBNET = "test-sign-on", "198.18.203.0/24"
 ORTHANC, DOOR, SIGN_ON, OTHER = (f"198.18.203.{number}" for number in (2, 3, 10, 11))
 GATEWAY = "198.18.203.1"
 #: It takes all that it is sent, then says what it was asked as; a file comes slowly.
-BEHIND = """events {} http { client_max_body_size 0; server {
+BEHIND = """events {} http { client_max_body_size 0; large_client_header_buffers 4 64k; server {
     listen 8042;
     location / { proxy_pass http://127.0.0.1:8043; }
     location ~ /slow/archive$ { root /etc/front-door; try_files /archive =404; limit_rate 100k; }
