@@ -1,4 +1,4 @@
-"""The front door by itself: its image and its configuration, before what is no Orthanc, in a network of its own."""
+"""The front door without a site: its image and its configuration, before a stand-in for Orthanc."""
 
 import json
 import os
