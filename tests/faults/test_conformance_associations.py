@@ -1,5 +1,7 @@
 """What docs/conformance.md says of associations is what the engines do: who is accepted, which classes and syntaxes."""
 
+import subprocess
+
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -33,8 +35,10 @@ def test_the_broker_accepts_what_is_stated(
             association = conformance.associated(broker.port, "WLBROKER", {uid: [*ALL_TRANSFER_SYNTAXES]})
             found = {syntax for _, syntax in accepted(association, "#### 4.2.1", tally)}
             tally.wrong += len(found ^ set(syntaxes.split(", ")))
-        association = conformance.associated(broker.port, "wlbroker", {str(Verification): EXPLICIT})
-        tally.wrong += not association.is_rejected
+        # pynetdicom says "aborted" now and then, if the connection ends just after the rejection
+        line = ["echoscu", "-v", "-aec", "wlbroker", "127.0.0.1", str(broker.port)]
+        asked = subprocess.run(line, check=False, capture_output=True, text=True, timeout=30)
+        tally.wrong += "Association Rejected" not in asked.stdout + asked.stderr
 
 
 def test_orthanc_accepts_what_is_stated(
