@@ -136,6 +136,9 @@ def test_without_the_variable_nothing_is_deployed_and_the_remedy_is_named(site: 
 
 
 def test_one_variable_deploys_the_site(site: Site) -> None:
+    preview = site.play("site.yml", *VARIABLE, "--check")
+    assert preview.status == 0, preview.output
+    assert (site.files(), who(site.asked())) == ([], set())
     played = site.play("site.yml", *VARIABLE)
     assert played.status == 0, played.output
     assert who(site.asked()) == set(ASKED)
