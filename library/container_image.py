@@ -47,6 +47,11 @@ options:
         is then in it. It may get the name of the image that is there; that one keeps its id.
     type: bool
     default: false
+  proxy:
+    description:
+      - The address of the HTTP proxy that the steps of the build ask, such as apt. The image doesn't keep it. Without
+        it they ask the one of Docker's own client (C(~/.docker/config.json)), if that has one.
+    type: str
 attributes:
   check_mode:
     support: full
@@ -146,11 +151,12 @@ def find(client: Client, name: str) -> dict[str, Any] | None:
     return found
 
 
-def build(client: Client, name: str, archive: bytes, labels: dict[str, str], *, renew: bool = False) -> dict[str, Any]:
-    """Build an image with the engine's own builder (Debian's engine has no BuildKit), and return what it is."""
-    parameters = {"t": name, "rm": True, "forcerm": True, "nocache": renew, "labels": json.dumps(labels)}
-    # apt in there asks the proxy that Docker's own client would (~/.docker/config.json); no image keeps it
-    parameters["buildargs"] = json.dumps(client._proxy_configs.get_environment())
+def build(client: Client, name: str, archive: bytes, **options: str | bool) -> dict[str, Any]:
+    """Build an image with the engine's own builder (Debian's engine has no BuildKit), and return what it is.
+
+    `options` are more of the engine's own.
+    """
+    parameters = {"t": name, "rm": True, "forcerm": True, **options}
     headers = {"Content-Type": "application/tar"}
     client._set_auth_headers(headers)
     response = client._post(
@@ -186,7 +192,12 @@ def installed(client: Client, image: str) -> dict[str, str]:
 def labelled(client: Client, name: str, params: dict[str, Any], bases: list[dict[str, Any]]) -> None:
     """Build an image and label it; it has its name only when it is whole."""
     base, unlabelled = bases[-1], f"{name}-unlabelled"
-    built = build(client, unlabelled, base64.b64decode(params["archive"]), {}, renew=params["renew"])
+    # Docker's own client would give those of ~/.docker/config.json, too; no image keeps them
+    proxies = client._proxy_configs.get_environment()
+    if params["proxy"]:
+        proxies |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), params["proxy"])
+    content = base64.b64decode(params["archive"])
+    built = build(client, unlabelled, content, nocache=params["renew"], buildargs=json.dumps(proxies))
     wanted = (built["Config"]["Labels"] or {}).get(PACKAGES, "").split()
     versions = installed(client, unlabelled) if wanted else {}  # what apt chose is known only now
     labels = {
@@ -206,7 +217,7 @@ def labelled(client: Client, name: str, params: dict[str, Any], bases: list[dict
         entry = tarfile.TarInfo("Dockerfile")
         entry.size = len(dockerfile)
         archive.addfile(entry, io.BytesIO(dockerfile))
-    build(client, name, packed.getvalue(), labels)
+    build(client, name, packed.getvalue(), labels=json.dumps(labels))
     client.delete_json("/images/{0}", unlabelled, params={"force": False, "noprune": False})
     # a Dockerfile labels a stage so: the engine's own builder leaves it, and a compiler is large
     stages = {"dangling": ["true"], "label": [f"dicom-worklist.stage={labels['org.opencontainers.image.title']}"]}
@@ -215,7 +226,7 @@ def labelled(client: Client, name: str, params: dict[str, Any], bases: list[dict
 
 def main() -> None:
     """Run the module."""
-    options = {name: {"type": "str"} for name in ("repository", "archive", "checksum", "image", "id")}
+    options = {name: {"type": "str"} for name in ("repository", "archive", "checksum", "image", "id", "proxy")}
     try:
         client = Client(
             argument_spec=options

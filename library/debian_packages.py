@@ -19,6 +19,10 @@ options:
     type: list
     elements: str
     required: true
+  proxy:
+    description:
+      - The address of the HTTP proxy that apt-get asks in this run. Without it apt-get asks as it is set on the host.
+    type: str
 attributes:
   check_mode:
     support: full
@@ -34,6 +38,11 @@ EXAMPLES = r"""
 - name: Install cron
   debian_packages:
     name: [cron, logrotate]
+
+- name: Install cron by way of a proxy
+  debian_packages:
+    name: [cron]
+    proxy: http://proxy.example.org:3128
 """
 
 RETURN = r"""
@@ -62,9 +71,11 @@ TRIES, PAUSE = 12, 5  # of the lists' own lock, for which apt doesn't wait; in s
 
 def main() -> None:
     """Run the module."""
-    options = {"name": {"type": "list", "elements": "str", "required": True}}
+    options = {"name": {"type": "list", "elements": "str", "required": True}, "proxy": {"type": "str"}}
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
-    wanted = module.params["name"]
+    wanted, proxy = module.params["name"], module.params["proxy"]
+    # an option, because what a package starts would inherit the environment
+    apt = [*APT, *(f"--option=Acquire::{scheme}::Proxy={proxy}" for scheme in ("http", "https") if proxy)]
     show = ["dpkg-query", "--show", "--showformat", "${Package}=${db:Status-Status}\\n", *wanted]
     _, shown, _ = module.run_command(show, environ_update=ENVIRONMENT)  # it fails where one is unknown
     there = {line.removesuffix("=installed") for line in shown.splitlines() if line.endswith("=installed")}
@@ -78,14 +89,16 @@ def main() -> None:
             steps.insert(0, ["update"])
         for step in steps:
             for _ in range(TRIES):
-                status, output, error = module.run_command([*APT, *step], environ_update=ENVIRONMENT)
+                status, output, error = module.run_command([*apt, *step], environ_update=ENVIRONMENT)
                 if not status or "Could not get lock" not in error:
                     break
                 time.sleep(PAUSE)
             if status:
                 module.fail_json(
                     msg=f"The Debian packages {', '.join(missing)} are missing, and apt didn't install them: "
-                    f"{(error or output).strip()}. Let apt reach a Debian mirror, or install them beforehand: "
+                    f"{(error or output).strip()}. Let apt reach a Debian mirror"
+                    f"{f' through {proxy}' if proxy else ', with site_http_proxy if that needs a proxy'}, "
+                    "or install them beforehand: "
                     f"apt-get install --no-install-recommends {' '.join(missing)}"
                 )
     module.exit_json(**result)

@@ -137,7 +137,8 @@ def test_a_stage_that_is_labelled_so_is_removed(bench: Bench) -> None:
     assert ENGINE.images.list(all=True, filters={"label": f"test={bench.name}"}) == []
 
 
-def test_apt_in_a_build_asks_the_proxy_of_dockers_own_client(bench: Bench) -> None:
+@pytest.mark.parametrize("given", [True, False])
+def test_apt_in_a_build_asks_the_proxy_that_is_given_or_that_of_dockers_own_client(bench: Bench, given: bool) -> None:
     """A real proxy, which refuses; the address of the build's network is that of the host there."""
     gateway = ENGINE.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
     asked: list[str] = []
@@ -155,8 +156,11 @@ def test_apt_in_a_build_asks_the_proxy_of_dockers_own_client(bench: Bench) -> No
     with ThreadingHTTPServer((gateway, 0), Proxy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://{gateway}:{server.server_port}"
-        (bench.path / "config.json").write_text(json.dumps({"proxies": {"default": {"httpProxy": address}}}))
-        made = run(bench.path, *bench.tasks(), DOCKER_CONFIG=str(bench.path))[1]
+        proxies = {"default": {"httpProxy": "http://127.0.0.1:9" if given else address}}
+        (bench.path / "config.json").write_text(json.dumps({"proxies": proxies}))
+        context, built = bench.tasks()
+        built["container_image"] |= {"proxy": address} if given else {}
+        made = run(bench.path, context, built, DOCKER_CONFIG=str(bench.path))[1]
         server.shutdown()
     assert [url for url in asked if url.startswith("http://") and "/dists/trixie/" in url]
     image = ENGINE.images.get(made["image"])

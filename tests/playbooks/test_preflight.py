@@ -206,6 +206,19 @@ CASES = {
     "a source that is a word": Case(
         "worklist_sync", {"worklist_sync_source": "mysql"}, ("worklist_sync_source", "a type")
     ),
+    "a proxy with a login": Case(
+        "site", {"site_http_proxy": "http://me:s3cret@proxy.example:3128"}, ("site_http_proxy has a login", "cntlm")
+    ),
+    "a proxy without a port": Case(
+        "site", {"site_http_proxy": "http://proxy.example"},
+        ('site_http_proxy is "http://proxy.example"', "a colon and the port", "http://proxy.example.org:3128"),
+    ),
+    "a proxy with a second line": Case(
+        "site", {"site_http_proxy": "http://proxy.example:3128\n"}, ("site_http_proxy", "nothing else")
+    ),
+    "a proxy that a build can't reach": Case(
+        "site", {"site_http_proxy": "http://127.0.0.1:3128"}, ("127.0.0.1:3128", "that its containers reach")
+    ),
     "Orthanc's well-known login": Case(
         "orthanc", {"orthanc_admin_user": "orthanc", "orthanc_admin_password": "orthanc"}, ("well-known", "Change")
     ),
@@ -256,6 +269,10 @@ def test_what_is_wrong_is_refused_with_a_remedy(answers: Path, title: str) -> No
     result = json.loads((answers / title).read_text())
     said = " ".join([result["msg"], *(item.get("msg", "") for item in result.get("results", []))])
     assert not [fragment for fragment in CASES[title].said if fragment not in said], said
+
+
+def test_the_login_of_a_proxy_is_not_shown(answers: Path) -> None:
+    assert "s3cret" not in (answers / "a proxy with a login").read_text()
 
 
 def test_of_two_sets_the_later_one_counts_and_the_site_s_own_attributes_before_all(answers: Path) -> None:

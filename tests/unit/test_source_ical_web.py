@@ -127,7 +127,7 @@ def test_a_feed_that_is_too_large_is_an_error_with_the_limit() -> None:
         ({}, "one of path, url, url_file and caldav"),
         ({"path": "/a", "url": "https://example.org/a"}, "one of path, url, url_file and caldav"),
         ({"url": "https://example.org/a", "caldav": "https://example.org/a"}, "one of path, url, url_file and caldav"),
-        ({"path": "/a", "auth": {"type": "bearer", "token_file": "/t"}}, "auth and tls are for url"),
+        ({"path": "/a", "auth": {"type": "bearer", "token_file": "/t"}}, "auth, tls and proxy are for url"),
         ({"url": "webcal://example.org/a"}, "matching regex"),
         ({"path": "/a", "max_megabytes": 0}, ">= 1"),
         ({"path": "/a", "uri": "x"}, "unknown field `uri`"),

@@ -8,13 +8,16 @@ import socket
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, quote_plus
 
+import msgspec
 import pytest
 
+from dicom_worklist.bookings import sources
 from dicom_worklist.bookings.sources import _web
 from dicom_worklist.bookings.sources._tls import TLS
 from dicom_worklist.bookings.sources._web import Answer, Auth, Basic, Bearer, OAuth2, Web
@@ -589,6 +592,35 @@ def test_the_proxy_of_the_environment_is_used_except_for_no_proxy(
         monkeypatch.setenv("https_proxy", proxy.url)
         assert "through the proxy" in refused("https://calendar.example.org/a", tls=TLS(ca=str(tls.ca)))
         assert proxy.asked[0].method == "CONNECT"
+
+
+def with_proxy(kind: str, proxy: str) -> sources.Source:
+    settings = {"url": "http://calendar.example.org/a", "proxy": proxy, "tls": False}
+    made: sources.Source = msgspec.convert(settings, sources.source_class(kind))
+    return made
+
+
+@pytest.mark.parametrize("kind", ["http", "ical"])
+def test_the_proxy_of_a_source_is_asked_in_place_of_the_environment_s(
+    kind: str, monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port}")
+    monkeypatch.setenv("no_proxy", "calendar.example.org")
+    day = date(2026, 11, 24)
+    with serving(Reply("by proxy")) as proxy:
+        with suppress(SourceError):  # an answer that is not a calendar
+            with_proxy(kind, proxy.url).rows(day, day)
+        assert [asked.target for asked in proxy.asked] == ["http://calendar.example.org/a"]
+    with pytest.raises(SourceError, match=rf"through the proxy {proxy.url}\. Check source\.proxy"):
+        with_proxy(kind, proxy.url).rows(day, day)
+
+
+@pytest.mark.parametrize("kind", ["http", "ical"])
+@pytest.mark.parametrize("proxy", ["proxy.example.org:3128", "http://me:hush@proxy.example.org:3128"])
+def test_a_proxy_has_an_address_without_a_login(kind: str, proxy: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"\$\.proxy") as caught:
+        with_proxy(kind, proxy)
+    assert "hush" not in str(caught.value)
 
 
 def test_an_authority_of_the_environment_does_not_count_where_tls_has_one(

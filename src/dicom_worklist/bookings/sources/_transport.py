@@ -52,9 +52,9 @@ class Unanswered(Exception):  # noqa: N818 - the caller makes the error that peo
 class Transport:
     """Sends requests, for so many seconds in all; then its connections are cut."""
 
-    def __init__(self, tls: TLS | None, seconds: float) -> None:
-        """Start the time."""
-        self._tls, self._over = tls, False
+    def __init__(self, tls: TLS | None, seconds: float, proxy: str | None = None) -> None:
+        """Start the time; without a `proxy` those of the environment count."""
+        self._tls, self._over, self._proxy = tls, False, proxy
         self._connections: list[Any] = []
         self._sockets: list[socket.socket] = []
         self._session = _session(self._watched)
@@ -86,13 +86,14 @@ class Transport:
             Unanswered: there is no answer.
         """
         left = max(self.remaining(), 0.001)
+        given = dict.fromkeys(("http", "https"), self._proxy) if self._proxy else None
         try:
             return self._session.request(
                 method,
                 url,
                 headers=headers,
                 data=body,
-                proxies=requests.utils.get_environ_proxies(url),
+                proxies=given or requests.utils.get_environ_proxies(url),
                 timeout=(min(CONNECT, left), left),
                 allow_redirects=False,
                 stream=True,

@@ -37,7 +37,8 @@ LATER = {429, 502, 503, 504}
 MOST_WORDS = 200
 REMEDIES = {
     403: "Let the calendar's administrator allow this login to read the bookings; or the login is wrong",
-    407: "The proxy wants a login: write it into the environment's https_proxy, or name this server in no_proxy",
+    407: "The proxy wants a login: let it accept this host without one; or write one into the environment's "
+    "https_proxy, or name this server in no_proxy",
     429: "This is asked too often: let the server's administrator allow a request a minute for each page",
 }
 #: The settings that may be wrong beside the address, where a source has them.
@@ -49,6 +50,8 @@ TO_CHECK = {
     415: ("headers", "body"),
 }
 Word = Annotated[str, msgspec.Meta(min_length=1)]
+#: Of an HTTP proxy: a login would be in messages.
+Proxy = Annotated[str, msgspec.Meta(pattern=r"^http://[^\s/@{}?#]+\Z")]
 Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/@{}?#]+(/[^\s#]*)?\Z")]
 Seconds = Annotated[float, msgspec.Meta(ge=1, le=3600)]
 
@@ -102,12 +105,13 @@ class Web:
     `asked_by`. `timeout`
     (seconds) and `most_bytes` are for all its requests together, those for tokens, too. `tls` is for the calendar's
     server and the one that gives tokens; without it the system's authorities count. A secret is sent over TLS only, or
-    on this machine, or where `tls` is false. The proxies are the environment's
-    (https_proxy, no_proxy). A .netrc is never read.
+    on this machine, or where `tls` is false. A .netrc is never read.
     """
 
     #: The source's settings that say what is asked; the first has the address.
     asked_by: Sequence[str] = ("url", "method", "headers", "body")
+    #: The HTTP proxy that is asked, for https too; None: those of the environment (https_proxy, no_proxy).
+    proxy: str | None = None
 
     def __init__(
         self, place: object, *, auth: Auth | None = None, tls: TLS | bool | None = None, timeout: float, most_bytes: int
@@ -130,7 +134,7 @@ class Web:
         from dicom_worklist.bookings.sources._transport import Transport  # noqa: PLC0415 - a file doesn't need it
 
         _tls.check_files(self._tls, self._place)
-        self._transport = Transport(self._tls, self._timeout)
+        self._transport = Transport(self._tls, self._timeout, self.proxy)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -390,6 +394,8 @@ class Web:
                 else _tls.remedy(error.tls, setting, _host(url)),
             )
         if error.by_proxy:
+            if self.proxy:
+                return self._failure(f"does not reach {server} through the proxy {self.proxy}", "Check source.proxy")
             return self._failure(
                 f"does not reach {server} through the proxy of the environment",
                 "Check https_proxy, http_proxy and no_proxy there",

@@ -17,7 +17,7 @@ from dicom_worklist import expressions
 from dicom_worklist.bookings.booking import DEEPEST, NEEDED, Row, nested, printable
 from dicom_worklist.bookings.sources import Rows, _secrets
 from dicom_worklist.bookings.sources._tls import TLS
-from dicom_worklist.bookings.sources._web import Answer, Auth, Seconds, Web, joined
+from dicom_worklist.bookings.sources._web import Answer, Auth, Proxy, Seconds, Web, joined
 from dicom_worklist.errors import SourceError
 
 #: The names that url, headers and body can use, beside those of `secrets` in headers and body.
@@ -41,7 +41,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     page on the same server; if a template uses `cursor`, it is the cursor of the next page instead: a text or a number,
     null on the first page. Without a `next`, or where it is null, false or empty, the page is the last. An answer in
     which `error` is not null is an error. `timeout` (seconds) and `max_megabytes` (decompressed) are for all pages
-    together.
+    together. `proxy` is an HTTP proxy, in place of those of the environment.
     """
 
     url: str
@@ -52,6 +52,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     secrets: dict[str, str] = {}
     auth: Auth | None = None
     tls: TLS | bool | None = None
+    proxy: Proxy | None = None
     timeout: Seconds = 30
     records: str = "@"
     next: str | None = None
@@ -98,7 +99,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         rows, seen, before = Rows(), set[object](), list[Any]()
         url = self._rendered("url", self.url, names)
         most_bytes = int(self.max_megabytes * 1_000_000)
-        with Web(self, auth=self.auth, tls=self.tls, timeout=self.timeout, most_bytes=most_bytes) as web:
+        web = Web(self, auth=self.auth, tls=self.tls, timeout=self.timeout, most_bytes=most_bytes)
+        web.proxy = self.proxy
+        with web:
             secrets = self._secrets(web)
             for _ in range(self.max_pages):
                 answer = web.ask(self.method, url, **self._request(names | secrets))

@@ -19,8 +19,8 @@ from dicom_worklist.errors import SourceError
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One of `path`, a file; `url`, a feed; `url_file`, a file with its address; `caldav`, a calendar on a server.
 
-    The address of a private feed is its password: `url_file` keeps it out of the configuration. `auth` and `tls` are
-    for servers, and `timeout` (seconds). More than `max_megabytes` is not read.
+    The address of a private feed is its password: `url_file` keeps it out of the configuration. `auth`, `tls`
+    and `proxy` are for servers, and `timeout` (seconds). More than `max_megabytes` is not read.
     """
 
     path: str | None = None
@@ -29,6 +29,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     caldav: _web.Address | None = None
     auth: _web.Auth | None = None
     tls: TLS | bool | None = None
+    proxy: _web.Proxy | None = None
     timeout: _web.Seconds = 30
     max_megabytes: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
 
@@ -36,8 +37,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Check that it is one of the four."""
         if sum(one is not None for one in (self.path, self.url, self.url_file, self.caldav)) != 1:
             raise ValueError("it needs one of path, url, url_file and caldav, and no other of them")
-        if self.path is not None and (self.auth or self.tls):
-            raise ValueError("auth and tls are for url, url_file and caldav: leave them out with path")
+        if self.path is not None and (self.auth or self.tls or self.proxy):
+            raise ValueError("auth, tls and proxy are for url, url_file and caldav: leave them out with path")
 
     def __str__(self) -> str:
         """Say where the bookings are; the address of a feed is its password, so only the server is named."""
@@ -88,6 +89,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def _client(self) -> _web.Web:
         most = self.max_megabytes * 1_000_000
         web = _web.Web(self, auth=self.auth, tls=self.tls, timeout=self.timeout, most_bytes=most)
+        web.proxy = self.proxy
         web.asked_by = ("caldav" if self.caldav else "url" if self.url else "url_file",)
         return web
 
