@@ -117,10 +117,14 @@ def test_the_page_is_sent_to_a_pacs_on_another_host(stranger: Any, site: Recorde
     assert "pacs.page /worklist/index.html can't be sent" in warning
     assert "answers 403" in warning
     assert len(stranger.sent) == 2
-    # who can't be asked what arrived is not sent a page, and the reason is given once
-    stranger.answer = (500, {}, b"")
-    assert len(site.run(there).warnings) == 1
-    assert len(stranger.sent) == 2
+    # the front door takes the page while Orthanc is down; who doesn't answer at all is reported once
+    stranger.takes, stranger.answer = 201, (503, {}, b"")
+    (warning,) = site.run(there).warnings
+    assert "what arrived is not known" in warning
+    assert len(stranger.sent) == 3
+    assert "answers 503" in stranger.sent[-1][1]
+    (warning,) = site.run({**there, "pacs.url": "http://127.0.0.1:1"}).warnings
+    assert "Connection refused" in warning
 
 
 def test_a_password_that_can_not_be_read_is_named(site: RecordedSite) -> None:

@@ -108,7 +108,8 @@ def _write(run: _Run, failures: list[str]) -> None:
         try:
             write(msgspec.structs.replace(found, failures=tuple(failures)))
         except PacsError as error:
-            failures.append(f"{what} can't be sent: {error}")
+            if str(error) != run.answer.failure:  # once is enough
+                failures.append(f"{what} can't be sent: {error}")
         except Exception as error:  # noqa: BLE001 - the worklist is published; every failure is reported
             why = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
             failures.append(f"{what} can't be written: {why}; site.yml corrects its owner and mode")
@@ -119,7 +120,7 @@ def _write(run: _Run, failures: list[str]) -> None:
         attempt(f"status.metrics {folder}", lambda found: _write_metrics(Path(folder), run, found))
     if page := run.status.page:
         attempt(f"status.page {page}", lambda found: _write_page(Path(page), run, found))
-    if (to := run.known.config.pacs) and (path := to.page) and not run.answer.failure:
+    if (to := run.known.config.pacs) and (path := to.page):
         attempt(f"pacs.page {path}", lambda found: _send_page(to, path, run, found))
     if len(failures) > before:
         with suppress(OSError, ValueError):  # reported already
