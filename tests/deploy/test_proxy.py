@@ -64,7 +64,7 @@ class Site:
     def files(self) -> list[str]:
         """Return the host's files that name the proxy."""
         places = "/etc /opt /root /usr/local /var/lib/dicom-worklist /var/cache/dicom-worklist /var/spool /scratch"
-        return self.host.run(f"grep -rlsF {PROXY} {places}", check=False).splitlines()
+        return self.host.run(f"grep -rslF {PROXY} {places}", check=False).splitlines()
 
 
 def who(log: str) -> set[str]:
