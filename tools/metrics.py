@@ -52,12 +52,13 @@ def _rules(alerts_file: Path) -> Iterator[dict[str, Any]]:
 
 def _families() -> list[Metric]:
     """Return what a run of a site with one scanner and a PACS writes."""
+    images = {"orthanc": datetime(2025, 1, 1, tzinfo=UTC)}
     config = settings.Config(
         site=settings.Site(name="Site", timezone="UTC"),
         source=None,
         scanners=(settings.Scanner(ae_title="SCANNER", lab="lab"),),
         worklist=settings.Worklist(root="/nowhere"),
-        status=settings.Status(state="/nowhere/status.json", images={"orthanc": datetime(2026, 1, 1, tzinfo=UTC)}),
+        status=settings.Status(state="/nowhere/status.json", images=images),
         pacs=settings.Pacs(url="http://localhost", user="reader", password_file="/nowhere/password"),  # noqa: S106
     )
     found = Findings(made=datetime(2026, 1, 1, tzinfo=UTC))

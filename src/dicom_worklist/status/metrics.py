@@ -69,6 +69,17 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
     )
     for container, built in overview.images.items():
         images.labels(container).set(_seconds(built))
+    waiting = Gauge(
+        "dicom_worklist_security_updates",
+        "Debian's security updates that wait for the image of a container.",
+        ["container"],
+        registry=registry,
+    )
+    for container, one in overview.updates.containers.items() if overview.updates else ():
+        if not one.unknown:
+            waiting.labels(container).set(len(one.security))
+    asked = overview.updates.asked if overview.updates else None
+    tell("updates_asked_timestamp_seconds", _seconds(asked), "When Debian was last asked for updates; 0: not yet.")
 
     files.replace(folder / "dicom_worklist.prom", generate_latest(registry), 0o644)
 

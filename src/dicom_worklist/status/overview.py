@@ -12,12 +12,13 @@ import msgspec
 
 from dicom_worklist.bookings import CANCELLING
 from dicom_worklist.settings import Config, Status
-from dicom_worklist.status import oddities
+from dicom_worklist.status import oddities, updates
 from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled
 from dicom_worklist.status.evidence import Times
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.oddities import Weight
 from dicom_worklist.status.reconcile import reconcile
+from dicom_worklist.status.updates import Updates
 
 #: A gap between two bookings in which nothing can be replaced.
 PAUSE = timedelta(minutes=10)
@@ -82,7 +83,7 @@ class Overview:
     `good` is the end of the last run that published, `frozen` for how long the list has not been updated (None: it
     is up to date), `made` when what the calendar gave was made (None: that is not known), `asked` when the PACS last
     answered; `pacs` is whether there is one to ask. Without a good run for `frozen_after` it is critical. `images` is
-    when the image of each container was built.
+    when the image of each container was built, and `updates` what waits for them.
     """
 
     site: str
@@ -100,6 +101,7 @@ class Overview:
     today: Day
     tomorrow: Day
     images: Mapping[str, datetime] = field(default_factory=dict)
+    updates: Updates | None = None
 
     @property
     def level(self) -> Level:
@@ -176,6 +178,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
         today=days[1],
         tomorrow=days[2],
         images={name: built.astimezone(zone) for name, built in config.status.images.items()} if config.status else {},
+        updates=updates.load(config.status.updates, config.status.images) if config.status else None,
     )
 
 

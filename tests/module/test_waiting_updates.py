@@ -1,0 +1,79 @@
+"""What asks Debian for updates, with real images: one with a small mirror of its own within it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.models.containers import Container
+
+from support import live, twins
+
+ENGINE = docker.from_env()
+SCRIPT = live.PROJECT / "roles/container/files/waiting_updates.py"
+#: Two packages are installed as version 1; of each the mirror has version 2, of one as a security update.
+MIRROR = r"""FROM debian:trixie-slim
+RUN rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* && for name in guarded plain; do \
+    mkdir -p /made/DEBIAN /repo/$name && cd /repo/$name && for version in 1 2; do \
+    printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n' \
+    $name $version >/made/DEBIAN/control; dpkg-deb --build /made $version.deb; done; dpkg --install 1.deb && \
+    { dpkg-deb --field 2.deb; printf 'Filename: ./2.deb\nSize: %s\nSHA256: %s\n' \
+    $(stat -c %s 2.deb) $(sha256sum 2.deb | cut -d ' ' -f 1); } >Packages; \
+    echo "deb [trusted=yes] file:/repo/$name ./" >>/etc/apt/sources.list; done; \
+    printf 'Origin: Debian\nLabel: Debian-Security\nSuite: stable-security\n' >/repo/guarded/Release; \
+    printf 'Origin: Debian\nLabel: Debian\nSuite: stable\n' >/repo/plain/Release
+"""
+IMAGES = {
+    "mirror": MIRROR,
+    "up to date": MIRROR + "RUN dpkg --install /repo/*/2.deb\n",
+    "without a mirror": "FROM debian:trixie-slim\nRUN rm -rf /etc/apt/sources.list.d/* && "
+    "echo 'deb http://127.0.0.1:9 trixie main' >/etc/apt/sources.list\n",
+    "without apt": "FROM debian:trixie-slim\nRUN rm /usr/bin/apt-get\n",
+}
+
+
+@pytest.fixture
+def container(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Container]:
+    """A container of one of the images, which sleeps."""
+    (tmp_path / "Dockerfile").write_text(IMAGES[request.param])
+    image, _ = ENGINE.images.build(path=str(tmp_path), rm=True, forcerm=True)
+    labels = {twins.LABEL: str(os.getpid())}
+    container = ENGINE.containers.run(image, ["sleep", "120"], detach=True, labels=labels)
+    yield container
+    container.remove(force=True)
+    ENGINE.images.remove(image.id)
+
+
+def asked(container: Container) -> dict[str, Any]:
+    before = {one.id for one in ENGINE.containers.list(all=True)}
+    done = subprocess.run(
+        [sys.executable, SCRIPT, container.name], check=True, capture_output=True, text=True, timeout=300
+    )
+    assert {one.id for one in ENGINE.containers.list(all=True)} <= before
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer["asked"].endswith("Z")
+    found: dict[str, Any] = answer["containers"][container.name]
+    return found
+
+
+@pytest.mark.parametrize("container", ["mirror"], indirect=True)
+def test_security_updates_and_others_are_told_apart(container: Container) -> None:
+    assert asked(container) == {"security": ["guarded 1 -> 2"], "other": ["plain 1 -> 2"]}
+    assert b"1" in container.exec_run(["dpkg-query", "--show", "--showformat", "${Version}", "guarded"]).output
+
+
+@pytest.mark.parametrize("container", ["up to date"], indirect=True)
+def test_an_image_that_has_them_waits_for_nothing(container: Container) -> None:
+    assert asked(container) == {"security": [], "other": []}
+
+
+@pytest.mark.parametrize(
+    ("container", "reason"), [("without a mirror", "127.0.0.1:9"), ("without apt", "no apt")], indirect=["container"]
+)
+def test_where_it_can_not_be_known_the_reason_is_given(container: Container, reason: str) -> None:
+    assert reason in asked(container)["unknown"]
