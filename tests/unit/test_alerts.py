@@ -1,5 +1,6 @@
 """The alerts: promtool accepts them, each is tested both ways, and a run's own metrics raise them."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -80,9 +81,12 @@ def test_each_rule_has_a_severity_a_summary_and_a_remedy(rule: dict[str, Any]) -
 
 
 @pytest.fixture
-def config(configure: Configure) -> Config:
+def config(configure: Configure, tmp_path: Path) -> Config:
     pacs = {"url": "http://127.0.0.1:8042", "user": "reader", "password_file": "/nowhere/password"}
-    status = {"state": "/nowhere/status.json", "images": {"orthanc": f"{NOW - timedelta(days=36):%Y-%m-%dT%H:%M:%SZ}"}}
+    waiting = tmp_path / "updates.json"
+    waiting.write_text(json.dumps({"asked": NOW.isoformat(), "containers": {"orthanc": {"security": []}}}))
+    images = {"orthanc": f"{NOW - timedelta(days=36):%Y-%m-%dT%H:%M:%SZ}"}
+    status = {"state": "/nowhere/status.json", "images": images, "updates": str(waiting)}
     return load(configure({"status": status, "pacs": pacs}))
 
 
