@@ -6,6 +6,7 @@ come from a repository of the test's own, so the base images are bootstrapped wi
 
 import functools
 import hashlib
+import html
 import json
 import re
 import shutil
@@ -195,6 +196,20 @@ class Site:
     def version(self, package: str, container: str) -> str:
         return self.host.run(f"docker exec {container} dpkg-query --show --showformat '${{Version}}' {package}")
 
+    def waiting(self) -> str:
+        """Return what verify.yml, the page and the metrics say of the front door's updates: all of them the same."""
+        verified = self.play("verify.yml")
+        assert verified.status == 0, verified.output
+        said = re.search(r"The image of orthanc-front-door on demo: ([^\"]*)", " ".join(verified.output.split()))
+        assert said, verified.output
+        self.host.run(r"sh -c \"$(sed -n 's/^.* root //p' /etc/cron.d/dicom-worklist-updates)\"")
+        self.host.run("runuser -u dicom-worklist -- /opt/dicom-worklist/cron-run")
+        found = self.host.run("cat /var/lib/dicom-worklist-updates/updates.json")
+        security = json.loads(found)["containers"]["orthanc-front-door"]["security"]
+        page = html.unescape(self.host.run("cat /scratch/data_dicom/page/index.html"))
+        assert all(update in said[1] and update in page for update in security)
+        return said[1]
+
     def data(self) -> Data:
         files = self.host.run("cd /scratch/data_dicom/orthanc && find . -path './??/??/*' -type f -exec sha256sum {} +")
         entries = [line.split() for line in self.host.run(f"cd {ENTRIES} && sha256sum *.wl").splitlines()]
@@ -287,6 +302,7 @@ def test_a_newer_package_reaches_the_containers_by_one_command(site: Site, tmp_p
     assert len(before.images) >= stored
     assert before.entries
     version = site.repository.offer(1)
+    assert version in site.waiting()
     with scanner.storing():
         updated = site.play("update.yml", *ANYWAY)
     assert updated.status == 0, updated.output
@@ -295,6 +311,7 @@ def test_a_newer_package_reaches_the_containers_by_one_command(site: Site, tmp_p
     assert all(after[name] != containers[name] for name in CONTAINERS)
     assert not set(site.bases()) & set(bases)
     assert site.version("nginx", "orthanc-front-door") == version
+    assert version not in site.waiting()
     assert len(scanner.pauses) == 1
     data = site.data()
     assert set(before.images) <= set(data.images)
