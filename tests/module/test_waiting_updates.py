@@ -13,6 +13,7 @@ import pytest
 from docker.models.containers import Container
 
 from support import live, twins
+from support.modules import run
 
 ENGINE = docker.from_env()
 SCRIPT = live.PROJECT / "roles/container/files/waiting_updates.py"
@@ -31,6 +32,7 @@ RUN rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* && for name in guarde
 IMAGES = {
     "mirror": MIRROR,
     "up to date": MIRROR + "RUN dpkg --install /repo/*/2.deb\n",
+    "testing": MIRROR + "RUN sed -i s/Debian-Security/Debian/ /repo/guarded/Release\n",
     "without a mirror": "FROM debian:trixie-slim\nRUN rm -rf /etc/apt/sources.list.d/* && "
     "echo 'deb http://127.0.0.1:9 trixie main' >/etc/apt/sources.list\n",
     "without apt": "FROM debian:trixie-slim\nRUN rm /usr/bin/apt-get\n",
@@ -68,6 +70,11 @@ def test_security_updates_and_others_are_told_apart(container: Container) -> Non
     assert b"1" in container.exec_run(["dpkg-query", "--show", "--showformat", "${Version}", "guarded"]).output
 
 
+@pytest.mark.parametrize("container", ["testing"], indirect=True)
+def test_debian_testing_does_not_say_which_are_for_security(container: Container) -> None:
+    assert asked(container) == {"security": None, "other": ["guarded 1 -> 2", "plain 1 -> 2"]}
+
+
 @pytest.mark.parametrize("container", ["up to date"], indirect=True)
 def test_an_image_that_has_them_waits_for_nothing(container: Container) -> None:
     assert asked(container) == {"security": [], "other": []}
@@ -78,3 +85,22 @@ def test_an_image_that_has_them_waits_for_nothing(container: Container) -> None:
 )
 def test_where_it_can_not_be_known_the_reason_is_given(container: Container, reason: str) -> None:
     assert reason in asked(container)["unknown"]
+
+
+SENTENCES = {
+    "mirror": "WARNING: The image of {name} on localhost: these security updates wait: guarded 1 -> 2. Run",
+    "testing": "The image of {name} on localhost: 2 updates wait, and Debian does not say which are for security.",
+    "up to date": "The image of {name} on localhost: no security update waits.",
+    "without apt": "The image of {name} on localhost: which updates of Debian wait for it is not known: the image",
+}
+
+
+@pytest.mark.parametrize(("container", "said"), SENTENCES.items(), indirect=["container"])
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_the_verification_says_it_in_a_sentence(
+    container: Container, said: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    task = {"ansible.builtin.include_role": {"name": "container", "tasks_from": "age.yml"}}
+    task["vars"] = {"container_aged": container.name}
+    *_, shown = run(tmp_path, task, options=options, ANSIBLE_ROLES_PATH=str(live.PROJECT / "roles"))
+    assert shown["msg"].strip().startswith(said.format(name=container.name))

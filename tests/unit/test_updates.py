@@ -14,10 +14,12 @@ from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import Overview, overview
 
 ASKED = datetime(2026, 11, 24, 4, 12, tzinfo=UTC)
-BUILT = {"orthanc": ASKED - timedelta(days=3), "wlmscpfs": ASKED - timedelta(days=9), "door": ASKED + timedelta(1)}
+BUILT = {"orthanc": ASKED - timedelta(days=3), "wlmscpfs": ASKED - timedelta(days=9), "door": ASKED + timedelta(1),
+         "testing": ASKED - timedelta(1)}  # fmt: skip
 CONTAINERS = {
     "orthanc": {"security": ["libssl3t64 3.5.1-1 -> 3.5.1-1+deb13u1", "zlib1g 1 -> <2>"], "other": []},
     "wlmscpfs": {"security": [], "other": ["tzdata 1 -> 2"]},
+    "testing": {"security": None, "other": ["tzdata 1 -> 2", "zlib1g 1 -> 2"]},
     "door": {"security": ["nginx 1 -> 2"], "other": []},
     "somebody-else-s": {"security": ["x 1 -> 2"], "other": []},
 }
@@ -46,17 +48,20 @@ def written(asked: str = f"{ASKED:%Y-%m-%dT%H:%M:%SZ}", **more: object) -> dict[
 def test_the_page_names_them(look: Look) -> None:
     text = page.render(look(written()))
     assert (
-        "2 security updates wait: <bdi>libssl3t64 3.5.1-1 -&gt; 3.5.1-1+deb13u1, zlib1g 1 -&gt; &lt;2&gt;</bdi>" in text
+        "2 security updates to come: <bdi>libssl3t64 3.5.1-1 -&gt; 3.5.1-1+deb13u1, zlib1g 1 -&gt; &lt;2&gt;</bdi>"
+        in text
     )
     assert "<bdi>wlmscpfs</bdi> has those up to" in text
     assert "no security update waits" in text
+    assert "<bdi>testing</bdi> has those up to" in text
+    assert "2 updates to come, and Debian doesn't say which are for security" in text
     assert "Debian was last asked on" in text
 
 
 def test_an_image_that_was_built_since_then_and_other_containers_are_left_out(look: Look) -> None:
     found = look(written()).updates
     assert found is not None
-    assert set(found.containers) == {"orthanc", "wlmscpfs"}
+    assert set(found.containers) == {"orthanc", "wlmscpfs", "testing"}
     assert "nginx" not in page.render(look(written()))
 
 
@@ -82,7 +87,7 @@ def test_the_metrics_count_them(look: Look, tmp_path: Path) -> None:
     families = text_string_to_metric_families((tmp_path / "dicom_worklist.prom").read_text())
     samples = {(one.name, one.labels.get("container")): one.value for family in families for one in family.samples}
     assert samples["dicom_worklist_security_updates", "orthanc"] == 2
-    assert ("dicom_worklist_security_updates", "wlmscpfs") not in samples
+    assert not {("dicom_worklist_security_updates", name) for name in ("wlmscpfs", "testing")} & samples.keys()
     assert samples["dicom_worklist_updates_asked_timestamp_seconds", None] == ASKED.timestamp()
 
 

@@ -2,7 +2,8 @@
 """Asks Debian which updates wait for the images of the containers that run here; cron starts it once a day.
 
 An image is asked in a container of its own, which changes nothing and is gone afterwards. It prints JSON: when it asked
-(UTC), and for each container the security updates and all others, or why that is not known.
+(UTC), and for each container the security updates (null: its Debian doesn't say which they are) and all others, or why
+that is not known.
 """
 
 import json
@@ -21,7 +22,7 @@ RUN = ("docker", "run", "--rm", "--pull", "never", "--network", "bridge", "--use
        "--entrypoint", "sh")  # fmt: skip
 ASK = """command -v apt-get >/dev/null || { echo "the image has no apt" >&2; exit 1; }
 apt-get -qq -o APT::Sandbox::User=root -o Acquire::Retries=2 -o APT::Update::Error-Mode=any update >/dev/null &&
-exec apt-get -qq --simulate dist-upgrade"""
+apt-get indextargets --format 'From $(LABEL)' && exec apt-get -qq --simulate dist-upgrade"""
 #: Inst libc6 [2.41-12] (2.41-12+deb13u1 Debian-Security:13/stable-security [amd64])
 WAITS = re.compile(r"^Inst (\S+) \[([^]]+)\] \((\S+) ([^[]*)", re.MULTILINE)
 SECONDS = 300
@@ -44,7 +45,7 @@ def waiting(image: str) -> dict[str, object]:
         return {"unknown": (asked.stderr.strip() or f"apt-get ended with status {asked.returncode}")[-300:]}
     found = [(f"{name} {old} -> {new}", "Security" in source) for name, old, new, source in WAITS.findall(asked.stdout)]
     return {
-        "security": [text for text, secure in found if secure],
+        "security": [text for text, secure in found if secure] if "From Debian-Security" in asked.stdout else None,
         "other": [text for text, secure in found if not secure],
     }
 

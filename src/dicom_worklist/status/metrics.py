@@ -76,7 +76,7 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
         registry=registry,
     )
     for container, one in overview.updates.containers.items() if overview.updates else ():
-        if not one.unknown:
+        if one.security is not None:
             waiting.labels(container).set(len(one.security))
     asked = overview.updates.asked if overview.updates else None
     tell("updates_asked_timestamp_seconds", _seconds(asked), "When Debian was last asked for updates; 0: not yet.")

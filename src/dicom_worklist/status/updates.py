@@ -9,9 +9,12 @@ import msgspec
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """What waits for one image: packages, each with its versions; or `unknown`, why that is not known."""
+    """What waits for one image: packages, each with its versions; or `unknown`, why that is not known.
 
-    security: tuple[str, ...] = ()
+    `security` is None where Debian doesn't say which updates are for security: in testing.
+    """
+
+    security: tuple[str, ...] | None = None
     other: tuple[str, ...] = ()
     unknown: str = ""
 
