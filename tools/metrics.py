@@ -3,6 +3,7 @@
 import re
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dicom_worklist import settings
 from dicom_worklist.status import metrics as written
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import overview
+from dicom_worklist.status.updates import Updates
 from tools.variables import code
 
 
@@ -52,18 +54,19 @@ def _rules(alerts_file: Path) -> Iterator[dict[str, Any]]:
 
 def _families() -> list[Metric]:
     """Return what a run of a site with one scanner and a PACS writes."""
-    images = {"orthanc": datetime(2025, 1, 1, tzinfo=UTC)}
+    now = datetime(2026, 1, 1, tzinfo=UTC)
     config = settings.Config(
         site=settings.Site(name="Site", timezone="UTC"),
         source=None,
         scanners=(settings.Scanner(ae_title="SCANNER", lab="lab"),),
         worklist=settings.Worklist(root="/nowhere"),
-        status=settings.Status(state="/nowhere/status.json", images=images),
+        status=settings.Status(state="/nowhere/status.json", images={"orthanc": now}),
         pacs=settings.Pacs(url="http://localhost", user="reader", password_file="/nowhere/password"),  # noqa: S106
     )
-    found = Findings(made=datetime(2026, 1, 1, tzinfo=UTC))
+    found = Findings(made=now)
+    shown = replace(overview(config, found, now), updates=Updates(now, {}))
     with tempfile.TemporaryDirectory() as folder:
-        written.write(Path(folder), overview(config, found, datetime(2026, 1, 1, tzinfo=UTC)), found)
+        written.write(Path(folder), shown, found)
         [file] = Path(folder).iterdir()
         return list(text_string_to_metric_families(file.read_text()))
 

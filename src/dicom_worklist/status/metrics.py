@@ -78,8 +78,12 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
     for container, one in overview.updates.containers.items() if overview.updates else ():
         if one.security is not None:
             waiting.labels(container).set(len(one.security))
-    asked = overview.updates.asked if overview.updates else None
-    tell("updates_asked_timestamp_seconds", _seconds(asked), "When Debian was last asked for updates; 0: not yet.")
+    if overview.updates:
+        tell(
+            "updates_asked_timestamp_seconds",
+            _seconds(overview.updates.asked),
+            "When Debian was last asked for updates.",
+        )
 
     files.replace(folder / "dicom_worklist.prom", generate_latest(registry), 0o644)
 
