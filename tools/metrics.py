@@ -16,7 +16,7 @@ from dicom_worklist import settings
 from dicom_worklist.status import metrics as written
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import overview
-from dicom_worklist.status.updates import Updates
+from dicom_worklist.status.updates import Updates, Waiting
 from tools.variables import code
 
 
@@ -64,7 +64,7 @@ def _families() -> list[Metric]:
         pacs=settings.Pacs(url="http://localhost", user="reader", password_file="/nowhere/password"),  # noqa: S106
     )
     found = Findings(made=now)
-    shown = replace(overview(config, found, now), updates=Updates(now, {}))
+    shown = replace(overview(config, found, now), updates=Updates(now, {"orthanc": Waiting(security=())}))
     with tempfile.TemporaryDirectory() as folder:
         written.write(Path(folder), shown, found)
         [file] = Path(folder).iterdir()
