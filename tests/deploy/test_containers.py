@@ -13,7 +13,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from support import live, networks
+from support import inside, live, networks
 
 V = live.VARIABLES
 ENGINE = docker.from_env()
@@ -111,19 +111,18 @@ def test_it_sees_nothing_of_the_host_but_what_it_needs(role: str, container: Con
     assert {"noexec", "nosuid", "nodev"} <= options
 
 
-def inside(container: Container, script: str) -> list[str]:
+def run(container: Container, script: str) -> list[str]:
     """Run a script as the container's own user, and return the lines that it prints."""
-    status, output = container.exec_run(["bash", "-c", script])
-    assert status == 0, output
-    lines: list[str] = output.decode().splitlines()
-    return lines
+    done = inside.run(container, "bash", "-c", script)
+    assert done.returncode == 0, done.stdout
+    return done.stdout.decode().splitlines()
 
 
 def test_from_inside_nothing_can_be_written_that_is_not_its_own(role: str, container: Container) -> None:
     places = ["/", "/etc", "/usr/bin", "/var/lib", "/run", "/srv", "/etc/orthanc-pacs", "/tmp"]
     places += [target for _, target, writable in MOUNTS[role] if not writable]
     mine = [target for _, target, writable in MOUNTS[role] if writable]
-    written = inside(
+    written = run(
         container,
         f"""for place in {" ".join(places + mine)}; do
             if [ -d $place ]; then (: >$place/planted) && rm $place/planted && echo $place
@@ -134,12 +133,12 @@ def test_from_inside_nothing_can_be_written_that_is_not_its_own(role: str, conta
 
 
 def test_from_inside_nobody_becomes_root(container: Container) -> None:
-    status = dict(line.split(":\t", 1) for line in inside(container, "cat /proc/self/status") if ":\t" in line)
+    status = dict(line.split(":\t", 1) for line in run(container, "cat /proc/self/status") if ":\t" in line)
     assert {status[f"Cap{kind}"] for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
     assert status["NoNewPrivs"] == "1"
     assert "0" not in status["Uid"].split() + status["Gid"].split() + status["Groups"].split()
     asked = "sleep 1 | su root -c id >/dev/null 2>&1 & sleep 0.3; grep -h -E '^(Name|Uid)' /proc/$!/status"
-    assert inside(container, asked) == ["Name:\tsu", f"Uid:\t{status['Uid']}"]
+    assert run(container, asked) == ["Name:\tsu", f"Uid:\t{status['Uid']}"]
     # where it isn't forbidden, su is root as soon as it starts
     root = ENGINE.containers.run(
         container.image, ["-c", asked], entrypoint="bash", user="65534", cap_drop=["ALL"], remove=True
@@ -161,7 +160,7 @@ def gateways(site: live.Site) -> Iterator[list[str]]:
 def reached(container: Container, targets: set[tuple[str, int]]) -> set[tuple[str, int]]:
     """Connect to all of them from inside, at the same time."""
     ask = "( timeout 3 bash -c '</dev/tcp/{0}/{1}' 2>/dev/null && echo {0} {1} ) &\n"
-    lines = inside(container, "".join(ask.format(*target) for target in targets) + "wait")
+    lines = run(container, "".join(ask.format(*target) for target in targets) + "wait")
     return {(address, int(port)) for address, port in map(str.split, lines)}
 
 

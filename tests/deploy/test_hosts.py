@@ -5,6 +5,7 @@ addresses are those of the machines' network.
 """
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,6 +98,21 @@ def test_a_scanner_can_not_store_under_anothers_title(site: Site, tmp_path: Path
     assert not site.stores_as("PRISMA", "SKYRA", tmp_path)
     assert not site.stores_as("PRISMA", "VERIFICATION", tmp_path)
     assert site.stored() == 3
+
+
+def test_silent_connections_of_one_scanner_leave_places_to_the_others(site: Site) -> None:
+    script = f"for i in $(seq 100); do exec {{open}}<>/dev/tcp/{WORKLIST}/1234 || break; done; sleep 60"
+    line = ["docker", "exec", str(site.clients["SKYRA"].container.id), "timeout", "60", "bash", "-c", script]
+    with subprocess.Popen(line) as silent:
+        wait_until(lambda: taken(site), 30)
+        assert site.seen("PRISMA") == ["3010000.01_sub-007"]
+        assert silent.poll() is None
+        site.clients["SKYRA"].run("pkill", "sleep")
+
+
+def taken(site: Site) -> None:
+    """Raise while a scanner still gets another connection to the worklist."""
+    assert not site.clients["SKYRA"].connects(WORKLIST, 1234)
 
 
 def test_nobody_else_can_connect(site: Site) -> None:

@@ -8,7 +8,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from support.front_door import DOOR, OTHER, SIGN_ON, Door, door, printed
+from support import inside
+from support.front_door import DOOR, OTHER, SIGN_ON, Door, door
 from support.waiting import wait_until
 
 PEOPLE = {"vera": "viewer", "olga": "operator", "worklist-reader": "reader"}
@@ -100,7 +101,7 @@ def test_headers_that_never_end_take_little_memory(alone: Door) -> None:
 
     def memory() -> int:
         script = "for i in /proc/[0-9]*; do grep -q nginx $i/comm && grep VmRSS $i/status; done"
-        return sum(int(line.split()[1]) for line in printed(alone.container, "sh", "-c", script).splitlines())
+        return sum(int(line.split()[1]) for line in inside.run(alone.container, "sh", "-c", script).stdout.splitlines())
 
     before = memory()
     with ExitStack() as stack:

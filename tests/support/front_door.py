@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from support import live, twins
+from support import inside, live, twins
 from support.modules import run
 from support.waiting import wait_until
 
@@ -37,13 +36,6 @@ BEHIND = """events {} http { client_max_body_size 0; large_client_header_buffers
 AUDIT = "/var/log/front-door/audit.log"
 
 
-def printed(container: Container, *line: str) -> str:
-    """Run a program; by the command, because the SDK can lose what comes together with its answer's headers."""
-    return subprocess.run(
-        ["docker", "exec", str(container.id), *line], stdout=subprocess.PIPE, check=False
-    ).stdout.decode()
-
-
 @dataclass(frozen=True)
 class Door:
     """A running front door."""
@@ -59,7 +51,7 @@ class Door:
 
     def run(self, address: str, *line: str) -> str:
         """Run a program at an address; return what it printed."""
-        return printed(self.clients[address], *line)
+        return inside.run(self.clients[address], *line).stdout.decode()
 
     def send(self, request: bytes, read: int = 65536) -> bytes:
         """Send bytes from this host; return the first part of what is answered."""
@@ -70,7 +62,7 @@ class Door:
     @property
     def audit(self) -> list[dict[str, Any]]:
         """The lines of the audit log."""
-        return [json.loads(line) for line in printed(self.container, "cat", AUDIT).splitlines()]
+        return [json.loads(line) for line in inside.run(self.container, "cat", AUDIT).stdout.decode().splitlines()]
 
 
 def configured(folder: Path, variables: Mapping[str, Any]) -> Path:

@@ -13,7 +13,7 @@ import yaml
 from docker.models.containers import Container
 from docker.models.networks import Network
 
-from support import live
+from support import inside, live
 from support.waiting import wait_until
 
 #: Debian's releases by their number.
@@ -146,10 +146,9 @@ class Host:
 
     def run(self, script: str, *, check: bool = True) -> str:
         """Run a script as root, and return what it printed."""
-        status, output = self.container.exec_run(["bash", "-c", script])
-        assert not check or status == 0, output.decode()
-        text: str = output.decode()
-        return text
+        done = inside.run(self.container, "bash", "-c", script)
+        assert not check or done.returncode == 0, done.stdout.decode()
+        return done.stdout.decode()
 
     def wait(self) -> None:
         """Wait until the machine is up."""
@@ -192,8 +191,8 @@ class Client:
 
     def run(self, *line: str) -> tuple[int, str]:
         """Run a program; return its status and its output."""
-        status, output = self.container.exec_run(list(line))
-        return status, output.decode(errors="replace")
+        done = inside.run(self.container, *line)
+        return done.returncode, done.stdout.decode(errors="replace")
 
     def put(self, path: str, content: bytes) -> None:
         """Write a file, with the folders above it."""
