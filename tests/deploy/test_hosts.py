@@ -91,7 +91,7 @@ def test_the_page_is_at_the_pacs_and_knows_what_arrived(site: Site) -> None:
     said = json.loads(site.worklist.run("dicom-worklist status --json", check=False))
     assert not said["pacs_failure"]
     mode = site.pacs.run("stat -c '%U %G %a' /scratch/data_dicom/page /scratch/data_dicom/page/index.html").split()
-    assert mode == ["dicom-front-door", "orthanc", "2750", "dicom-front-door", "orthanc", "640"]
+    assert mode == ["dicom-front-door", "orthanc", "2750", "dicom-front-door", "orthanc", "600"]
 
 
 def test_a_scanner_can_not_store_under_anothers_title(site: Site, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ class Site:
         assert verified.status == 0, verified.output
         said = re.search(r"The image of orthanc-front-door on demo: ([^\"]*)", " ".join(verified.output.split()))
         assert said, verified.output
-        self.host.run(r"sh -c \"$(sed -n 's/^.* root //p' /etc/cron.d/dicom-worklist-updates)\"")
+        self.host.run("""sh -c "$(sed -n 's/^.* root //p' /etc/cron.d/dicom-worklist-updates)" """)
         self.host.run("runuser -u dicom-worklist -- /opt/dicom-worklist/cron-run")
         found = self.host.run("cat /var/lib/dicom-worklist-updates/updates.json")
         security = json.loads(found)["containers"]["orthanc-front-door"]["security"]
