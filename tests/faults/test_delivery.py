@@ -57,7 +57,7 @@ def count(site: Site, tally: Tally, stored: set[bytes]) -> None:
 
 
 def claims(site: Site, tally: Tally) -> None:
-    """Whatever is called safe has all of its images at the PACS and elsewhere."""
+    """Each study that is called safe has all of its images at the PACS and elsewhere."""
     if not (site.folder / "delivery.json").exists():
         return
     for study, copied in site.summary.copied.items():

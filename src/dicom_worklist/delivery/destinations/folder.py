@@ -78,10 +78,10 @@ class Folder:
                 "give them its identity with `dicom-worklist repair`"
             )
         safe = {name: _OTHER.sub("_", value) if isinstance(value, str) else value for name, value in values.items()}
-        path = Path(expressions.template(self._settings.path).render(safe))
-        if {".", ".."} & {*path.parts} or not path.is_relative_to(self._root):
-            raise Undelivered(f"the path {path} leads out of {self._root}: change a value of the images")
-        return path
+        rendered = expressions.template(self._settings.path).render(safe)
+        if {"", ".", ".."} & {*rendered.rstrip("/").split("/")[1:]}:
+            raise Undelivered(f"the path {rendered} has a part without a name: change a value of the images")
+        return Path(rendered)
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
