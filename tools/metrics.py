@@ -20,7 +20,6 @@ from dicom_worklist.status.overview import overview
 from dicom_worklist.status.updates import Updates, Waiting
 from tools.variables import code
 
-
 #: What a run of the delivery reports.
 DELIVERED = Summary(datetime(2026, 1, 1, tzinfo=UTC), {"archive": State(0, None)}, {})
 
