@@ -14,6 +14,7 @@ from dicom_worklist.delivery import run as delivery
 from support import delivering, scanner
 from support.command import command
 from support.delivering import Site, held
+from support.images import synthetic_image
 from support.own_pacs import OwnPacs, own_pacs
 
 
@@ -225,3 +226,31 @@ def test_another_node_commits_itself_or_is_asked_for_each_image(site: Site, *, c
     assert "says that it doesn't have 1 of 4 images" in why
     site.deliver(after=timedelta(hours=1))
     assert len(site.second.ask("/instances").json()) == 4
+
+
+def test_a_researcher_can_convert_what_was_delivered(site: Site, tmp_path: Path) -> None:
+    slices, shape = 5, (8, 8)
+    for subject in ("007", "008"):
+        files = []
+        for number in range(slices):
+            path = synthetic_image(tmp_path / f"{subject}-{number}.dcm", number + 1, shape[0])
+            dataset = dcmread(path)
+            dataset.Manufacturer, dataset.MagneticFieldStrength = "Example", "3"
+            dataset.ImageType = ["ORIGINAL", "PRIMARY", "M"]
+            dataset.ImageOrientationPatient, dataset.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 2 * number]
+            dataset.PixelSpacing, dataset.SliceThickness, dataset.SpacingBetweenSlices = [1, 1], 2, 2
+            dataset.StudyDate, dataset.StudyTime = "20261124", "093000"
+            dataset.save_as(path)
+            files.append(path)
+        site.store(files, subject, SeriesInstanceUID=f"1.2.{int(subject)}.1")
+    site.settle()
+    assert len(site.deliver("raw").delivered) == 2
+    places = [place.parent for place in site.raw.rglob("SHA256SUMS")]
+    assert len(places) == 2
+    for place in places:
+        done = subprocess.run(
+            ["dcm2niix", "-o", str(tmp_path), "-f", "%i", str(place)], text=True, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stdout
+        assert f"Convert {slices} DICOM as" in done.stdout
+    assert {path.name for path in tmp_path.glob("*.nii")} == {f"3010000.01_sub-{one}.nii" for one in ("007", "008")}
