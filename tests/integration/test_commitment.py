@@ -5,6 +5,7 @@ import contextlib
 import os
 import queue
 import random
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pydicom.uid import CTImageStorage, MRImageStorage, generate_uid
 from support import own_pacs, scanner, twins
 from support.console import Console, console
 
-SUBNET = "198.18.205.0/24"
+SUBNET, OTHER_SUBNET = "198.18.205.0/24", "198.18.206.0/24"
 #: PS3.3 C.14.1.1
 FAILED, NOT_THERE, OF_ANOTHER_CLASS = 0x0110, 0x0112, 0x0119
 
@@ -87,6 +88,33 @@ def test_what_is_damaged_on_the_disk_is_not(
     assert prisma.commit(mr(whole, damaged)) == {whole: 0, damaged: FAILED}
     assert prisma.commit(mr(damaged)) == {damaged: FAILED}
     assert b"Not committed" in prisma.pacs.container.logs(tail=5)
+
+
+def test_what_the_kernel_remembers_of_a_file_does_not_count(tmp_path: Path) -> None:
+    """The disk itself has another byte, which nobody has read since the file was written."""
+    disk, folder, port = tmp_path / "disk", tmp_path / "mounted", twins.free_port()
+    subprocess.run(["truncate", "--size=128M", disk], check=True)
+    subprocess.run(["mkfs.ext4", "-q", disk], check=True)
+    folder.mkdir()
+    subprocess.run(["mount", "-o", "loop", disk, folder], check=True)
+    scanners: list[dict[str, object]] = [{"ae_title": "PRISMA", "address": "GATEWAY", "port": port}]
+    try:
+        with (
+            own_pacs.pacs(folder, "test-commitment-disk", OTHER_SUBNET, scanners) as pacs,
+            console(pacs, port) as prisma,
+        ):
+            whole, damaged = stored(prisma, tmp_path, 2)
+            file = pacs.file(damaged)
+            content = file.read_bytes()
+            os.sync()
+            blocks = disk.read_bytes()
+            with disk.open("r+b") as written:
+                written.seek(blocks.index(content[1000:2000]) + 500)
+                written.write(bytes([content[1500] ^ 1]))
+            assert file.read_bytes() == content  # else this would prove nothing
+            assert prisma.commit(mr(whole, damaged)) == {whole: 0, damaged: FAILED}
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def test_an_image_that_is_there_twice_is_not_if_one_is_damaged(prisma: Console, tmp_path: Path) -> None:

@@ -74,8 +74,8 @@ def console(pacs: Pacs, port: int, title: str = "PRISMA") -> Iterator[Console]:
     # Orthanc reports as the provider of the service
     ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
     ae.add_supported_context(Verification)
-    handlers = [(evt.EVT_N_EVENT_REPORT, found.receive)]
-    server = ae.start_server((pacs.gateway, port), block=False, evt_handlers=handlers)
+    server = ae.start_server((pacs.gateway, port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, found.receive)])
+    assert server is not None
     try:
         yield found
     finally:

@@ -69,7 +69,7 @@ class Pacs:
 
     def file(self, uid: str) -> Path:
         """Return the file of the instance of this SOPInstanceUID."""
-        name = self.ask(f"{self.instance(uid)}/attachments/dicom/info")["Uuid"]
+        name: str = self.ask(f"{self.instance(uid)}/attachments/dicom/info")["Uuid"]
         return self.data / name[:2] / name[2:4] / name
 
 
