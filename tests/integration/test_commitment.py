@@ -170,7 +170,7 @@ def test_orthanc_does_not_start_without_the_script(prisma: Console) -> None:
     line = ["sh", "-c", "sed 's,commitment.py,absent.py,' /etc/orthanc-pacs/orthanc.json >/tmp/it && Orthanc /tmp/it"]
     settings = f"{prisma.pacs.data.parent}/orthanc.json"
     container = engine.containers.run(
-        "test-orthanc-image", line, entrypoint="", detach=True, labels={twins.LABEL: str(os.getpid())},
+        prisma.pacs.container.image.id, line, entrypoint="", detach=True, labels={twins.LABEL: str(os.getpid())},
         volumes={settings: {"bind": "/etc/orthanc-pacs/orthanc.json", "mode": "ro"}},
         tmpfs={"/srv/orthanc": ""},
     )  # fmt: skip

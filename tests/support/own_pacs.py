@@ -80,7 +80,7 @@ def pacs(
     """Run the role's Orthanc for these scanners, in the network `name` of this subnet; an address of theirs may be
     GATEWAY, which is this host's."""
     engine = docker.from_env()
-    engine.images.build(path=str(ROLE / "files/image"), tag="test-orthanc-image", rm=True)
+    image, _ = engine.images.build(path=str(ROLE / "files/image"), tag="test-orthanc-image", rm=True)
     gateway = subnet.replace("0/24", "1")
     network = engine.networks.create(
         name, ipam=docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=subnet, gateway=gateway)])
@@ -94,7 +94,7 @@ def pacs(
         (folder / "data").chmod(0o777)
         ports = twins.free_port(), twins.free_port()
         container = engine.containers.run(
-            "test-orthanc-image", ["orthanc-start", "/etc/orthanc-pacs/orthanc.json"], entrypoint="", detach=True,
+            image.id, ["orthanc-start", "/etc/orthanc-pacs/orthanc.json"], entrypoint="", detach=True,
             network=name, user="65534:65534", read_only=True, cap_drop=["ALL"], tmpfs={"/tmp": "rw,noexec"},
             environment={"TCP_NODELAY": "1"}, labels={twins.LABEL: str(os.getpid())},
             ports={f"{inner}/tcp": ("127.0.0.1", port) for inner, port in zip((4042, 8042), ports, strict=True)},
