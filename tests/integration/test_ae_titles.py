@@ -151,7 +151,7 @@ def test_peers_are_the_scanners_and_what_the_settings_name(tmp_path: Path) -> No
         ({"address": "203.0.113.11"}, {}, False),
         ({"port": 4006}, {}, False),
         ({"address": "203.0.113.0/24", "port": 4006}, {}, False),
-        # another script, or none: Orthanc would answer by itself, without the files
+        # another script, or none: Orthanc's own answer doesn't read the files
         ({"address": "203.0.113.11", "port": 4006}, {"orthanc_settings": {"PythonScript": "/srv/own.py"}}, False),
         ({"address": "203.0.113.11", "port": 4006}, {"orthanc_plugins": ["/opt/libServeFolders.so"]}, False),
     ],

@@ -47,6 +47,10 @@ def mr(*instances: str) -> dict[str, str]:
     return dict.fromkeys(instances, MRImageStorage)
 
 
+def test_orthanc_reaches_the_console(prisma: Console) -> None:
+    assert prisma.pacs.ask("/modalities/PRISMA/echo", "{}") == {}
+
+
 def test_what_is_there_is_committed(prisma: Console, tmp_path: Path) -> None:
     images = stored(prisma, tmp_path, 20)
     assert prisma.commit(mr(*images)) == dict.fromkeys(images, 0)

@@ -16,6 +16,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, RawDataStorage, generate_uid
 from pynetdicom import AE, _config
+from pynetdicom.presentation import AllStoragePresentationContexts
 
 from dicom_worklist.worklist.broker import keep_answers
 from support import conformance, own_pacs, scanner
@@ -30,10 +31,9 @@ UNKNOWN = "1.3.12.2.1107.5.9.999"
 EXPLICIT = str(ExplicitVRLittleEndian)
 
 SHIPPED = Path(pydicom.__file__).parent / "data"
-#: They are cut off, or damaged otherwise: no answer, or one that isn't success.
-DAMAGED = {"MR_truncated.dcm", "rtplan_truncated.dcm", "SC_rgb_jpeg.dcm"}
-#: Orthanc answers C000, "cannot understand": RLE of 32-bit pixels, written by GDCM.
-NOT_UNDERSTOOD = {"rtdose_rle.dcm", "rtdose_rle_1frame.dcm"}
+#: The answer to those that are damaged: none if cut off; "cannot understand" if the identifiers have the VR UN.
+DAMAGED: dict[str, int | None] = dict.fromkeys(("MR_truncated.dcm", "rtplan_truncated.dcm", "SC_rgb_jpeg.dcm"))
+DAMAGED |= dict.fromkeys(("rtdose_rle.dcm", "rtdose_rle_1frame.dcm"), 0xC000)
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -120,8 +120,8 @@ def test_each_file_that_pydicom_ships_comes_back_as_it_was_sent(
     for found in pacs.ask("/tools/lookup", uid):  # several files are the same image in another syntax
         requests.delete(pacs.url + found["Path"], auth=pacs.login, timeout=30).raise_for_status()
     status = store(pacs, sent)
-    if path.name in DAMAGED | NOT_UNDERSTOOD:
-        assert status == (0xC000 if path.name in NOT_UNDERSTOOD else None)
+    if path.name in DAMAGED:
+        assert status == DAMAGED[path.name]
         assert pacs.ask("/tools/lookup", uid) == []
         return
     assert status == 0
@@ -170,6 +170,12 @@ def test_the_private_classes_are_those_that_are_stated(pacs: own_pacs.Pacs) -> N
     assert variables["__orthanc_private_sop_classes"] == PRIVATE
     syntaxes = [uid for _, uid in conformance.table("### 8.2")]
     assert accepted(pacs, CSA_NON_IMAGE, syntaxes=syntaxes) == {(CSA_NON_IMAGE, syntax) for syntax in syntaxes}
+
+
+def test_the_standards_classes_are_those_that_are_stated(pacs: own_pacs.Pacs) -> None:
+    known = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+    found = {uid for at in range(0, len(known), 100) for uid, _ in accepted(pacs, *known[at : at + 100])}
+    assert found == {uid for _, uid in conformance.table("### 8.1")}
 
 
 def test_another_class_is_refused(pacs: own_pacs.Pacs) -> None:

@@ -54,7 +54,7 @@ def look_up(sop_class, sop_instance, _begun):
     """Return Orthanc's word for what `reason` finds."""
     try:
         return reason(sop_class, sop_instance)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the image isn't committed
+    except Exception as error:  # noqa: BLE001 - of any kind: the image isn't committed
         orthanc.LogError(f"Not committed: {sop_instance}: {error}")
         return Reason.PROCESSING_FAILURE
 
