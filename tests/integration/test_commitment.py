@@ -5,6 +5,7 @@ import contextlib
 import os
 import queue
 import random
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -162,6 +163,29 @@ def test_a_console_that_was_off_asks_again(prisma: Console, tmp_path: Path) -> N
     assert Console(prisma.pacs, "TRIO").request([(MRImageStorage, uid)]) == 0
     with console(prisma.pacs, port, "TRIO") as trio:
         assert trio.commit(mr(uid)) == {uid: 0}
+
+
+def test_with_tls_the_report_is_sent_with_tls(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "tls").mkdir()
+    shown, accepted = tmp_path / "tls/server.pem", tmp_path / "tls/clients.crt"
+    # one certificate for both sides, each of which accepts no other
+    line = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=both"]
+    subprocess.run([*line, "-keyout", shown, "-out", accepted], check=True, capture_output=True)
+    shown.write_text(shown.read_text() + accepted.read_text())
+    shown.chmod(0o644)
+    contexts = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for context in contexts:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED
+        context.load_cert_chain(shown)
+        context.load_verify_locations(accepted)
+    port = twins.free_port()
+    scanners: list[dict[str, object]] = [{"ae_title": "PRISMA", "address": "GATEWAY", "port": port}]
+    with (
+        own_pacs.pacs(tmp_path, "test-commitment-tls", OTHER_SUBNET, scanners, orthanc_dicom_tls=True) as pacs,
+        console(pacs, port, tls=contexts) as prisma,
+    ):
+        assert prisma.commit(mr("1.2.3")) == {"1.2.3": NOT_THERE}
 
 
 def test_without_a_port_a_scanner_gets_no_answer(prisma: Console) -> None:

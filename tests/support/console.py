@@ -1,6 +1,7 @@
 """A console that asks what is safe: the user of DICOM's storage commitment (PS3.4, annex J)."""
 
 import queue
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -19,15 +20,16 @@ INSTANCE = "1.2.840.10008.1.20.1.1"
 class Console:
     """Asks under its AE title, and waits for the reports at its port."""
 
-    def __init__(self, pacs: Pacs, title: str) -> None:
-        self.pacs, self.title = pacs, title
+    def __init__(self, pacs: Pacs, title: str, tls: ssl.SSLContext | None = None) -> None:
+        self.pacs, self.title, self.tls = pacs, title, tls
         self.reports: queue.Queue[Dataset] = queue.Queue()
 
     def request(self, references: Iterable[tuple[str, str]]) -> int | None:
         """Ask to commit images, each an SOP class and instance; return the status of the answer, if there is one."""
         ae = AE(ae_title=self.title)
         ae.add_requested_context(StorageCommitmentPushModel)
-        association = ae.associate("127.0.0.1", self.pacs.dicom_port, ae_title="ORTHANC")
+        tls = (self.tls, "orthanc") if self.tls else None
+        association = ae.associate("127.0.0.1", self.pacs.dicom_port, ae_title="ORTHANC", tls_args=tls)
         assert association.is_established
         asked = Dataset()
         asked.TransactionUID, asked.ReferencedSOPSequence = generate_uid(), []
@@ -68,13 +70,21 @@ class Console:
 
 
 @contextmanager
-def console(pacs: Pacs, port: int, title: str = "PRISMA") -> Iterator[Console]:
-    """Run a console at this port of this host."""
-    found, ae = Console(pacs, title), AE(ae_title=title)
+def console(
+    pacs: Pacs, port: int, title: str = "PRISMA", tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
+) -> Iterator[Console]:
+    """Run a console at this port of this host; `tls` is for what it asks and for what it answers."""
+    asks, answers = tls or (None, None)
+    found, ae = Console(pacs, title, asks), AE(ae_title=title)
     # Orthanc reports as the provider of the service
     ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
     ae.add_supported_context(Verification)
-    server = ae.start_server((pacs.gateway, port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, found.receive)])
+    server = ae.start_server(
+        (pacs.gateway, port),
+        block=False,
+        evt_handlers=[(evt.EVT_N_EVENT_REPORT, found.receive)],
+        ssl_context=answers,
+    )
     assert server is not None
     try:
         yield found

@@ -77,8 +77,12 @@ class Pacs:
 def pacs(
     folder: Path, name: str, subnet: str, scanners: list[dict[str, object]], **variables: object
 ) -> Iterator[Pacs]:
-    """Run the role's Orthanc for these scanners, in the network `name` of this subnet; an address of theirs may be
-    GATEWAY, which is this host's."""
+    """Run the role's Orthanc for these scanners, in the network `name` of this subnet.
+
+    The address of a scanner may be GATEWAY, which is this host's. If there is a folder `tls`, it has what Orthanc
+    shows and accepts: server.pem and clients.crt.
+    """
+    tls = (folder / "tls").exists()
     engine = docker.from_env()
     image, _ = engine.images.build(path=str(ROLE / "files/image"), tag="test-orthanc-image", rm=True)
     gateway = subnet.replace("0/24", "1")
@@ -101,6 +105,7 @@ def pacs(
             volumes={
                 str(folder / "data"): {"bind": "/srv/orthanc", "mode": "rw"},
                 str(settings): {"bind": "/etc/orthanc-pacs/orthanc.json", "mode": "ro"},
+                **({str(folder / "tls"): {"bind": "/etc/orthanc-pacs/tls", "mode": "ro"}} if tls else {}),
             },
         )  # fmt: skip
         try:
