@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live clocks playbooks hosts faults unit lint docs bench update pins bundle
+.PHONY: help setup demo down test live alone clocks playbooks hosts faults unit lint docs bench update pins bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,11 +28,17 @@ bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without
 
 test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in two processes at a time
 	$(PLAY) -i tests/inventory tests/prepare.yml
-	$(MAKE) --jobs 2 --no-print-directory live lint unit playbooks
+	$(MAKE) --jobs 2 --no-print-directory live lint unit playbooks alone
 
 # CLOCK=2026-10-25T02:30 is what the clock at the deployed site shows; no test depends on the machine's.
 live: $(VENV)/test
-	$(BIN)/pytest $(addprefix --clock=,$(CLOCK)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py examples.py site.py site_teardown.py)
+	$(BIN)/pytest $(addprefix --clock=,$(CLOCK)) $(addprefix --ignore=,$(ALONE)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py examples.py site.py site_teardown.py)
+
+# What needs containers of its own and no site runs beside it.
+ALONE := $(patsubst %,tests/integration/test_%.py,ae_titles broker_library commitment consoles delivery \
+    front_door_limits front_door_sign_on source_postgresql stored_files three_centres) tests/faults/test_delivery.py
+alone: $(VENV)/test
+	$(BIN)/pytest $(ALONE)
 
 clocks: $(VENV)/test ## a day at the site, played at odd hours and on odd days; half an hour
 	$(PLAY) -i tests/inventory tests/prepare.yml
