@@ -26,14 +26,19 @@ from support.leaks import FOLDERS, Processes, files, journal, misplaced, new_sec
 
 V = live.VARIABLES
 ENGINE = docker.from_env()
-#: The files that keep a password, which only their readers can read.
+#: The files that keep a password which people or the sync type, which only their readers can read.
 KEPT = {
     Path(V["orthanc_config_dir"]) / "admin.password",
     Path(V["orthanc_config_dir"]) / "reader.password",
-    Path(V["orthanc_config_dir"]) / "orthanc.json",
-    Path(V["orthanc_config_dir"]) / "health.curlrc",
     Path(V["worklist_sync_config_dir"]) / "booking-db.password",
     Path(V["worklist_sync_config_dir"]) / "pacs.password",
+}
+#: Those that keep the front door's own login at Orthanc.
+KEPT_FOR_THE_DOOR = {
+    Path(V["orthanc_config_dir"]) / "front-door.password",
+    Path(V["orthanc_config_dir"]) / "orthanc.json",
+    Path(V["orthanc_config_dir"]) / "health.curlrc",
+    Path(V["front_door_config_dir"]) / "nginx.conf",
 }
 
 
@@ -94,7 +99,7 @@ def rotation(
         "-vvv",
         "--diff",
         "--tags",
-        "orthanc,worklist_sync",
+        "orthanc,front_door,worklist_sync",
         "--vault-password-file",
         str(key),
         "-e",
@@ -115,10 +120,11 @@ def rotation(
 
 def test_the_deployment_showed_no_password(deployment: live.Deployment, site: live.Site) -> None:
     """Neither the one that was given nor those that were generated."""
-    reader = (Path(V["orthanc_config_dir"]) / "reader.password").read_text().strip()
+    folder = Path(V["orthanc_config_dir"])
+    generated = [(folder / f"{name}.password").read_text().strip() for name in ("reader", "front-door", "delivery")]
     shown = [deployment.preview.output, deployment.first.output, deployment.second.output]
     assert search(
-        [live.PASSWORD, site.login[1], reader], iter([("output", [text.encode() for text in shown])]),
+        [live.PASSWORD, site.login[1], *generated], iter([("output", [text.encode() for text in shown])]),
         of_docker(site_containers()),
     ) == set()  # fmt: skip
 
@@ -128,13 +134,15 @@ def test_rotating_a_password_is_a_variable_and_a_run(rotation: Rotation, site: l
     assert rotation.done.status == 0, rotation.done.output
     assert {task for task, _ in rotation.done.changes} == {
         "orthanc : Keep the passwords",
-        "orthanc : Write Orthanc's configuration and the health check's login",
-        "orthanc : Restart what has not read its configuration, and wait until it reaches its database",
+        "front_door : Write the front door's configuration and who may log in",
+        "front_door : Restart it if it has not read its configuration, and wait until it answers",
         "worklist_sync : Keep the passwords that the sync needs, and no others",
     }
     assert rotation.preview.changes == rotation.done.changes
     now = started()
-    assert {name for name in now if now[name] != rotation.started[name]} == {V["orthanc_container_name"]}
+    assert {name for name in now if now[name] != rotation.started[name]} == {
+        f"{V['orthanc_container_name']}-front-door"
+    }
     for password, status in ((rotation.old_login, 401), (rotation.login, 200)):
         answer = requests.get(f"{site.orthanc_url}/system", auth=("admin", password), timeout=10)
         assert answer.status_code == status
@@ -154,6 +162,13 @@ def test_no_password_is_anywhere_but_where_it_is_read(rotation: Rotation, site: 
     )
     assert leaks(found) == set()
     assert found == set(map(str, KEPT))  # so the search isn't blind
+
+
+def test_the_front_door_s_own_login_is_only_where_it_is_read(site: live.Site) -> None:
+    own = (Path(V["orthanc_config_dir"]) / "front-door.password").read_text().strip()
+    found = search([own], of_docker(site_containers()), files(0, [live.ROOT]))
+    assert misplaced(found, KEPT_FOR_THE_DOOR) == set()
+    assert found == set(map(str, KEPT_FOR_THE_DOOR))
 
 
 @pytest.fixture

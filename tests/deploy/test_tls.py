@@ -31,7 +31,7 @@ CALLED = {DICOM: "ORTHANC", WORKLIST: "WLBROKER"}
 DOOR, PROXY = f"{V['orthanc_container_name']}-front-door", f"{V['wlmscpfs_container_name']}-tls"
 AUDIT = (V["front_door_audit_dir"], True)
 #: What leads to the site's roles and to their verification.
-TAGS = ("--tags", "orthanc,wlmscpfs")
+TAGS = ("--tags", "orthanc,front_door,wlmscpfs")
 
 
 @dataclass(frozen=True)
