@@ -124,7 +124,8 @@ def test_the_deployment_showed_no_password(deployment: live.Deployment, site: li
     generated = [(folder / f"{name}.password").read_text().strip() for name in ("reader", "front-door", "delivery")]
     shown = [deployment.preview.output, deployment.first.output, deployment.second.output]
     assert search(
-        [live.PASSWORD, site.login[1], *generated], iter([("output", [text.encode() for text in shown])]),
+        [live.PASSWORD, site.login[1], *generated],
+        iter([("output", [text.encode() for text in shown])]),
         of_docker(site_containers()),
     ) == set()  # fmt: skip
 
