@@ -2,7 +2,7 @@
 """Saves a site with restic, and brings it back: Orthanc's index and files, the configurations, what the sync remembers.
 
 Orthanc keeps its index (SQLite) for itself, so it can't be read while it runs. It is paused for as long as the copying
-takes; a guard, which is a process of its own, lets it go on whatever becomes of this one. The index comes first and the
+takes; a guard, which is a process of its own, lets it go on even if this one is killed. The index comes first and the
 files after it, so that it names no file that isn't saved, unless somebody deletes it in between.
 
     backup.py CONFIGURATION run | check | probe | init | awake | restore [--snapshot ID] [--overwrite]
@@ -48,14 +48,12 @@ SAYINGS = (
     (
         "wrong password or no key found",
         "backup_password is not the repository's",
-        "Give the password with which the repository was made, from the vault, and run site.yml. Without it nobody can "
-        "read what was saved.",
+        "Give the password with which the repository was made, from the vault, and run site.yml.",
     ),
     (
         "is there a repository at the following location|unable to open config file|repository does not exist",
         "there is no repository at that place",
-        "If the place is a disk or a share, mount it; if it is another one now, set backup_repository and run site.yml. "
-        "A new repository is only made where this host has not saved anything yet.",
+        "If it is a disk or a share, mount it; if it is another place now, set backup_repository and run site.yml.",
     ),
     (
         "no space left on device|quota exceeded|XMinioStorageFull",
@@ -73,8 +71,7 @@ SAYINGS = (
         "Wait until it has ended. If none does, remove its lock with restic's command unlock.",
     ),
     (
-        "dial tcp|connection refused|no such host|host key verification|could not resolve|connection timed out|"
-        "ssh command exited|subprocess ssh|SignatureDoesNotMatch|InvalidAccessKeyId|network is unreachable",
+        "dial tcp|connection (refused|timed out)|no such host|host key verification|not resolve|ssh|InvalidAccess",
         "the repository's server can't be reached, or refuses the login",
         "See that it runs and that its firewall lets this host in, and compare the login with the vault's.",
     ),
@@ -95,12 +92,12 @@ def now() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def explain(said: str, status: int, repository: str) -> str:
-    """Say what is wrong with the repository: what restic said, the rule, and what to do."""
-    lines = [line for line in said.strip().splitlines() if line.strip()]
+def explain(output: str, status: int, repository: str) -> str:
+    """Say what is wrong with the repository: restic's own words, the rule, and what to do."""
+    lines = [line for line in output.strip().splitlines() if line.strip()]
     last = next((line for line in reversed(lines) if line.startswith("Fatal")), lines[-1] if lines else "")
     for pattern, rule, remedy in SAYINGS:
-        if re.search(pattern, said, re.IGNORECASE):
+        if re.search(pattern, output, re.IGNORECASE):
             return f"{repository}: {rule}. {remedy} restic says: {last[-300:]}"
     return f"{repository}: {UNEXPLAINED}{status}. It says: {last[-600:] or 'nothing'}"
 
@@ -290,7 +287,7 @@ def save(restic: Restic, config: Json, staging: Path, taken: Sequence[Path]) -> 
     for text in [*done.stdout.splitlines(), *done.stderr.splitlines()]:
         with suppress(ValueError):
             said.append(json.loads(text))
-    # what was deleted while it was saved is no fault
+    # what was deleted meanwhile is left out, and counted below
     unread = [one["item"] for one in said if one.get("message_type") == "error" and os.path.lexists(one["item"])]
     if unread:
         raise Failure(
@@ -522,7 +519,7 @@ def restore(config: Json, snapshot: str, overwrite: bool) -> Json:
     if not (staging / "site.json").exists():
         raise Failure(
             2,
-            f"{staging} is not in the snapshot, which has {', '.join(one['paths'])}. Set backup_staging_dir as it was then.",
+            f"The snapshot has {', '.join(one['paths'])}, and not {staging}. Set backup_staging_dir as it was then.",
         )
     site: Json = json.loads((staging / "site.json").read_text())
     take_copies(staging)
