@@ -138,7 +138,7 @@ def site_in(root: Path) -> Iterator[Site]:
         database.execute("CREATE TABLE seen (text)")
     dicom, web = twins.free_port(), twins.free_port()
     container = engine.containers.run(
-        "test-orthanc-image", ["orthanc-start", "/etc/orthanc.json"], detach=True,
+        "test-orthanc-image", ["orthanc-start", "/etc/orthanc.json"], detach=True, environment={"TCP_NODELAY": "1"},
         labels={twins.LABEL: str(os.getpid())},
         ports={"4042/tcp": ("127.0.0.1", dicom), "8042/tcp": ("127.0.0.1", web)},
         volumes={

@@ -337,7 +337,15 @@ ELSEWHERE = {
 @pytest.mark.parametrize(
     ("inventory", "more"),
     [("tests/inventory", {}), ("inventories/demo", {}), ("inventories/dccn", ELSEWHERE)]
-    + [(f"inventories/{name}", ELSEWHERE) for name in EXAMPLES],
+    + [(f"inventories/{name}", ELSEWHERE) for name in EXAMPLES]
+    + [
+        ("inventories/demo", BACKUP | {"backup_repository": repository} | secrets)
+        for repository, secrets in (
+            ("/mnt/backup", {}),
+            ("sftp:b@backup.example.org:/pacs", {"backup_sftp_key": "s3cret", "backup_sftp_known_hosts": "a b c"}),
+            ("s3:https://s3.example.org/pacs", {"backup_s3_access_key": "a", "backup_s3_secret_key": "s3cret"}),
+        )
+    ],
 )
 def test_a_good_inventory_passes(inventory: str, more: dict[str, Any]) -> None:
     environment = os.environ | {"ANSIBLE_NOCOLOR": "1"}
