@@ -354,20 +354,21 @@ def test_a_place_that_has_something_is_not_overwritten(site: Site) -> None:
 
 
 def test_a_restore_that_was_killed_is_taken_up(site: Site) -> None:
-    stored = site.put(50, "first", 256)
+    stored = site.put(100, "first", 256)
     site.good("run")
     lose(site)
     with site.start("restore") as running:
-        wait_until(lambda: any_file(site), 30)
+        while not any(site.data.glob("??/??/*")):
+            time.sleep(0.001)
         running.kill()
+    assert (site.root / "state/restoring").exists()
+    done = site.backup("run")  # half a site must not become the latest state
+    assert done.returncode == 2
+    assert "A restore was interrupted" in done.stderr
     found = site.good("restore")
     assert (found["missing"], found["damaged"]) == (0, 0)
     start_again(site)
     assert site.held() == stored
-
-
-def any_file(site: Site) -> None:
-    assert any(site.data.glob("??/??/*"))
 
 
 def test_an_older_snapshot_is_restored_and_one_that_is_not_there_is_refused(site: Site) -> None:
@@ -382,6 +383,36 @@ def test_an_older_snapshot_is_restored_and_one_that_is_not_there_is_refused(site
     site.good("restore", "--snapshot", first[:8])
     start_again(site)
     assert site.held() == stored
+
+
+def test_an_empty_host_does_not_go_on_where_a_lost_one_has_ended(site: Site) -> None:
+    site.put(2, "first")
+    site.good("run")
+    site.good("init")
+    lose(site)
+    done = site.backup("init")
+    assert done.returncode == 4
+    assert "has 1 backups of pacs" in done.stderr
+    assert "run restore.yml" in done.stderr
+    site.good("init", host="another")
+    site.good("restore")
+    site.good("init")
+
+
+def test_the_files_alone_give_every_image_again_but_not_who_sent_it(site: Site, tmp_path: Path) -> None:
+    images = scanner.make(site.root / "console", 5)
+    assert {*scanner.store(site.dicom_port, images).values()} == {0}
+    before = site.held()
+    files = [path for path in site.data.glob("??/??/*") if path.read_bytes()[128:132] == b"DICM"]
+    with site_in(tmp_path / "empty") as empty:
+        for file in files:
+            answer = requests.post(f"{empty.url}/instances", data=file.read_bytes(), auth=LOGIN, timeout=60)
+            assert answer.ok
+        assert empty.held() == before
+        for name in before:
+            path = f"instances/{name}/metadata/RemoteAET"
+            assert requests.get(f"{site.url}/{path}", auth=LOGIN, timeout=60).text == "PRISMA"
+            assert requests.get(f"{empty.url}/{path}", auth=LOGIN, timeout=60).text != "PRISMA"
 
 
 def test_old_backups_are_forgotten(site: Site) -> None:

@@ -304,6 +304,8 @@ def save(restic: Restic, config: Json, staging: Path, taken: Sequence[Path]) -> 
 def back_up(config: Json) -> Json:
     """Save the site; return what there is to say of it."""
     restic, state, staging = Restic(config), Path(config["state"]), Path(config["staging"])
+    if (state / "restoring").exists():
+        raise Failure(2, "A restore was interrupted, so this host is not whole. Run restore.yml again.")
     restic.run("unlock")  # of a run that was killed
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True, mode=0o700)
@@ -419,9 +421,19 @@ def probe(config: Json) -> None:
     Restic(config).run("cat", "config")
 
 
+def snapshots_of(restic: Restic, host: str) -> list[Json]:
+    """Return what the repository has of a host."""
+    found: list[Json] = json.loads(restic.run("snapshots", "--json", "--host", host, "--tag", TAG).stdout) or []
+    return found
+
+
 def init(config: Json) -> None:
-    """Make the repository, unless it is there; or gone, after this host has saved something in it."""
-    file = Path(config["state"]) / "backup.json"
+    """Make the repository, unless it is there; or gone, after this host has saved something in it.
+
+    An empty host that has the name of a lost one is not to save its emptiness as the latest state of that.
+    """
+    state, restic = Path(config["state"]), Restic(config)
+    file = state / "backup.json"
     known: Json = json.loads(file.read_text()) if file.exists() else {}
     try:
         probe(config)
@@ -429,8 +441,16 @@ def init(config: Json) -> None:
         used = known.get("repository") == config["repository"] and known.get("run", {}).get("good")
         if "there is no repository" not in str(error) or used:
             raise
-        Restic(config).run("init")
+        restic.run("init")
         print("made")
+    if not known and not (state / "restored.json").exists() and (there := snapshots_of(restic, config["host"])):
+        raise Failure(
+            4,
+            f"{config['repository']} has {len(there)} backups of {config['host']}, the last one of "
+            f"{max(str(one['time']) for one in there)[:19]}, and this host has made none of them. If it is to be the site "
+            "as it was, run restore.yml, here with -e backup_restore_overwrite=true. If it begins anew, give it another "
+            "backup_repository.",
+        )
 
 
 def compare(index: Path, storage: Path) -> Json:
@@ -493,8 +513,7 @@ def restore(config: Json, snapshot: str, overwrite: bool) -> Json:
     """Bring the files of a snapshot back to their places; return what is there, and what is missing."""
     restic, state, staging = Restic(config), Path(config["state"]), Path(config["staging"])
     unfinished = state / "restoring"
-    said = restic.run("snapshots", "--json", "--host", config["host"], "--tag", TAG).stdout
-    snapshots: list[Json] = json.loads(said) or []
+    snapshots = snapshots_of(restic, config["host"])
     chosen = [one for one in snapshots if snapshot == "latest" or one["id"].startswith(snapshot)]
     if not chosen:
         there = ", ".join(f"{one['short_id']} of {one['time'][:19]}" for one in snapshots)
