@@ -1,3 +1,4 @@
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -87,12 +88,16 @@ def deployment(booking_database: BookingDatabase) -> Iterator[live.Deployment]:
     twins.remove_old()
     if live.traces():  # of a run that was killed
         live.play("teardown.yml", "-e", "site_teardown_data=true")
+    shutil.rmtree(live.DELIVERED, ignore_errors=True)
+    live.DELIVERED.mkdir()
+    live.DELIVERED.chmod(0o1777)
     preview = live.play("site.yml", "--check", "--diff")
     made = live.traces()
     first, second = live.play("site.yml"), live.play("site.yml", *live.UNVERIFIED)
     yield live.Deployment(preview, made, first, second)
     if live.traces():
         live.play("teardown.yml", "-e", "site_teardown_data=true")
+    shutil.rmtree(live.DELIVERED)
 
 
 @pytest.fixture

@@ -13,11 +13,15 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from dicom_worklist import settings
+from dicom_worklist.delivery import State, Summary
 from dicom_worklist.status import metrics as written
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import overview
 from dicom_worklist.status.updates import Updates, Waiting
 from tools.variables import code
+
+#: What a run of the delivery reports.
+DELIVERED = Summary(datetime(2026, 1, 1, tzinfo=UTC), {"archive": State(0, None)}, {})
 
 
 def metrics(alerts_file: Path) -> str:
@@ -64,7 +68,9 @@ def _families() -> list[Metric]:
         pacs=settings.Pacs(url="http://localhost", user="reader", password_file="/nowhere/password"),  # noqa: S106
     )
     found = Findings(made=now)
-    shown = replace(overview(config, found, now), updates=Updates(now, {"orthanc": Waiting(security=())}))
+    shown = replace(
+        overview(config, found, now), updates=Updates(now, {"orthanc": Waiting(security=())}), delivery=DELIVERED
+    )
     with tempfile.TemporaryDirectory() as folder:
         written.write(Path(folder), shown, found)
         [file] = Path(folder).iterdir()

@@ -27,10 +27,10 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE
 
+from dicom_worklist import orthanc
 from dicom_worklist.config import load
 from dicom_worklist.errors import WorklistError
 from dicom_worklist.settings import Config, Pacs
-from dicom_worklist.status import pacs
 from dicom_worklist.worklist import broker
 
 CONFIG = "/etc/dicom-worklist/config.yml"
@@ -220,7 +220,7 @@ def stored(server: Pacs, now: datetime) -> dict[str, bool]:
         "Query": {"StudyDate": f"{first:%Y%m%d}-{last:%Y%m%d}"},
         "ResponseContent": ["MainDicomTags", "IsStable"],
     }
-    answer = pacs.ask(server, "/tools/find", question)
+    answer = orthanc.ask(server, "/tools/find", question)
     return {one["MainDicomTags"]["SeriesInstanceUID"]: one["IsStable"] for one in answer}
 
 

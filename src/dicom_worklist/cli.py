@@ -5,10 +5,11 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Exit status: {'; '.join(f'{status:d} {status.meaning}' for status in ExitStatus)}.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="sync | list | status | check | preview | repair")
+    commands = parser.add_subparsers(required=True, metavar="sync | list | status | check | preview | repair | deliver")
     for run, summary in (
         (_sync, "make the worklist equal to the calendar"),
         (_list, "show what the scanners see now"),
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         (_check, "check the configuration, the source, the folder, the broker and the PACS"),
         (_preview, "show what each row of the calendar was read as, and its entry or why it has none"),
         (_repair, "give a study in the PACS the identity that its booking has"),
+        (_deliver, "bring complete series from the PACS to their destinations, and compare them there"),
     ):
         command = commands.add_parser(run.__name__.lstrip("_"), help=summary, description=f"{summary}.")
         command.set_defaults(run=run)
@@ -112,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--dry-run", action="store_true", help="say what would change; write nothing")
             command.add_argument(
                 "--log", action="store_true", help="for cron: lines with their time, and a warning only once"
+            )
+        if run is _deliver:
+            command.add_argument("--to", metavar="DESTINATION", help="only there")
+            command.add_argument(
+                "--again",
+                metavar="STUDY",
+                help="first let a study go again: Orthanc's id of it, or its StudyInstanceUID",
             )
         if run is _repair:
             command.add_argument("study", metavar="STUDY", help="Orthanc's id of it, or its StudyInstanceUID")
@@ -289,6 +298,26 @@ def _repair(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(plan.as_dict() | {"repaired": study}, indent=2))
     return ExitStatus.DONE
+
+
+def _deliver(options: argparse.Namespace) -> int:
+    from dicom_worklist.delivery import run as delivery  # noqa: PLC0415 - cron's other jobs need none of it
+
+    config, began, clock = load(options.config), _now(options), time.monotonic()
+
+    def now() -> datetime:
+        return began + timedelta(seconds=time.monotonic() - clock)
+
+    if options.again:
+        delivery.again(config, options.again, began)
+    watched = sys.stderr.isatty() and not options.json
+    done = delivery.run(config, now, options.to, partial(_say, file=sys.stderr) if watched else None)
+    if options.json:
+        print(json.dumps(done.as_dict(), indent=2))
+    else:
+        moment = began.astimezone(ZoneInfo(config.site.timezone)).isoformat(timespec="seconds")
+        _say(*(f"{moment} {line}" for line in done.lines()))
+    return ExitStatus.DELIVERY if done.failed else ExitStatus.DONE
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -240,6 +240,12 @@ def _check(config: Config) -> None:
         )
     if config.status and config.status.leave_after is not None and config.pacs is None:
         raise ConfigError("status.leave_after needs the section pacs: only the PACS knows when a scan is done")
+    if config.delivery:
+        from dicom_worklist.delivery import rules  # noqa: PLC0415 - only where something is delivered
+
+        if config.pacs is None:
+            raise ConfigError("delivery needs the section pacs: it says where the images are")
+        rules.check(config.delivery)
     templates.check(config.attributes, config.scanners)
     titles = [scanner.ae_title for scanner in config.scanners]
     if twice := sorted({title for title in titles if titles.count(title) > 1}):

@@ -23,6 +23,7 @@ class ExitStatus(IntEnum):
     FOLDER = 5, "the folder could not be written or locked"
     BROKER = 6, "the broker doesn't show what the folder holds"
     PACS = 7, "the PACS can't be asked"
+    DELIVERY = 8, "done, but something could not be delivered"
 
 
 class WorklistError(Exception):
@@ -64,9 +65,13 @@ class BrokerError(WorklistError):
 
 
 class PacsError(WorklistError):
-    """The PACS can't be asked for its studies; the worklist is published without them."""
+    """The PACS can't be asked for its studies; the worklist is published without them.
+
+    `orthanc_status` is Orthanc's own number of what went wrong, where it is Orthanc that answers.
+    """
 
     exit_status = ExitStatus.PACS
+    orthanc_status: int | None = None
 
 
 class Rejected(Exception):  # noqa: N818 - a verdict on one booking, not a failure of the run

@@ -136,6 +136,88 @@ class Status(_Section, frozen=True):
     updates: str | None = None
 
 
+#: What the rules of a destination can ask for.
+Matched = Literal["project_id", "ae_title", "modality", "series_description"]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")]
+
+
+class Destination(_Section, frozen=True, kw_only=True, tag_field="type"):
+    """A place to which series are brought from the PACS.
+
+    A series goes there if each regular expression in `when` matches the whole of its value, in any case. `disk` is
+    any name for what holds the images there; what has the name of the PACS's own disk, or none, is no second copy.
+    """
+
+    name: Name
+    when: dict[Matched, str] = {}
+    disk: Name | None = None
+
+
+class FolderDestination(Destination, frozen=True, kw_only=True, tag="folder"):
+    """A folder for each series: `path` is a Jinja2 template of its absolute path.
+
+    The folder before the first `{{` has to be there, and `mount`, if it is given, to be mounted. `group` is the group
+    of what is written, `mode` the mode of the files; folders can be entered by those who may read the files.
+    """
+
+    path: Annotated[str, msgspec.Meta(pattern="^/")]
+    mount: Annotated[str, msgspec.Meta(pattern="^/")] | None = None
+    group: str | None = None
+    mode: Annotated[str, msgspec.Meta(pattern=r"^0[0-7]{3}\Z")] = "0640"
+
+
+class OrthancDestination(Destination, frozen=True, kw_only=True, tag="orthanc"):
+    """A second, independent Orthanc; the keys are those of the section pacs. The login may store images."""
+
+    url: str
+    user: Annotated[str, msgspec.Meta(min_length=1)]
+    password_file: str
+    ca_file: str | None = None
+    check_hostname: bool = True
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60
+
+    @property
+    def pacs(self) -> Pacs:
+        """How it is asked."""
+        return Pacs(
+            url=self.url,
+            user=self.user,
+            password_file=self.password_file,
+            ca_file=self.ca_file,
+            check_hostname=self.check_hostname,
+            timeout=self.timeout,
+        )
+
+
+class DicomDestination(Destination, frozen=True, kw_only=True, tag="dicom"):
+    """Another DICOM node: `modality` is Orthanc's name for it.
+
+    With `commitment` it has to commit itself to the images (PS3.4 annex J), else it is asked which it has. `timeout`
+    is for a whole series, in seconds.
+    """
+
+    modality: str
+    commitment: bool = True
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 3600
+
+
+class Delivery(_Section, frozen=True, kw_only=True):
+    """Where complete series go, from the PACS of the section pacs.
+
+    `user` is a login there that may read images. `outbox` is an SQLite file, `summary` a JSON file for the page.
+    `disk` is any name for the PACS's own disk.
+    """
+
+    user: Annotated[str, msgspec.Meta(min_length=1)]
+    password_file: str
+    outbox: str
+    summary: str
+    destinations: Annotated[
+        tuple[FolderDestination | OrthancDestination | DicomDestination, ...], msgspec.Meta(min_length=1)
+    ]
+    disk: Name = "pacs"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a site reads its rows.
@@ -168,6 +250,7 @@ class Config(_Section, frozen=True, dict=True):  # dict: has room for what is co
     attributes: dict[str, Any] = {}
     booking: BookingRules = BookingRules()
     ignored_labs: tuple[str, ...] = ()
+    delivery: Delivery | None = None
 
     @cached_property
     def reading(self) -> Reading:

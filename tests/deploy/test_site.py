@@ -41,6 +41,8 @@ def test_secrets_are_files_that_only_their_readers_read(site: live.Site) -> None
         Path(V["worklist_sync_config_dir"]) / "config.yml": ("root", 0o640),
         Path(V["worklist_sync_config_dir"]) / "booking-db.password": (V["worklist_sync_user"], 0o600),
         Path(V["worklist_sync_config_dir"]) / "pacs.password": (V["worklist_sync_user"], 0o600),
+        Path(V["worklist_sync_config_dir"]) / "delivery.password": (V["delivery_user"], 0o600),
+        Path(V["orthanc_config_dir"]) / "delivery.password": ("root", 0o600),
         Path(V["orthanc_config_dir"]) / "admin.password": ("root", 0o600),
         Path(V["orthanc_config_dir"]) / "reader.password": ("root", 0o600),
         Path(V["orthanc_config_dir"]) / "front-door.password": ("root", 0o600),

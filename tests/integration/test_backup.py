@@ -18,22 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 import requests
 from docker.models.containers import Container
 
-from support import live, scanner, twins
+from support import live, own_pacs, scanner
 from support.images import synthetic_image
 from support.waiting import wait_for_http, wait_until
 
 SCRIPT = live.PROJECT / "roles/backup/files/backup.py"
-LOGIN = ("tests", "the-password-of-the-tests")
-SETTINGS: dict[str, Any] = {
-    "StorageDirectory": "/srv/orthanc", "IndexDirectory": "/srv/orthanc", "OverwriteInstances": "Never",
-    "SyncStorageArea": True, "RemoteAccessAllowed": True, "AuthenticationEnabled": True,
-    "RegisteredUsers": dict([LOGIN]), "DicomAet": "ORTHANC", "DicomPort": 4042, "DicomAlwaysAllowStore": True,
-}  # fmt: skip
+LOGIN = (own_pacs.USER, own_pacs.PASSWORD)
 
 
 @dataclass
@@ -41,21 +35,27 @@ class Site:
     """An Orthanc, an SQLite file such as the sync's, and a backup of both."""
 
     root: Path
-    container: Container
-    dicom_port: int
-    url: str
+    pacs: own_pacs.OwnPacs
     keep: int = 0
 
     @property
     def data(self) -> Path:
-        return self.root / "orthanc"
+        return self.pacs.data
+
+    @property
+    def container(self) -> Container:
+        return self.pacs.container
+
+    @property
+    def url(self) -> str:
+        return self.pacs.login.url
 
     @property
     def repository(self) -> Path:
         return self.root / "repository"
 
     def configuration(self, **changes: Any) -> Path:
-        password = self.root / "password"
+        password = self.root / "repository.password"
         if not password.exists():
             password.write_text("the-password-of-the-repository\n")
         config = {
@@ -86,7 +86,7 @@ class Site:
 
     def restic(self, *line: str) -> str:
         environment = os.environ | {
-            "RESTIC_REPOSITORY": str(self.repository), "RESTIC_PASSWORD_FILE": str(self.root / "password"),
+            "RESTIC_REPOSITORY": str(self.repository), "RESTIC_PASSWORD_FILE": str(self.root / "repository.password"),
         }  # fmt: skip
         done = subprocess.run(
             ["restic", "--no-cache", *line], env=environment, text=True, capture_output=True, check=False
@@ -128,29 +128,13 @@ class Site:
 
 @contextmanager
 def site_in(root: Path) -> Iterator[Site]:
-    engine = docker.from_env()
-    engine.images.build(path=str(live.PROJECT / "roles/orthanc/files/image"), tag="test-orthanc-image", rm=True)
-    for folder in ("orthanc", "lib", "metrics", "state"):
+    for folder in ("lib", "metrics", "state"):
         (root / folder).mkdir(parents=True)
-    (root / "orthanc.json").write_text(json.dumps(SETTINGS))
     with closing(sqlite3.connect(root / "lib/history.sqlite")) as database:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("CREATE TABLE seen (text)")
-    dicom, web = twins.free_port(), twins.free_port()
-    container = engine.containers.run(
-        "test-orthanc-image", ["orthanc-start", "/etc/orthanc.json"], detach=True, environment={"TCP_NODELAY": "1"},
-        labels={twins.LABEL: str(os.getpid())},
-        ports={"4042/tcp": ("127.0.0.1", dicom), "8042/tcp": ("127.0.0.1", web)},
-        volumes={
-            str(root / "orthanc"): {"bind": "/srv/orthanc", "mode": "rw"},
-            str(root / "orthanc.json"): {"bind": "/etc/orthanc.json", "mode": "ro"},
-        },
-    )  # fmt: skip
-    try:
-        wait_for_http(f"http://127.0.0.1:{web}/system")
-        yield Site(root, container, dicom, f"http://127.0.0.1:{web}")
-    finally:
-        container.remove(force=True, v=True)
+    with own_pacs.own_pacs(root) as pacs:
+        yield Site(root, pacs)
 
 
 @pytest.fixture
@@ -168,7 +152,7 @@ def start_again(site: Site) -> None:
 def lose(site: Site) -> None:
     """Take the disk away, with all that is on it."""
     site.container.stop(timeout=60)
-    for folder in ("orthanc", "lib", "state", "staging"):
+    for folder in ("data", "lib", "state", "staging"):
         shutil.rmtree(site.root / folder, ignore_errors=True)
 
 
@@ -200,7 +184,7 @@ def test_stores_go_on_while_it_runs_and_none_is_lost(site: Site) -> None:
     acknowledged = set[str]()
     with ThreadPoolExecutor(1) as pool:
         storing = pool.submit(
-            scanner.store, site.dicom_port, images, lambda image: acknowledged.add(scanner.uid(image))
+            scanner.store, site.pacs.dicom_port, images, lambda image: acknowledged.add(scanner.uid(image))
         )
         snapshots = []
         while not storing.done():
@@ -349,7 +333,7 @@ def test_a_place_that_has_something_is_not_overwritten(site: Site) -> None:
     site.good("restore", "--overwrite")
     start_again(site)
     assert site.held() == stored
-    [aside] = site.root.glob("orthanc.before-restore-*")
+    [aside] = site.root.glob("data.before-restore-*")
     assert len([*aside.glob("??/??/*")]) >= len(stored | later)
 
 
@@ -401,7 +385,7 @@ def test_an_empty_host_does_not_go_on_where_a_lost_one_has_ended(site: Site) -> 
 
 def test_the_files_alone_give_every_image_again_but_not_who_sent_it(site: Site, tmp_path: Path) -> None:
     images = scanner.make(site.root / "console", 5)
-    assert {*scanner.store(site.dicom_port, images).values()} == {0}
+    assert {*scanner.store(site.pacs.dicom_port, images).values()} == {0}
     before = site.held()
     files = [path for path in site.data.glob("??/??/*") if path.read_bytes()[128:132] == b"DICM"]
     with site_in(tmp_path / "empty") as empty:
@@ -426,7 +410,7 @@ def test_old_backups_are_forgotten(site: Site) -> None:
 
 
 def wrong_password(site: Site) -> None:
-    (site.root / "password").write_text("another-password\n")
+    (site.root / "repository.password").write_text("another-password\n")
 
 
 def absent(site: Site) -> None:

@@ -35,6 +35,12 @@ NOT_FOR_VIEWERS = ("/changes", "/exports", "/jobs", "/modalities", "/peers", "/q
                    "/tools", "/dicom-web/servers", "/dicom-web/app")  # fmt: skip
 #: POST, because the question is in the body; they change nothing.
 QUESTIONS = {"/tools/find", "/tools/lookup", "/tools/count-resources"}
+#: What `dicom-worklist deliver` asks; of images only their files.
+DELIVERIES = {
+    ("GET", "/system"), ("GET", "/jobs/{id}"), ("GET", "/storage-commitment/{id}"), ("GET", "/queries/{id}/answers"),
+    ("GET", "/instances/{id}/file"), ("POST", "/tools/find"), ("POST", "/modalities/{id}/store"),
+    ("POST", "/modalities/{id}/query"), ("POST", "/instances/{id}/attachments/{name}/verify-md5"),
+}  # fmt: skip
 #: What `dicom-worklist repair` asks.
 REPAIRS = {
     ("POST", "/instances"), ("POST", "/studies/{id}/modify"), ("POST", "/studies/{id}/reconstruct"),
@@ -68,7 +74,8 @@ def ask(method: str, path: str, who: str = "", *, headers: Mapping[str, str] | N
 
 
 def password(who: str) -> str:
-    kept = {"admin": "admin.password", "worklist-reader": "reader.password"}
+    kept = {"admin": "admin.password", "worklist-reader": "reader.password",
+            "worklist-delivery": "delivery.password"}  # fmt: skip
     if who in kept:
         return (Path(V["orthanc_config_dir"]) / kept[who]).read_text().strip()
     return f"the-password-of-{who}"
@@ -128,11 +135,13 @@ def may(role: str, method: str, path: str) -> bool:
     """Whether a route is for a role, by what the README says of it."""
     if role == "page":
         return False
+    if role == "delivery":
+        return (method, path) in DELIVERIES
     if role == "operator" and (method, path) in REPAIRS:
         return True
     if method == "GET":
         return not path.startswith(NOT_FOR_VIEWERS)
-    return method == "POST" and path in QUESTIONS
+    return method == "POST" and (path in QUESTIONS or path.endswith("/verify-md5"))
 
 
 def state() -> tuple[object, ...]:
@@ -142,7 +151,8 @@ def state() -> tuple[object, ...]:
     return tuple(ask("GET", path, "admin").body for path in asked)
 
 
-@pytest.mark.parametrize(("who", "role"), [("vera", "viewer"), ("paul", "page"), ("olga", "operator")])
+@pytest.mark.parametrize(("who", "role"), [("vera", "viewer"), ("paul", "page"), ("olga", "operator"),
+                                          ("worklist-delivery", "delivery")])  # fmt: skip
 def test_a_person_may_ask_what_the_role_allows_and_nothing_else(
     who: str, role: str, routes: list[tuple[str, str]], study: dict[str, str]
 ) -> None:

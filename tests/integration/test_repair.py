@@ -26,9 +26,9 @@ from pydicom.uid import UID, JPEGLSLossless, RLELossless
 
 from dicom_worklist import config
 from dicom_worklist.errors import PacsError
+from dicom_worklist.orthanc import ask as asked
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import repair
-from dicom_worklist.status.pacs import ask as asked
 from dicom_worklist.status.records import BookingRecord
 from support import live, twins
 from support.command import command, environment

@@ -320,3 +320,27 @@ def test_an_entry_leaves_the_console_when_its_scan_is_done(empty: Played) -> Non
         assert empty.lines()["1"]["booked"]["on_console"] is False
     finally:
         config.unlink()
+
+
+def test_a_study_at_two_places_is_safe_to_delete_on_the_console(empty: Played) -> None:
+    empty.book(1, empty.slot(0))
+    empty.run()
+    empty.scan(empty.entry(1), images=3, SeriesNumber="4")
+    empty.settle()
+    assert "safe to delete on the console" not in PAGE.read_text()
+    deliver = ["runuser", "-u", live.VARIABLES["delivery_user"], "--", live.VARIABLES["worklist_sync_command"],
+               "deliver", "-c", str(empty.config), "--json"]  # fmt: skip
+    done = subprocess.run(deliver, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    place = live.DELIVERED / "3010000.01/001/01/4"
+    assert [one["place"] for one in json.loads(done.stdout)["delivered"]] == [str(place)]
+    assert len(list(place.glob("*.dcm"))) == 3
+    empty.run()
+    safe = "safe to delete on the console if that shows 1 series, 3 images, too: compared at the PACS and raw"
+    assert safe in " ".join(PAGE.read_text().split())
+    [copied] = empty.status()["delivery"]["copied"].values()
+    assert (copied["series"], copied["images"], copied["places"]) == (1, 3, ["raw"])
+    assert "Safe to delete on the console if that shows 3 images" in empty.do("status").stdout
+    empty.scan(empty.entry(1), SeriesNumber="5")
+    empty.run()
+    assert "safe to delete on the console" not in PAGE.read_text()

@@ -20,13 +20,15 @@ PROJECT = Path(__file__).parents[2]
 INVENTORY = PROJECT / "tests/inventory"
 BIN = Path(sys.executable).parent
 ROOT = Path("/var/tmp/dicom-worklist-test")
+#: Where the site's delivery brings images: a folder that is there before the site.
+DELIVERED = Path("/var/tmp/dicom-worklist-test-raw")
 VARIABLES = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text().replace("{{ test_root }}", str(ROOT)))
 assert VARIABLES["test_root"] == str(ROOT)
 PASSWORD = VARIABLES["worklist_sync_source_password"]
 ZONE = ZoneInfo(VARIABLES["site_timezone"])
 #: Leaves out what the first run has proven already.
 UNVERIFIED = ("--skip-tags", "verify")
-ROLES = ("orthanc", "front_door", "wlmscpfs", "worklist_sync")
+ROLES = ("orthanc", "front_door", "wlmscpfs", "worklist_sync", "delivery")
 
 
 @dataclass(frozen=True)

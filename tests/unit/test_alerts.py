@@ -15,6 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from dicom_worklist.config import load
+from dicom_worklist.delivery import State, Summary
 from dicom_worklist.settings import Config
 from dicom_worklist.status import metrics
 from dicom_worklist.status.findings import Emptied, Findings
@@ -87,7 +88,17 @@ def config(configure: Configure, tmp_path: Path) -> Config:
     waiting.write_text(json.dumps({"asked": NOW.isoformat(), "containers": {"orthanc": {"security": []}}}))
     images = {"orthanc": f"{NOW - timedelta(days=36):%Y-%m-%dT%H:%M:%SZ}"}
     status = {"state": "/nowhere/status.json", "images": images, "updates": str(waiting)}
-    return load(configure({"status": status, "pacs": pacs}))
+    summary = tmp_path / "delivery.json"
+    summary.write_bytes(msgspec.json.encode(Summary(NOW, {"raw": State(0, None)}, {})))
+    raw = {"type": "folder", "name": "raw", "path": "/raw/{{ subject }}"}
+    delivery = {
+        "user": "delivery",
+        "password_file": "/p",
+        "outbox": "/o",
+        "summary": str(summary),
+        "destinations": [raw],
+    }
+    return load(configure({"status": status, "pacs": pacs, "delivery": delivery}))
 
 
 def series(config: Config, found: Findings, folder: Path) -> Iterator[tuple[str, str, float]]:

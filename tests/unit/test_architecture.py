@@ -11,7 +11,7 @@ from tools.modules import imports
 
 ROOT = Path(__file__).parents[2]
 GROUND = {"", "errors", "expressions", "files", "settings"}
-WINGS = {"bookings", "worklist", "status"}
+WINGS = {"bookings", "worklist", "status", "delivery"}
 #: Each room, and the rooms that it may import.
 ROOMS: dict[str, Set[str]] = {
     "": set(),
@@ -21,8 +21,10 @@ ROOMS: dict[str, Set[str]] = {
     "settings": set(),
     "bookings": GROUND,
     "worklist": GROUND | {"bookings"},
-    "status": GROUND | {"bookings"},
-    "config": GROUND | {"bookings", "worklist"},
+    "orthanc": GROUND | {"bookings"},
+    "status": GROUND | {"bookings", "orthanc", "delivery"},
+    "delivery": GROUND | {"bookings", "orthanc"},
+    "config": GROUND | {"bookings", "worklist", "delivery"},
     "report": GROUND | {"bookings", "worklist"},
     "pipeline": GROUND | WINGS | {"report"},
     "checks": GROUND | WINGS | {"report", "pipeline"},
@@ -35,8 +37,8 @@ FORBIDDEN = [
     ("", {"^ansible"}),
     ("bookings", {"^pydicom", "^pynetdicom"}),
     ("worklist.folder", {"bookings", "^pydicom"}),
-    ("status.reconcile", {"status.pacs", "^http", "^urllib", "^ssl"}),
-    ("status.page", {"status.pacs", "status.history"}),
+    ("status.reconcile", {"status.pacs", "orthanc", "^http", "^urllib", "^ssl"}),
+    ("status.page", {"status.pacs", "orthanc", "status.history"}),
     ("pipeline", {"^sqlite3", "^http", "^urllib", "^pydicom"}),
 ]
 GRAPH = imports(ROOT / "src")

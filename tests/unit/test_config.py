@@ -13,6 +13,10 @@ from dicom_worklist.settings import (
     BookingRules,
     Broker,
     Config,
+    Delivery,
+    DicomDestination,
+    FolderDestination,
+    OrthancDestination,
     Pacs,
     Reading,
     Scanner,
@@ -147,8 +151,11 @@ def test_the_page_has_each_setting_and_says_which_are_needed() -> None:
     sections = {name: (re.findall(r"`(\w+)`", needed), re.findall(r"`(\w+)`", rest)) for name, needed, rest in table}
     kinds: dict[str, type[msgspec.Struct]] = {
         "site": Site, "scanners": Scanner, "worklist": Worklist, "window": Window, "booking": BookingRules,
-        "broker": Broker, "pacs": Pacs, "status": Status,
+        "broker": Broker, "pacs": Pacs, "status": Status, "delivery": Delivery,
     }  # fmt: skip
+    destinations = (FolderDestination, OrthancDestination, DicomDestination)
+    said = {*sections["destinations"][0], *sections.pop("destinations")[1]} - {"type"}
+    assert said == {field.name for kind in destinations for field in msgspec.structs.fields(kind)}
     assert sections.keys() == {field.name for field in msgspec.structs.fields(Config)}
     for name, kind in kinds.items():
         fields = msgspec.structs.fields(kind)

@@ -430,7 +430,7 @@ def snapshots_of(restic: Restic, host: str) -> list[Json]:
 def init(config: Json) -> None:
     """Make the repository, unless it is there; or gone, after this host has saved something in it.
 
-    An empty host that has the name of a lost one is not to save its emptiness as the latest state of that.
+    An empty host that has the name of a lost one must not save its emptiness as the latest state of that.
     """
     state, restic = Path(config["state"]), Restic(config)
     file = state / "backup.json"
@@ -447,8 +447,8 @@ def init(config: Json) -> None:
         raise Failure(
             4,
             f"{config['repository']} has {len(there)} backups of {config['host']}, the last one of "
-            f"{max(str(one['time']) for one in there)[:19]}, and this host has made none of them. If it is to be the site "
-            "as it was, run restore.yml, here with -e backup_restore_overwrite=true. If it begins anew, give it another "
+            f"{max(str(one['time']) for one in there)[:19]}, and this host has made none of them. To make it the site "
+            "as it was, run restore.yml, here with -e backup_restore_overwrite=true. For a new site, give it another "
             "backup_repository.",
         )
 

@@ -78,6 +78,22 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
     for container, one in overview.updates.containers.items() if overview.updates else ():
         if one.security is not None:
             waiting.labels(container).set(len(one.security))
+    if overview.delivery:
+        series = Gauge(
+            "dicom_worklist_delivery_waiting_series",
+            "Series that wait for a destination.",
+            ["destination"],
+            registry=registry,
+        )
+        oldest = Gauge(
+            "dicom_worklist_delivery_oldest_timestamp_seconds",
+            "Since when the oldest series waits for a destination; 0: none waits.",
+            ["destination"],
+            registry=registry,
+        )
+        for name, destination in overview.delivery.destinations.items():
+            series.labels(name).set(destination.waiting)
+            oldest.labels(name).set(_seconds(destination.oldest))
     if overview.updates:
         tell(
             "updates_asked_timestamp_seconds",

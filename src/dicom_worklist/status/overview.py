@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dicom_worklist import delivery
 from dicom_worklist.bookings import CANCELLING
+from dicom_worklist.delivery import Copied, Summary
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import oddities, updates
 from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled
@@ -18,8 +20,14 @@ from dicom_worklist.status.evidence import Times
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.oddities import Weight
 from dicom_worklist.status.reconcile import reconcile
+from dicom_worklist.status.records import Study
 from dicom_worklist.status.updates import Updates
 
+#: A delivery that works may take so long: a run is at most ten minutes, and cron starts the next one.
+DELIVERED_EVERY = timedelta(minutes=20)
+#: A destination may be away for so long, and a series may wait, before it is a problem.
+DOWN_FOR = timedelta(minutes=10)
+WAITS_FOR = timedelta(hours=1)
 #: A gap between two bookings in which nothing can be replaced.
 PAUSE = timedelta(minutes=10)
 
@@ -83,7 +91,7 @@ class Overview:
     `good` is the end of the last run that published, `frozen` for how long the list has not been updated (None: it
     is up to date), `made` when what the calendar gave was made (None: that is not known), `asked` when the PACS last
     answered; `pacs` is whether there is one to ask. Without a good run for `frozen_after` it is critical. `images` is
-    when the image of each container was built, and `updates` what waits for them.
+    when the image of each container was built, and `updates` what waits for them; `delivery` is what was delivered.
     """
 
     site: str
@@ -102,6 +110,7 @@ class Overview:
     tomorrow: Day
     images: Mapping[str, datetime] = field(default_factory=dict)
     updates: Updates | None = None
+    delivery: Summary | None = None
 
     @property
     def level(self) -> Level:
@@ -127,6 +136,11 @@ class Overview:
                 until = max(until, end)
         return until if until > now else None
 
+    def copied(self, study: Study) -> Copied | None:
+        """Return where each image that the PACS has of a study was compared; None: not all of them, or none."""
+        found = self.delivery.copied.get(study.orthanc_id) if self.delivery else None
+        return found if found and (found.series, found.images) == (study.series, study.instances) else None
+
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints: the fields, times in ISO 8601, spans in seconds, levels by name."""
         return {
@@ -149,6 +163,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
     # in UTC: Python subtracts times of one zone by the clock on the wall, an hour off when that is changed
     since = now.astimezone(UTC) - (found.good or found.began or now).astimezone(UTC)
     limit = timedelta(minutes=config.status.frozen_after) if config.status else timedelta()
+    delivered = delivery.load(config.delivery.summary) if config.delivery else None
     frozen = since if found.failure or good is None or since > limit else None
     asked = found.asked.astimezone(zone) if found.asked else None
     return Overview(
@@ -171,6 +186,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
                 *_shown(days[1], frozen),
                 *_odd(days),
                 *_calendar(found),
+                *_undelivered(config, delivered, now),
             ],
             key=lambda problem: -problem.level,
         ),
@@ -179,6 +195,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
         tomorrow=days[2],
         images={name: built.astimezone(zone) for name, built in config.status.images.items()} if config.status else {},
         updates=updates.load(config.status.updates, config.status.images) if config.status else None,
+        delivery=delivered,
     )
 
 
@@ -324,6 +341,31 @@ def _calendar(found: Findings) -> Iterable[Problem]:
         text = f"The consoles show files that the sync did not write: {_some(found.leftovers)}."
         remedy = "Look at them with `dicom-worklist check`, and remove them by hand if nobody needs them."
         yield Problem(Level.WARNING, text, remedy=remedy, kind="leftovers")
+
+
+def _undelivered(config: Config, delivered: Summary | None, now: datetime) -> Iterable[Problem]:
+    """Return what waits for its destination for too long, and why."""
+    if config.delivery is None:
+        return
+    silent = None if delivered is None else now - delivered.written
+    if silent is None or silent > DELIVERED_EVERY:
+        since = f"for {spell(silent)}" if silent else "yet"
+        text = f"No run of the delivery has ended {since}."
+        remedy = "See whether cron runs, and the log of the delivery: docs/delivery.md."
+        yield Problem(Level.WARNING, text, remedy=remedy, kind="delivery")
+    for name, state in delivered.destinations.items() if delivered else ():
+        waiting = f"{state.waiting} series {'waits' if state.waiting == 1 else 'wait'}"
+        if state.down and state.down_since and now - state.down_since > DOWN_FOR:
+            down = f"{state.down_since.astimezone(now.tzinfo):%Y-%m-%d %H:%M}"
+            text = f"Nothing is delivered to {name} since {down}, {waiting}: {state.down}"
+            yield Problem(Level.WARNING, text, kind="delivery")
+        elif state.oldest and now - state.oldest > WAITS_FOR and not state.failures:
+            oldest = f"{state.oldest.astimezone(now.tzinfo):%Y-%m-%d %H:%M}"
+            text = f"{waiting} for {name}, the oldest since {oldest}: more comes than goes there."
+            yield Problem(Level.WARNING, text, kind="delivery")
+        for failure in state.failures:
+            text = f"The series {failure.series} can't be delivered to {name}: {failure.why}"
+            yield Problem(Level.WARNING, text, kind="delivery")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

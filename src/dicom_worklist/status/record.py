@@ -196,9 +196,10 @@ def _write_page(folder: Path, run: _Run, found: Findings) -> None:
 
 
 def _send_page(to: Pacs, path: str, run: _Run, found: Findings) -> None:
-    from dicom_worklist.status import pacs, page  # noqa: PLC0415 - a site without pays nothing
+    from dicom_worklist import orthanc  # noqa: PLC0415 - a site without pays nothing
+    from dicom_worklist.status import page  # noqa: PLC0415
 
-    pacs.ask(to, path, page.render(overview(run.known.config, found, run.now())).encode(), "PUT")
+    orthanc.ask(to, path, page.render(overview(run.known.config, found, run.now())).encode(), "PUT")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from dicom_worklist.errors import ConfigError, PacsError
+from dicom_worklist.orthanc import ask
 from dicom_worklist.settings import Config, Pacs
 from dicom_worklist.status import findings as state
 from dicom_worklist.status import history
@@ -36,7 +37,6 @@ from dicom_worklist.status.correction import (
     differences,
     original_of,
 )
-from dicom_worklist.status.pacs import ask
 from dicom_worklist.status.records import BookingRecord
 
 #: An answer of Orthanc may take so long, in seconds: a large image, or the headers of a large study.

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_worklist.bookings import printable
+from dicom_worklist.delivery import Copied
 from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
 from dicom_worklist.status.overview import Day, Level, Overview, spell
 from dicom_worklist.status.records import BookingRecord
@@ -119,7 +120,7 @@ def show_overview(overview: Overview) -> None:
     for day in (overview.yesterday, overview.today, overview.tomorrow):
         if day is overview.today or day.lines or day.unscheduled:
             name = {overview.yesterday.day: "yesterday", overview.today.day: "today"}.get(day.day, "tomorrow")
-            console.print(_day(day, f"{name}, {day.day}: {counted(day)}"))
+            console.print(_day(overview, day, f"{name}, {day.day}: {counted(day)}"))
 
 
 def show_check(name: str, found: str, level: Level) -> None:
@@ -181,7 +182,7 @@ def counted(day: Day) -> str:
     return ", ".join(states) or "nothing booked"
 
 
-def _day(day: Day, title: str) -> Table:
+def _day(overview: Overview, day: Day, title: str) -> Table:
     headings = {
         "scanner": "bold cyan",
         "start": "bold",
@@ -195,13 +196,13 @@ def _day(day: Day, title: str) -> Table:
     }
     table = _table(title, headings, [])
     for line in day.lines:
-        table.add_row(*map(_text, _cells(line)))
+        table.add_row(*map(_text, _cells(overview, line)))
     for one in day.unscheduled:
         table.add_row(*map(_text, _unscheduled(one)))
     return table
 
 
-def _cells(line: BookingStatus) -> tuple[object, ...]:
+def _cells(overview: Overview, line: BookingStatus) -> tuple[object, ...]:
     booked = line.booked
     return (
         booked.ae_title,
@@ -212,8 +213,19 @@ def _cells(line: BookingStatus) -> tuple[object, ...]:
         line.series or "",
         line.instances or "",
         booked.booking_id,
-        " ".join([*([booked.reason] if booked.reason else []), *(oddity.text for oddity in line.oddities)]),
+        " ".join(
+            [
+                *([booked.reason] if booked.reason else []),
+                *(oddity.text for oddity in line.oddities),
+                *(_copied(one) for study in line.studies if (one := overview.copied(study))),
+            ]
+        ),
     )
+
+
+def _copied(one: Copied) -> str:
+    places = ", ".join(one.places)
+    return f"Safe to delete on the console if that shows {one.images} images, too: compared at the PACS and {places}."
 
 
 def _unscheduled(one: Unscheduled) -> tuple[object, ...]:

@@ -1,0 +1,228 @@
+"""The outbox: which series has to go where, and what is there already. An SQLite file that outlives a kill.
+
+A delivery is done when `done` is `wanted`: the version of the series that was compared at both ends.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dicom_worklist.delivery.series import Series
+from dicom_worklist.errors import FolderError
+
+#: Goes up when the tables change.
+FORMAT = 1
+SCHEMA = f"""
+    CREATE TABLE IF NOT EXISTS series (
+        id TEXT PRIMARY KEY,       -- Orthanc's
+        study TEXT NOT NULL,       -- Orthanc's
+        updated TEXT NOT NULL,     -- when the last image came
+        body TEXT NOT NULL         -- Series, as JSON
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS series_by_study ON series (study);
+    CREATE INDEX IF NOT EXISTS series_by_updated ON series (updated);
+    CREATE TABLE IF NOT EXISTS delivery (
+        destination TEXT NOT NULL,
+        series TEXT NOT NULL REFERENCES series,
+        wanted TEXT NOT NULL,      -- the version that has to be there
+        since TEXT NOT NULL,       -- when it was first wanted
+        due TEXT NOT NULL,         -- not before
+        attempts INTEGER NOT NULL DEFAULT 0,
+        failure TEXT NOT NULL DEFAULT '',
+        done TEXT,                 -- the version that is there
+        done_at TEXT,
+        place TEXT,                -- where it is there
+        images INTEGER,            -- how many were compared
+        digest TEXT,               -- of what was compared
+        verified TEXT,             -- when it was compared for the last time
+        PRIMARY KEY (destination, series)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS delivery_waiting ON delivery (destination, attempts, since) WHERE done IS NOT wanted;
+    CREATE INDEX IF NOT EXISTS delivery_verified ON delivery (destination, verified) WHERE done IS wanted;
+    CREATE TABLE IF NOT EXISTS destination (
+        name TEXT PRIMARY KEY,
+        attempts INTEGER NOT NULL,
+        due TEXT NOT NULL,
+        since TEXT NOT NULL,       -- when it stopped working
+        failure TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS begun (since TEXT NOT NULL);
+    PRAGMA user_version = {FORMAT};
+"""
+#: How long another run may hold the file, in seconds.
+TIMEOUT = 30
+LONGEST_PAUSE = timedelta(hours=1)
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What was delivered of a series: the place, and the digest of its images."""
+
+    series: Series
+    place: str
+    digest: str
+
+
+def pause(attempts: int) -> timedelta:
+    """Return how long to wait after so many attempts that failed."""
+    return min(timedelta(minutes=2 ** min(attempts, 10) / 2), LONGEST_PAUSE)
+
+
+class Outbox:
+    """The file, opened. Times are aware."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Use a connection whose tables are there."""
+        self._connection = connection
+
+    def begun(self, now: datetime) -> datetime:
+        """Return since when series are delivered: since the first run. What came before goes by `--again` only."""
+        with self._connection as transaction:
+            transaction.execute("INSERT INTO begun SELECT ? WHERE NOT EXISTS (SELECT 1 FROM begun)", (text(now),))
+        [[since]] = self._connection.execute("SELECT since FROM begun")
+        return datetime.fromisoformat(since)
+
+    def latest(self) -> datetime | None:
+        """Return when the newest image came that is known here."""
+        [[latest]] = self._connection.execute("SELECT max(updated) FROM series")
+        return datetime.fromisoformat(latest) if latest else None
+
+    def want(self, series: Series, destinations: Iterable[str], now: datetime, *, again: bool = False) -> None:
+        """Write down that a series has to be at these destinations; `again`: also if it is there."""
+        with self._connection as transaction:
+            transaction.execute(
+                "INSERT INTO series VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET updated = excluded.updated, "
+                "study = excluded.study, body = excluded.body WHERE body IS NOT excluded.body",
+                (series.id, series.study, text(series.updated), msgspec.json.encode(series).decode()),
+            )
+            for name in destinations:
+                transaction.execute(
+                    "INSERT INTO delivery (destination, series, wanted, since, due) VALUES (?1, ?2, ?3, ?4, ?4) "
+                    "ON CONFLICT DO UPDATE SET wanted = ?3, since = ?4, due = ?4, attempts = 0, failure = '', "
+                    "done = iif(?5, NULL, done) WHERE wanted IS NOT ?3 OR ?5",
+                    (name, series.id, series.version, text(now), again),
+                )
+
+    def next(self, destination: str, now: datetime) -> Series | None:
+        """Return what has to go there next: the oldest of those that failed least often; None: nothing has to now."""
+        rows = self._connection.execute(
+            "SELECT body FROM delivery JOIN series ON id = series WHERE destination = ? AND done IS NOT wanted "
+            "AND due <= ? ORDER BY attempts, since, series LIMIT 1",
+            (destination, text(now)),
+        )
+        return next((msgspec.json.decode(body, type=Series) for (body,) in rows), None)
+
+    def is_down(self, destination: str, now: datetime) -> bool:
+        """Return whether a destination that did not work must be left alone for now."""
+        rows = self._connection.execute("SELECT due FROM destination WHERE name = ?", (destination,))
+        return any(due > text(now) for (due,) in rows)
+
+    def delivered(self, destination: str, done: Done, now: datetime) -> None:
+        """Write down that all images of a series are at a destination, and were compared."""
+        series = done.series
+        with self._connection as transaction:
+            transaction.execute(
+                "UPDATE delivery SET done = ?, done_at = ?, place = ?, images = ?, digest = ?, verified = ?, "
+                "attempts = 0, failure = '' WHERE destination = ? AND series = ?",
+                (
+                    series.version,
+                    text(now),
+                    done.place,
+                    series.images,
+                    done.digest,
+                    text(now),
+                    destination,
+                    series.id,
+                ),
+            )
+            transaction.execute("DELETE FROM destination WHERE name = ?", (destination,))
+
+    def failed(self, destination: str, series: str, why: str, now: datetime, *, down: bool = False) -> None:
+        """Write down why a series could not be delivered; `down`: nothing can be delivered there."""
+        with self._connection as transaction:
+            [attempts] = transaction.execute(
+                "UPDATE delivery SET attempts = attempts + 1, failure = ? WHERE destination = ? AND series = ? "
+                "RETURNING attempts",
+                (why, destination, series),
+            ).fetchone()
+            transaction.execute(
+                "UPDATE delivery SET due = ? WHERE destination = ? AND series = ?",
+                (text(now + pause(attempts)), destination, series),
+            )
+            if down:
+                [tried] = transaction.execute(
+                    "INSERT INTO destination VALUES (?1, 1, ?2, ?2, ?3) ON CONFLICT DO UPDATE SET "
+                    "attempts = attempts + 1, failure = ?3 RETURNING attempts",
+                    (destination, text(now), why),
+                ).fetchone()
+                transaction.execute(
+                    "UPDATE destination SET due = ? WHERE name = ?", (text(now + pause(tried)), destination)
+                )
+
+    def oldest_proof(self, destination: str, before: datetime) -> tuple[Series, str, str] | None:
+        """Return the series there that was compared the longest ago, and before this time; its place and its digest."""
+        rows = self._connection.execute(
+            "SELECT body, place, digest FROM delivery JOIN series ON id = series WHERE destination = ? "
+            "AND done IS wanted AND verified < ? ORDER BY verified LIMIT 1",
+            (destination, text(before)),
+        )
+        return next(((msgspec.json.decode(body, type=Series), place, digest) for body, place, digest in rows), None)
+
+    def verified(self, destination: str, series: str, now: datetime) -> None:
+        """Write down that what is there was compared once more."""
+        with self._connection as transaction:
+            transaction.execute(
+                "UPDATE delivery SET verified = ? WHERE destination = ? AND series = ?",
+                (text(now), destination, series),
+            )
+
+    def lost(self, destination: str, series: str, why: str, now: datetime) -> None:
+        """Write down that what was there is no longer there; it has to go there again."""
+        with self._connection as transaction:
+            transaction.execute(
+                "UPDATE delivery SET done = NULL, since = ?1, due = ?1, attempts = 1, failure = ?2 "
+                "WHERE destination = ?3 AND series = ?4",
+                (text(now), why, destination, series),
+            )
+
+    def forget(self, series: str) -> None:
+        """Forget a series that the PACS no longer has."""
+        with self._connection as transaction:
+            transaction.execute("DELETE FROM delivery WHERE series = ?", (series,))
+            transaction.execute("DELETE FROM series WHERE id = ?", (series,))
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return what a question of the summary finds."""
+        return self._connection.execute(query, values).fetchall()
+
+
+def text(moment: datetime) -> str:
+    """Return a time as it is written here, so that texts are in the order of their times."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Outbox]:
+    """Open the file; make it, if it isn't there.
+
+    Raises:
+        FolderError: it can't be used.
+    """
+    connection = None
+    try:
+        Path(path).touch(mode=0o600)
+        connection = sqlite3.connect(path, timeout=TIMEOUT)
+        connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; {SCHEMA}")
+        yield Outbox(connection)
+    except (OSError, sqlite3.Error) as error:
+        raise FolderError(
+            f"delivery.outbox {path} can't be used: {error}. site.yml corrects owner and mode. If it is damaged, move "
+            "it away: the next run begins a new one, and `deliver --again STUDY` compares what is there"
+        ) from error
+    finally:
+        if connection:
+            connection.close()

@@ -1,0 +1,256 @@
+"""Series from a real Orthanc to folders, to a second Orthanc, and to another DICOM node; what fails and is lost."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from dicom_worklist import config as configuration
+from dicom_worklist.delivery import run as delivery
+from support import delivering, scanner
+from support.command import command
+from support.delivering import Site, held
+from support.images import synthetic_image
+from support.own_pacs import OwnPacs, own_pacs
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OwnPacs, OwnPacs]]:
+    with (
+        own_pacs(tmp_path_factory.mktemp("pacs")) as pacs,
+        own_pacs(tmp_path_factory.mktemp("second"), DicomAet="ARCHIVE") as second,
+    ):
+        yield pacs, second
+
+
+@pytest.fixture
+def site(machines: tuple[OwnPacs, OwnPacs], tmp_path: Path) -> Site:
+    return delivering.site(tmp_path, *machines)
+
+
+def test_each_series_is_at_each_destination_byte_for_byte(site: Site) -> None:
+    files = site.scan("007", 3)
+    done = site.deliver()
+    assert [name for name, _, _ in done.delivered] == ["raw", "second"]
+    there = site.raw / "3010000.01/raw/sub-007/ses-mri01/003-series_3"
+    sent = {scanner.data_set(path.read_bytes()) for path in files}
+    assert {scanner.data_set(file) for file in held(there)} == sent
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=there, check=True, capture_output=True)
+    [one] = site.second.ask("/series").json()
+    copies = [site.second.ask(f"/instances/{image}/file").content
+              for image in site.second.ask(f"/series/{one}").json()["Instances"]]  # fmt: skip
+    assert sorted(copies) == held(there)
+    assert site.deliver().delivered == []
+    [copied] = site.summary.copied.values()
+    assert (copied.series, copied.images, copied.places) == (1, 3, ("raw", "second"))
+
+
+def test_late_images_go_after_their_series(site: Site) -> None:
+    first = site.scan("007")
+    site.deliver()
+    [there] = site.raw.glob("*/*/*/*/*")
+    kept = {path.name: path.stat().st_mtime_ns for path in there.glob("*.dcm")}
+    uid = str(dcmread(first[0]).SeriesInstanceUID)
+    site.scan("007", 1, 2, SeriesInstanceUID=uid)
+    assert site.summary.copied  # of the run before: the page compares the number of images
+    done = site.deliver()
+    assert done.failed == []
+    assert len(held(there)) == 5
+    assert {name: (there / name).stat().st_mtime_ns for name in kept} == kept
+    assert len((there / "SHA256SUMS").read_text().splitlines()) == 5
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=there, check=True, capture_output=True)
+    [copied] = site.summary.copied.values()
+    assert copied.images == 5
+    [one] = site.second.ask("/series").json()
+    assert len(site.second.ask(f"/series/{one}").json()["Instances"]) == 5
+
+
+def test_a_destination_that_is_down_holds_up_no_other_and_gets_it_later(site: Site) -> None:
+    site.scan("007")
+    site.second.container.pause()
+    try:
+        site.destinations[1]["timeout"] = 2
+        done = site.deliver()
+    finally:
+        site.second.container.unpause()
+    assert [name for name, _, _ in done.delivered] == ["raw"]
+    [(name, _, why)] = done.failed
+    assert name == "second"
+    assert "can't be asked" in why
+    state = site.summary.destinations["second"]
+    assert (state.waiting, state.down) == (1, why)
+    assert site.deliver(after=timedelta(seconds=10)).delivered == []  # a pause
+    assert [name for name, _, _ in site.deliver().delivered] == ["second"]
+    assert site.summary.destinations["second"].waiting == 0
+
+
+def test_nothing_that_is_there_is_overwritten(site: Site) -> None:
+    there = site.raw / "3010000.01/raw/sub-007/ses-mri01/001-series_1"
+    there.mkdir(parents=True)
+    (there / "notes.txt").write_text("mine")
+    site.scan("007")
+    [(_, _, why)] = site.deliver("raw").failed
+    assert "has nothing of this series" in why
+    assert [path.name for path in there.iterdir()] == ["notes.txt"]
+    assert list(there.parent.iterdir()) == [there]
+    there.rename(there.with_name("mine"))
+    assert len(site.deliver("raw").delivered) == 1
+
+
+def test_two_series_with_one_path_are_told_apart(site: Site) -> None:
+    site.scan("007", 1)
+    site.scan("007", 1)
+    done = site.deliver("raw")
+    assert len(done.delivered) == 1
+    [(_, _, why)] = done.failed
+    assert "two series may have the same path" in why
+
+
+def test_a_study_without_the_identity_of_a_booking_is_not_put_anywhere(site: Site) -> None:
+    site.scan("007", PatientName="Somebody")
+    [(_, _, why)] = site.deliver("raw").failed
+    assert "don't say project_id, session, subject" in why
+    assert list(site.raw.iterdir()) == []
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone"])
+def test_a_copy_that_is_lost_is_no_proof_any_more(site: Site, harm: str) -> None:
+    site.scan("007")
+    site.deliver("raw")
+    assert site.summary.copied
+    [there] = site.raw.glob("*/*/*/*/*")
+    file = min(there.glob("*.dcm"))
+    if harm == "changed":
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+    else:
+        file.unlink()
+    done = site.deliver("raw", timedelta(hours=21))
+    [(_, _, why)] = done.failed
+    assert str(file) in why
+    assert not site.summary.copied
+    if harm == "changed":
+        file.unlink()
+    site.deliver("raw", timedelta(hours=2))
+    assert len(held(there)) == 3
+    assert site.summary.copied
+
+
+def test_a_lost_copy_at_the_second_orthanc_is_noticed(site: Site) -> None:
+    site.scan("007")
+    site.deliver("second")
+    assert site.summary.copied
+    [one, *_] = site.second.data.glob("??/??/*")
+    one.write_bytes(one.read_bytes()[:-1] + b"x")
+    [(_, _, why)] = site.deliver("second", timedelta(hours=21)).failed
+    assert "has lost or changed the file" in why
+    assert not site.summary.copied
+
+
+def test_a_broken_file_of_the_pacs_is_never_called_safe(site: Site) -> None:
+    site.scan("007")
+    [one, *_] = site.pacs.data.glob("??/??/*")
+    one.write_bytes(one.read_bytes()[:-1] + b"x")
+    done = site.deliver()
+    assert {why.partition(" image ")[0] for _, _, why in done.failed} == {"the PACS's own file of the"}
+    assert not site.summary.copied
+
+
+def test_copies_on_the_disk_of_the_pacs_are_no_second_copy(site: Site) -> None:
+    site.destinations[0]["disk"], site.destinations[1]["disk"] = "pacs", None
+    site.scan("007")
+    assert len(site.deliver().delivered) == 2
+    assert not site.summary.copied
+
+
+def test_a_share_that_is_not_mounted_gets_nothing(site: Site) -> None:
+    site.destinations[0]["mount"] = str(site.raw)
+    site.scan("007")
+    [(_, _, why)] = site.deliver("raw").failed
+    assert why == f"{site.raw} isn't mounted: mount it"
+    assert list(site.raw.iterdir()) == []
+
+
+def test_rules_say_what_goes_where(site: Site) -> None:
+    site.destinations[0]["when"] = {"series_description": "series [12]", "modality": "mr"}
+    site.destinations[1]["when"] = {"project_id": "3010000[.]02"}
+    site.scan("007", 2)
+    site.scan("007", 3)
+    assert [(name, one.values["series_number"]) for name, one, _ in site.deliver().delivered] == [("raw", 2)]
+
+
+def test_again_compares_and_completes_what_is_there(site: Site) -> None:
+    site.scan("007")
+    site.deliver()
+    [there] = site.raw.glob("*/*/*/*/*")
+    min(there.glob("*.dcm")).unlink()
+    delivery.again(configuration.load(site.file), "1.2.7", site.now)
+    assert {name for name, _, _ in site.deliver().delivered} == {"raw", "second"}
+    assert len(held(there)) == 3
+
+
+def test_the_command_prints_what_it_did(site: Site) -> None:
+    site.scan("007")
+    done = command("deliver", "-c", site.file, "--json")
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert [one["destination"] for one in printed["delivered"]] == ["raw", "second"]
+    assert printed["failed"] == printed["busy"] == []
+
+
+@pytest.mark.parametrize("commitment", [True, False])
+def test_another_node_commits_itself_or_is_asked_for_each_image(site: Site, *, commitment: bool) -> None:
+    def address(pacs: OwnPacs) -> str:
+        pacs.container.reload()
+        [network] = pacs.container.attrs["NetworkSettings"]["Networks"].values()
+        return str(network["IPAddress"])
+
+    for pacs, name, title, other in ((site.pacs, "archive", "ARCHIVE", site.second),
+                                     (site.second, "pacs", "ORTHANC", site.pacs)):  # fmt: skip
+        node = {"AET": title, "Host": address(other), "Port": 4042, "AllowStorageCommitment": True, "AllowFind": True}
+        pacs.ask(f"/modalities/{name}", node, "PUT").raise_for_status()
+    site.destinations = [{"type": "dicom", "name": "node", "modality": "archive", "commitment": commitment,
+                          "timeout": 20, "disk": "elsewhere"}]  # fmt: skip
+    site.scan("007", 1, 4)
+    done = site.deliver()
+    assert done.failed == []
+    assert len(done.delivered) == 1
+    assert len(site.second.ask("/instances").json()) == 4
+    assert not site.summary.copied, "nothing was compared"
+    for image in site.second.ask("/instances").json()[:1]:
+        site.second.ask(f"/instances/{image}", method="DELETE")
+    [(_, _, why)] = site.deliver(after=timedelta(hours=21)).failed
+    assert "says that it doesn't have 1 of 4 images" in why
+    site.deliver(after=timedelta(hours=1))
+    assert len(site.second.ask("/instances").json()) == 4
+
+
+def test_a_researcher_can_convert_what_was_delivered(site: Site, tmp_path: Path) -> None:
+    slices, shape = 5, (8, 8)
+    for subject in ("007", "008"):
+        files = []
+        for number in range(slices):
+            path = synthetic_image(tmp_path / f"{subject}-{number}.dcm", number + 1, shape[0])
+            dataset = dcmread(path)
+            dataset.Manufacturer, dataset.MagneticFieldStrength = "Example", "3"
+            dataset.ImageType = ["ORIGINAL", "PRIMARY", "M"]
+            dataset.ImageOrientationPatient, dataset.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 2 * number]
+            dataset.PixelSpacing, dataset.SliceThickness, dataset.SpacingBetweenSlices = [1, 1], 2, 2
+            dataset.StudyDate, dataset.StudyTime = "20261124", "093000"
+            dataset.save_as(path)
+            files.append(path)
+        site.store(files, subject, SeriesInstanceUID=f"1.2.{int(subject)}.1")
+    site.settle()
+    assert len(site.deliver("raw").delivered) == 2
+    places = [place.parent for place in site.raw.rglob("SHA256SUMS")]
+    assert len(places) == 2
+    for place in places:
+        done = subprocess.run(
+            ["dcm2niix", "-o", str(tmp_path), "-f", "%i", str(place)], text=True, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stdout
+        assert f"Convert {slices} DICOM as" in done.stdout
+    assert {path.name for path in tmp_path.glob("*.nii")} == {f"3010000.01_sub-{one}.nii" for one in ("007", "008")}
