@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import databases, deploy, front_door, growth, history, ical, queries, reconcile, stores, sync, web
+from bench import databases, delivery, deploy, front_door, growth, history, ical, queries, reconcile, stores, sync, web
 from bench.measure import Row
 from support import live
 from support.booking_database import BookingDatabase
@@ -23,6 +23,7 @@ def rows(stack: ExitStack, only_growth: bool) -> Iterator[Row]:
         yield from ical.rows(folder)
         yield from reconcile.rows()
         yield from history.rows(folder)
+        yield from delivery.rows(folder)
     database = BookingDatabase()
     stack.callback(database.remove)
     if not only_growth:

@@ -37,9 +37,10 @@ NOT_FOR_VIEWERS = ("/changes", "/exports", "/jobs", "/modalities", "/peers", "/q
 QUESTIONS = {"/tools/find", "/tools/lookup", "/tools/count-resources"}
 #: What `dicom-worklist deliver` asks; of images only their files.
 DELIVERIES = {
-    ("GET", "/system"), ("GET", "/jobs/{id}"), ("GET", "/storage-commitment/{id}"), ("GET", "/queries/{id}/answers"),
-    ("GET", "/instances/{id}/file"), ("POST", "/tools/find"), ("POST", "/modalities/{id}/store"),
-    ("POST", "/modalities/{id}/query"), ("POST", "/instances/{id}/attachments/{name}/verify-md5"),
+    ("GET", "/system"), ("GET", "/changes"), ("GET", "/jobs/{id}"), ("GET", "/storage-commitment/{id}"),
+    ("GET", "/queries/{id}/answers"), ("GET", "/instances/{id}/file"), ("POST", "/tools/find"),
+    ("POST", "/modalities/{id}/store"), ("POST", "/modalities/{id}/query"),
+    ("POST", "/instances/{id}/attachments/{name}/verify-md5"),
 }  # fmt: skip
 #: What `dicom-worklist repair` asks.
 REPAIRS = {

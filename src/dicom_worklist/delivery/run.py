@@ -23,6 +23,7 @@ from dicom_worklist.delivery.destinations.dicom import Dicom
 from dicom_worklist.delivery.destinations.folder import Folder
 from dicom_worklist.delivery.destinations.orthanc import Orthanc
 from dicom_worklist.delivery.outbox import Done, Outbox
+from dicom_worklist.delivery.pace import Pace
 from dicom_worklist.delivery.series import Damaged, Series
 from dicom_worklist.errors import ConfigError, FolderError
 from dicom_worklist.settings import Config, Delivery, Destination, DicomDestination, FolderDestination, Pacs
@@ -91,7 +92,7 @@ def run(config: Config, clock: Clock, only: str | None = None, say: Say | None =
         for destination in chosen:
             with _alone(delivery.outbox, destination.name) as is_alone:
                 if is_alone:
-                    _Run(delivery, pacs, destination, outbox, clock, say, done).go()
+                    _Run(delivery, pacs, destination, outbox, clock, say, done, Pace(pacs)).go()
                 else:
                     done.busy.append(destination.name)
     return done
@@ -167,6 +168,7 @@ class _Run:
     clock: Clock
     say: Say | None
     done: Delivered
+    pace: Pace
 
     def go(self) -> None:
         """Find, deliver, compare again."""
@@ -211,9 +213,9 @@ class _Run:
         if self.say:
             self.say(f"{name}: {spell(series)}")
         try:
-            where = place.deliver(series, images, partial(asking.read, self.pacs))
+            where = place.deliver(series, images, partial(asking.read, self.pacs, wait=self.pace.wait))
             if place.compares:
-                asking.verify(self.pacs, images)
+                asking.verify(self.pacs, images, self.pace.wait)
         except Undelivered as error:
             self._failed(series, str(error), down=isinstance(error, Down))
         except Damaged as error:
@@ -247,7 +249,7 @@ class _Run:
                 return
             place.verify(series, images, where)
             if place.compares:
-                asking.verify(self.pacs, images)
+                asking.verify(self.pacs, images, self.pace.wait)
         except Down as error:
             self.done.failed.append((name, series, str(error)))
             self.outbox.failed(name, series.id, str(error), self.clock(), down=True)

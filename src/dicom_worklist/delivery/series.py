@@ -1,7 +1,7 @@
 """Asking Orthanc for the series that changed, for their images, and for the bytes of each."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
@@ -157,13 +157,14 @@ def images(pacs: Pacs, series: str) -> tuple[Image, ...]:
     return tuple(sorted(found, key=lambda image: image.uid))
 
 
-def read(pacs: Pacs, image: Image) -> bytes:
-    """Return the file of an image.
+def read(pacs: Pacs, image: Image, wait: Callable[[], None] = lambda: None) -> bytes:
+    """Return the file of an image, when `wait` has returned.
 
     Raises:
         Damaged: it isn't what was received.
         PacsError: it can't be had.
     """
+    wait()
     with _damaged(image):
         file: bytes = ask(pacs, f"/instances/{image.id}/file")
     if md5(file, usedforsecurity=False).hexdigest() != image.md5:
@@ -171,8 +172,10 @@ def read(pacs: Pacs, image: Image) -> bytes:
     return file
 
 
-def verify(pacs: Pacs, found: Iterable[Image]) -> None:
+def verify(pacs: Pacs, found: Iterable[Image], wait: Callable[[], None] = lambda: None) -> None:
     """Let Orthanc read the file of each image from its disk, and compare it with what was received.
+
+    It waits before each image until `wait` has returned.
 
     Raises:
         Damaged: one isn't what was received, or is gone.
@@ -186,6 +189,7 @@ def verify(pacs: Pacs, found: Iterable[Image]) -> None:
             "(orthanc_settings)",
         )
     for image in found:
+        wait()
         with _damaged(image):
             ask(pacs, f"/instances/{image.id}/attachments/dicom/verify-md5", b"")
 
