@@ -242,7 +242,7 @@ CASES = {
     ),
     "a backup to S3 without a login": Case(
         "backup", BACKUP | {"backup_repository": "s3:https://s3.example.org/pacs"},
-        ("backup_s3_access_key and backup_s3_secret_key", "from the vault"),
+        ("backup_access_key and backup_secret_key", "from the vault"),
     ),
     "a backup to a server that nobody has compared": Case(
         "backup", BACKUP | {"backup_repository": "sftp:b@backup.example.org:/pacs", "backup_sftp_key": "key"},
@@ -343,7 +343,7 @@ ELSEWHERE = {
         for repository, secrets in (
             ("/mnt/backup", {}),
             ("sftp:b@backup.example.org:/pacs", {"backup_sftp_key": "s3cret", "backup_sftp_known_hosts": "a b c"}),
-            ("s3:https://s3.example.org/pacs", {"backup_s3_access_key": "a", "backup_s3_secret_key": "s3cret"}),
+            ("s3:https://s3.example.org/pacs", {"backup_access_key": "a", "backup_secret_key": "s3cret"}),
         )
     ],
 )
