@@ -10,13 +10,13 @@ from typing import Any
 import docker
 import pytest
 
-from support import live, twins
+from support import role_pacs, twins
 from support.images import synthetic_image
 from support.modules import run
 from support.waiting import wait_until
 
 ENGINE = docker.from_env()
-ROLE = live.PROJECT / "roles/orthanc"
+ROLE = role_pacs.ROLE
 NETWORK, SUBNET = "test-ae-titles", "198.18.204.0/24"
 GATEWAY, PACS = "198.18.204.1", "198.18.204.2"
 SCANNERS = {"PRISMA": "198.18.204.11", "SKYRA": "198.18.204.12"}
@@ -24,22 +24,7 @@ SCANNERS = {"PRISMA": "198.18.204.11", "SKYRA": "198.18.204.12"}
 
 def configured(folder: Path, scanners: list[dict[str, object]], **variables: object) -> dict[str, Any]:
     """Return Orthanc's configuration, as the role writes it."""
-    folder.mkdir(exist_ok=True)
-    written = folder / "orthanc.json"
-    tasks: list[dict[str, Any]] = [
-        {"ansible.builtin.include_vars": str(ROLE / f"{part}/main.yml")} for part in ("defaults", "vars")
-    ]
-    tasks.append({"ansible.builtin.template": {
-        "src": str(ROLE / "templates/orthanc.json.j2"), "dest": str(written), "mode": "0600",
-    }})  # fmt: skip
-    own = {
-        "__orthanc_passwords": {"admin": "a", "reader": "b", "front_door": "c"},
-        "__orthanc_network_result": {"network": {"IPAM": {"Config": [{"Subnet": SUBNET, "Gateway": GATEWAY}]}}},
-        "orthanc_scanners": scanners,
-    }
-    run(folder, *tasks, options=["-e", json.dumps(own | variables)])
-    settings: dict[str, Any] = json.loads(written.read_text())
-    return settings
+    return role_pacs.configured(folder, scanners, {"Subnet": SUBNET, "Gateway": GATEWAY}, **variables)
 
 
 class Site:
@@ -141,9 +126,38 @@ def test_peers_are_the_scanners_and_what_the_settings_name(tmp_path: Path) -> No
         "OrthancPeers": {"other": {"Url": "https://192.0.2.9:8042/"}},
         "Name": "not 192.0.2.10",
     }
-    variables = {"orthanc_scanners": [{"ae_title": "PRISMA", "address": "203.0.113.11"}], "orthanc_settings": named}
+    scanners = [
+        {"ae_title": "PRISMA", "address": "203.0.113.11", "port": 4006},
+        {"ae_title": "SKYRA", "address": "203.0.113.12"},
+        {"ae_title": "TRIO"},
+    ]
+    variables = {"orthanc_scanners": scanners, "orthanc_settings": named}
     tasks = [{"ansible.builtin.include_vars": str(ROLE / f"{part}/main.yml")} for part in ("defaults", "vars")]
     shown = run(
         tmp_path, *tasks, {"ansible.builtin.debug": {"var": "__orthanc_peers"}}, options=["-e", json.dumps(variables)]
     )[-1]
-    assert shown["__orthanc_peers"] == ["203.0.113.11", "192.0.2.8", "192.0.2.9"]
+    assert shown["__orthanc_peers"] == [
+        {"address": "192.0.2.8"},
+        {"address": "192.0.2.9"},
+        {"address": "203.0.113.11", "port": 4006},
+        {"address": "203.0.113.12", "port": 104},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scanner", "variables", "answered"),
+    [
+        ({"address": "203.0.113.11", "port": 4006}, {}, True),
+        ({"address": "203.0.113.11"}, {}, False),
+        ({"port": 4006}, {}, False),
+        ({"address": "203.0.113.0/24", "port": 4006}, {}, False),
+        # another script, or none: Orthanc's own answer doesn't read the files
+        ({"address": "203.0.113.11", "port": 4006}, {"orthanc_settings": {"PythonScript": "/srv/own.py"}}, False),
+        ({"address": "203.0.113.11", "port": 4006}, {"orthanc_plugins": ["/opt/libServeFolders.so"]}, False),
+    ],
+)
+def test_commitment_is_answered_where_the_files_are_read_and_the_answer_can_be_sent(
+    tmp_path: Path, scanner: dict[str, object], variables: dict[str, object], answered: bool
+) -> None:
+    settings = configured(tmp_path, [{"ae_title": "PRISMA", **scanner}], **variables)
+    assert settings["DicomModalities"]["PRISMA"]["AllowStorageCommitment"] is answered

@@ -173,7 +173,7 @@ class Site:
             "firewall_service": SERVICE,
             "firewall_ports": ports,
             "firewall_subnets": [SUBNET],
-            "firewall_peers": [PEER],
+            "firewall_peers": [{"address": PEER}],
             "firewall_users": ["man"],
             "firewall_enabled": True,
             # the host's systemd keeps nothing of this
@@ -229,6 +229,10 @@ def test_a_container_opens_connections_to_its_peers_only(site: Site) -> None:
     assert site.stranger.connects(HOST, site.port)  # who asks is answered
     site.load(firewall_peers=[])
     assert not site.container.connects(PEER, 104)
+    site.peer.listen(4006)
+    site.load(firewall_peers=[{"address": PEER, "port": 104}])
+    reached = [(PEER, 104), (PEER, 4006), (STRANGER, 104)]
+    assert [site.container.connects(*place) for place in reached] == [True, False, False]
     assert site.container.connects(CONTAINER, 8042)
 
 
@@ -244,7 +248,7 @@ def test_a_container_reaches_no_port_of_its_host_by_tcp_or_udp(site: Site) -> No
         return [kept.exists(), site.container.connects(HOST, 1105)]
 
     wait_until(lambda: check(reached() == [True, True]))
-    site.load(firewall_peers=[SEGMENT])  # the host is not a peer, even in a peer's network
+    site.load(firewall_peers=[{"address": SEGMENT}])  # the host is not a peer, even in a peer's network
     assert reached() == [False, False]
 
 

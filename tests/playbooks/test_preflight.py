@@ -55,6 +55,12 @@ CASES = {
     "a scanner with Orthanc's AE title": Case(
         "orthanc", {"orthanc_ae_title": "PRISMA"}, ("PRISMA", "twice", "orthanc_ae_title")
     ),
+    "a scanner's port beyond the range": Case(
+        "orthanc", scanners({"port": 70000}), ("70000", "1 to 65535", "site_scanners", "where the console receives")
+    ),
+    "a SOP class with a wildcard": Case(
+        "orthanc", {"orthanc_sop_classes": ["1.3.12.2.1107.*"]}, ("1.3.12.2.1107.*", "UID", "['*']")
+    ),
     "numbers that are not an address": Case(
         "wlmscpfs", scanners({"address": "198.51.100.256"}), ("198.51.100.256", "IPv4")
     ),

@@ -146,7 +146,9 @@ def test_every_setting_that_a_page_prints_is_accepted(tmp_path: Path) -> None:
         written = {
             "site": {"name": "Site", "timezone": "Europe/Amsterdam"},
             "source": others | source,
-            "scanners": [{key: value for key, value in one.items() if key != "address"} for one in scanners],
+            "scanners": [
+                {key: value for key, value in one.items() if key not in {"address", "port"}} for one in scanners
+            ],
             "worklist": {"root": str(tmp_path)},
             "attributes": settings.get("worklist_sync_attributes", {}),
             "booking": settings.get("worklist_sync_booking", {}),
