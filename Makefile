@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live alone clocks playbooks hosts faults unit lint docs bench update pins bundle
+.PHONY: help setup demo down test live alone clocks playbooks hosts drill faults unit lint docs bench update pins bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,7 +35,7 @@ live: $(VENV)/test
 	$(BIN)/pytest $(addprefix --clock=,$(CLOCK)) $(addprefix --ignore=,$(ALONE)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py examples.py site.py site_teardown.py)
 
 # What needs containers of its own and no site runs beside it.
-ALONE := $(patsubst %,tests/integration/test_%.py,ae_titles broker_library commitment consoles delivery \
+ALONE := $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery \
     front_door_limits front_door_sign_on source_postgresql stored_files three_centres) tests/faults/test_delivery.py
 alone: $(VENV)/test
 	$(BIN)/pytest $(ALONE)
@@ -53,6 +53,11 @@ playbooks: $(VENV)/test
 hosts: $(VENV)/test ## every deployment, on this machine and on fresh ones, and a table of what was shown where; an hour and a half
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/deploy
+
+drill: $(VENV)/test ## a site of IMAGES images is saved, destroyed and restored on an empty host, and every image compared
+	$(PLAY) -i tests/inventory tests/prepare.yml
+	DRILL_IMAGES=$(IMAGES) $(BIN)/pytest tests/deploy/test_drill.py -rP
+IMAGES = 50000
 
 faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a table of the results; about an hour and a half
 	$(PLAY) -i tests/inventory tests/prepare.yml

@@ -24,7 +24,9 @@ PROJECT = live.PROJECT
 
 
 @pytest.mark.parametrize("inventory", ["demo", "dccn", *EXAMPLES])
-@pytest.mark.parametrize("playbook", ["site.yml", "sync.yml", "verify.yml", "update.yml", "teardown.yml", "show.yml"])
+@pytest.mark.parametrize(
+    "playbook", ["site.yml", "sync.yml", "verify.yml", "update.yml", "restore.yml", "teardown.yml", "show.yml"]
+)
 def test_every_playbook_is_sound_for_every_inventory(inventory: str, playbook: str) -> None:
     line: list[str | Path] = [
         live.BIN / "ansible-playbook",

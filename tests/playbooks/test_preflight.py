@@ -18,6 +18,9 @@ PRISMA = {"ae_title": "PRISMA", "lab": "PRISMA", "modality": "MR"}
 SKYRA = {"ae_title": "SKYRA", "lab": "SKYRA", "modality": "MR"}
 
 
+BACKUP = {"backup_repository": "/mnt/backup", "backup_password": "the-password-of-the-backup"}
+
+
 class Case(NamedTuple):
     role: str
     variables: dict[str, Any]
@@ -225,6 +228,37 @@ CASES = {
     "a proxy that a build can't reach": Case(
         "site", {"site_http_proxy": "http://127.0.0.1:3128"}, ("127.0.0.1:3128", "that its containers reach")
     ),
+    "a backup without a password": Case(
+        "backup", {"backup_repository": "/mnt/backup"}, ("backup_password is empty", "openssl rand", "another place")
+    ),
+    "a backup's secret that the vault hasn't": Case(
+        "backup", {"backup_repository": "/mnt/backup", "backup_password": "{{ vault_that_is_not }}"},
+        ("backup_password", "ansible-vault edit"),
+    ),
+    "a backup to a place that there isn't": Case(
+        "backup", BACKUP | {"backup_repository": "rclone:drive:pacs"},
+        ("rclone:drive:pacs", "sftp: or s3:", "backup@backup.example.org"),
+    ),
+    "a backup to a folder without a slash": Case(
+        "backup", BACKUP | {"backup_repository": "mnt/backup"}, ('"mnt/backup"', "a folder with a slash first")
+    ),
+    "a backup into what it saves": Case(
+        "backup", BACKUP | {"backup_repository": "/scratch/orthanc/backup", "orthanc_data_dir": "/scratch/orthanc"},
+        ("/scratch/orthanc/backup", "part of what is saved", "another disk"),
+    ),
+    "a backup to S3 without a login": Case(
+        "backup", BACKUP | {"backup_repository": "s3:https://s3.example.org/pacs"},
+        ("backup_access_key and backup_secret_key", "from the vault"),
+    ),
+    "a backup to a server that nobody has compared": Case(
+        "backup", BACKUP | {"backup_repository": "sftp:b@backup.example.org:/pacs", "backup_sftp_key": "key"},
+        ("backup_sftp_known_hosts", "ssh-keyscan"),
+    ),
+    "a backup at midnight": Case("backup", BACKUP | {"backup_hour": 0}, ("backup_hour is 0", "from 1 to 23")),
+    "a backup of an index that is in a database server": Case(
+        "backup", BACKUP | {"orthanc_settings": {"PostgreSQL": {"EnableIndex": True}}},
+        ("a database server, which this backup doesn't save", "with its own tools"),
+    ),
     "Orthanc's well-known login": Case(
         "orthanc", {"orthanc_admin_user": "orthanc", "orthanc_admin_password": "orthanc"}, ("well-known", "Change")
     ),
@@ -309,7 +343,15 @@ ELSEWHERE = {
 @pytest.mark.parametrize(
     ("inventory", "more"),
     [("tests/inventory", {}), ("inventories/demo", {}), ("inventories/dccn", ELSEWHERE)]
-    + [(f"inventories/{name}", ELSEWHERE) for name in EXAMPLES],
+    + [(f"inventories/{name}", ELSEWHERE) for name in EXAMPLES]
+    + [
+        ("inventories/demo", BACKUP | {"backup_repository": repository} | secrets)
+        for repository, secrets in (
+            ("/mnt/backup", {}),
+            ("sftp:b@backup.example.org:/pacs", {"backup_sftp_key": "s3cret", "backup_sftp_known_hosts": "a b c"}),
+            ("s3:https://s3.example.org/pacs", {"backup_access_key": "a", "backup_secret_key": "s3cret"}),
+        )
+    ],
 )
 def test_a_good_inventory_passes(inventory: str, more: dict[str, Any]) -> None:
     environment = os.environ | {"ANSIBLE_NOCOLOR": "1"}
