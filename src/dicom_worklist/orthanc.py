@@ -95,7 +95,7 @@ class _NoRedirect(HTTPRedirectHandler):
         return None
 
 
-@lru_cache(maxsize=1)  # reading the certificates takes longer than most questions
+@lru_cache(maxsize=8)  # reading the certificates takes longer than most questions
 def _opener(pacs: Pacs) -> OpenerDirector:
     """Return what asks this PACS: no proxy of the environment's, no redirect, its certificate checked."""
     handlers: list[Any] = [ProxyHandler({}), _NoRedirect]

@@ -1,16 +1,21 @@
 """Series from a real Orthanc to folders, to a second Orthanc, and to another DICOM node; what fails and is lost."""
 
 import json
+import os
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
 
 from dicom_worklist import config as configuration
 from dicom_worklist.delivery import run as delivery
+from dicom_worklist.delivery import series as asking
+from dicom_worklist.delivery.series import Series
 from support import delivering, scanner
 from support.command import command
 from support.delivering import Site, held
@@ -254,3 +259,82 @@ def test_a_researcher_can_convert_what_was_delivered(site: Site, tmp_path: Path)
         assert done.returncode == 0, done.stdout
         assert f"Convert {slices} DICOM as" in done.stdout
     assert {path.name for path in tmp_path.glob("*.nii")} == {f"3010000.01_sub-{one}.nii" for one in ("007", "008")}
+
+
+def test_an_odd_value_of_one_series_stops_no_other(site: Site) -> None:
+    site.scan("007", SeriesNumber="1.5")
+    site.scan("008")
+    done = site.deliver("raw")
+    assert len(done.delivered) == 1
+    [(_, _, why)] = done.failed
+    assert "don't say series_number" in why
+
+
+def test_a_run_that_is_killed_while_it_looks_loses_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.scan("007")
+    time.sleep(1.1)
+    site.scan("008")
+    real = asking.changed
+
+    def cut(*arguments: Any) -> Iterator[Series]:
+        found = list(real(*arguments))
+        assert len(found) == 2
+        yield found[0]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(delivery, "MARGIN", timedelta(seconds=0))
+    monkeypatch.setattr(asking, "changed", cut)
+    site.now -= timedelta(hours=1)
+    with pytest.raises(KeyboardInterrupt):
+        site.deliver("raw")
+    monkeypatch.setattr(asking, "changed", real)
+    assert len(site.deliver("raw").delivered) == 2
+
+
+def test_the_pacs_itself_is_no_second_copy(site: Site) -> None:
+    site.destinations[1]["url"] = site.pacs.login.url
+    site.scan("007")
+    [(_, _, why)] = site.deliver("second").failed
+    assert "is the PACS itself" in why
+    assert not site.summary.copied
+
+
+@pytest.mark.parametrize("planted", ["link", "file", "fifo"])
+def test_what_is_planted_in_a_folder_leads_nowhere(site: Site, tmp_path: Path, planted: str) -> None:
+    files = site.scan("007")
+    subject, elsewhere = site.raw / "3010000.01/raw/sub-007", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if planted == "fifo":
+        place = subject / "ses-mri01/001-series_1"
+        place.mkdir(parents=True)
+        os.mkfifo(place / f"{scanner.uid(files[0])}.dcm")
+    else:
+        subject.parent.mkdir(parents=True)
+        subject.symlink_to(elsewhere) if planted == "link" else subject.touch()
+    [(_, _, why)] = site.deliver("raw").failed
+    assert "move it away" in why
+    assert list(elsewhere.iterdir()) == []
+    assert not site.summary.copied
+
+
+def test_a_new_destination_gets_what_was_found_before(site: Site) -> None:
+    second = site.destinations.pop()
+    site.scan("007")
+    assert len(site.deliver().delivered) == 1
+    site.destinations.append(second)
+    site.now += timedelta(days=3)
+    assert [name for name, _, _ in site.deliver().delivered] == ["second"]
+
+
+def test_a_series_that_grows_holds_up_no_other(site: Site) -> None:
+    files = site.scan("007")
+    site.deliver("raw")
+    delivery.again(configuration.load(site.file), "1.2.7", site.now)
+    series = str(dcmread(files[0]).SeriesInstanceUID)
+    late = [synthetic_image(site.folder / f"late-{number}.dcm", 100 + number) for number in range(2)]
+    site.store(late, "007", SeriesInstanceUID=series)  # not stable yet: the outbox has three
+    done = site.deliver("raw", timedelta(0))
+    assert (done.delivered, done.failed) == ([], [])
+    site.settle()
+    [(_, one, _)] = site.deliver("raw", timedelta(minutes=2)).delivered
+    assert one.images == 5

@@ -101,6 +101,7 @@ class Site:
         done = subprocess.run(
             line, env=environment(), user=user, text=True, capture_output=True, timeout=60, check=False
         )
+        os.chown(self.folder, 0, -1)
         assert done.returncode in {0, 8}, done.stderr
         return done.stdout.splitlines()
 

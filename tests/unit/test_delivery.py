@@ -13,6 +13,7 @@ from dicom_worklist.delivery.destinations import Down, Undelivered
 from dicom_worklist.delivery.destinations.folder import Folder
 from dicom_worklist.delivery.outbox import pause
 from dicom_worklist.delivery.rules import matches
+from dicom_worklist.delivery.series import Series, _series
 from dicom_worklist.delivery.summary import Failure
 from dicom_worklist.errors import ConfigError
 from dicom_worklist.settings import Config, Delivery, FolderDestination, Matched
@@ -115,7 +116,8 @@ def seen(tmp_path: Path, summary: Summary | None) -> Overview:
 
 
 def problems(tmp_path: Path, state: State, minutes: int = 1) -> list[str]:
-    shown = seen(tmp_path, Summary(NOW - timedelta(minutes=minutes), {"raw": state}, {}))
+    state = msgspec.structs.replace(state, ended=NOW - timedelta(minutes=minutes))
+    shown = seen(tmp_path, Summary(NOW, {"raw": state}, {}))
     found = [problem for problem in shown.problems if problem.kind == "delivery"]
     assert all(problem.level is Level.WARNING for problem in found)
     return [problem.said for problem in found]
@@ -126,8 +128,8 @@ def test_what_waits_and_what_fails_is_reported(tmp_path: Path) -> None:
     assert problems(tmp_path, State(3, NOW - timedelta(minutes=59))) == []
     [waits] = problems(tmp_path, State(3, NOW - timedelta(minutes=61)))
     assert waits == "3 series wait for raw, the oldest since 2026-11-24 13:19: more comes than goes there."
-    assert problems(tmp_path, State(1, NOW, "full", NOW - timedelta(minutes=9))) == []
-    [down] = problems(tmp_path, State(1, NOW, "/raw: No space left", NOW - timedelta(minutes=11)))
+    assert problems(tmp_path, State(1, NOW, down="full", down_since=NOW - timedelta(minutes=9))) == []
+    [down] = problems(tmp_path, State(1, NOW, down="/raw: No space left", down_since=NOW - timedelta(minutes=11)))
     assert down == "Nothing is delivered to raw since 2026-11-24 14:09, 1 series waits: /raw: No space left"
     [fails] = problems(tmp_path, State(1, NOW, failures=(Failure("sub-007 3 T1w", "a reason"),)))
     assert fails == "The series sub-007 3 T1w can't be delivered to raw: a reason"
@@ -135,9 +137,9 @@ def test_what_waits_and_what_fails_is_reported(tmp_path: Path) -> None:
 
 def test_a_delivery_that_does_not_run_is_reported(tmp_path: Path) -> None:
     [silent] = problems(tmp_path, State(0, None), 21)
-    assert silent.startswith("No run of the delivery has ended for 21 minutes.")
+    assert silent.startswith("No run of the delivery to raw has ended for 21 minutes.")
     [never] = [one.said for one in seen(tmp_path / "other", None).problems if one.kind == "delivery"]
-    assert never.startswith("No run of the delivery has ended yet.")
+    assert never.startswith("No run of the delivery to raw has ended yet.")
 
 
 @pytest.mark.parametrize(("series", "images", "safe"), [(0, 0, True), (1, 0, False), (0, 1, False), (0, -1, False)])
@@ -152,3 +154,35 @@ def test_safe_is_only_what_has_as_many_images_as_the_pacs(
     assert ("safe to delete on the console" in text) is safe
     without = replace(shown, delivery=None)
     assert "safe to delete" not in page.render(without)
+
+
+@pytest.mark.parametrize(("hours", "safe"), [(1, True), (47, True), (49, False), (-1, False)])
+def test_a_comparison_of_long_ago_says_nothing(tmp_path: Path, hours: int, *, safe: bool) -> None:
+    """Also if the delivery no longer runs."""
+    [study, *_] = sample_day.found().studies
+    copied = Copied(study.series, study.instances, NOW - timedelta(hours=hours), ("raw",))
+    shown = seen(tmp_path, Summary(NOW - timedelta(days=10), {}, {study.orthanc_id: copied}))
+    assert (shown.copied(study) is not None) is safe
+
+
+@pytest.mark.parametrize(
+    ("number", "read"), [("3", 3), ("", ""), ("1\\2", ""), ("1.5", ""), ("IMG", ""), ("9" * 400, ""), (None, "")]
+)
+def test_an_odd_series_number_is_none(number: str | None, read: object) -> None:
+    assert series_of(SeriesNumber=number).values["series_number"] == read
+
+
+@pytest.mark.parametrize("end", ["", "^^^^", " ", "^=="])
+def test_consoles_may_add_an_empty_end_to_a_name(end: str) -> None:
+    found = series_of(PatientID="3010000.01_sub-004", PatientName=f"3010000.01_sub-004_ses-01{end}").values
+    assert (found["project_id"], found["subject"], found["session"]) == ("3010000.01", "004", "01")
+
+
+def test_a_name_of_another_than_the_id_is_nobody_s() -> None:
+    found = series_of(PatientID="3010000.01_sub-005", PatientName="3010000.01_sub-004_ses-01").values
+    assert "subject" not in found
+
+
+def series_of(**tags: str | None) -> Series:
+    return _series({"ID": "a-b", "ParentStudy": "c-d", "Instances": None, "IsStable": True,
+                    "Metadata": {"LastUpdate": "20261124T093000"}, "RequestedTags": tags or None})  # fmt: skip

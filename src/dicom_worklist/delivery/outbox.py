@@ -51,7 +51,14 @@ SCHEMA = f"""
         since TEXT NOT NULL,       -- when it stopped working
         failure TEXT NOT NULL
     ) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS begun (since TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS run (
+        destination TEXT PRIMARY KEY,
+        ended TEXT NOT NULL        -- when the last run for it ended
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS begun (
+        since TEXT NOT NULL,       -- the first run
+        found TEXT NOT NULL        -- all that came before it was found
+    );
     PRAGMA user_version = {FORMAT};
 """
 #: How long another run may hold the file, in seconds.
@@ -82,14 +89,35 @@ class Outbox:
     def begun(self, now: datetime) -> datetime:
         """Return since when series are delivered: since the first run. What came before goes by `--again` only."""
         with self._connection as transaction:
-            transaction.execute("INSERT INTO begun SELECT ? WHERE NOT EXISTS (SELECT 1 FROM begun)", (text(now),))
+            transaction.execute("INSERT INTO begun SELECT ?1, ?1 WHERE NOT EXISTS (SELECT 1 FROM begun)", (text(now),))
         [[since]] = self._connection.execute("SELECT since FROM begun")
         return datetime.fromisoformat(since)
 
-    def latest(self) -> datetime | None:
-        """Return when the newest image came that is known here."""
-        [[latest]] = self._connection.execute("SELECT max(updated) FROM series")
-        return datetime.fromisoformat(latest) if latest else None
+    def found(self) -> datetime:
+        """Return the time before which all that came was found, by a run that was not killed meanwhile."""
+        [[found]] = self._connection.execute("SELECT found FROM begun")
+        return datetime.fromisoformat(found)
+
+    def has_found(self, until: datetime) -> None:
+        """Write down that all that came before this time was found."""
+        with self._connection as transaction:
+            transaction.execute("UPDATE begun SET found = ?", (text(until),))
+
+    def has_run(self, destination: str) -> bool:
+        """Return whether a run for a destination has ended before."""
+        return bool(self.rows("SELECT 1 FROM run WHERE destination = ?", (destination,)))
+
+    def ended(self, destination: str, now: datetime) -> None:
+        """Write down that a run for a destination ended."""
+        with self._connection as transaction:
+            transaction.execute(
+                "INSERT INTO run VALUES (?1, ?2) ON CONFLICT DO UPDATE SET ended = ?2", (destination, text(now))
+            )
+
+    def known(self) -> Iterator[Series]:
+        """Yield all series that were found."""
+        for (body,) in self.rows("SELECT body FROM series ORDER BY updated"):
+            yield msgspec.json.decode(body, type=Series)
 
     def want(self, series: Series, destinations: Iterable[str], now: datetime, *, again: bool = False) -> None:
         """Write down that a series has to be at these destinations; `again`: also if it is there."""
@@ -144,15 +172,16 @@ class Outbox:
     def failed(self, destination: str, series: str, why: str, now: datetime, *, down: bool = False) -> None:
         """Write down why a series could not be delivered; `down`: nothing can be delivered there."""
         with self._connection as transaction:
-            [attempts] = transaction.execute(
+            counted = transaction.execute(
                 "UPDATE delivery SET attempts = attempts + 1, failure = ? WHERE destination = ? AND series = ? "
                 "RETURNING attempts",
                 (why, destination, series),
-            ).fetchone()
-            transaction.execute(
-                "UPDATE delivery SET due = ? WHERE destination = ? AND series = ?",
-                (text(now + pause(attempts)), destination, series),
-            )
+            ).fetchall()
+            for (attempts,) in counted:  # none, if another run has forgotten it
+                transaction.execute(
+                    "UPDATE delivery SET due = ? WHERE destination = ? AND series = ?",
+                    (text(now + pause(attempts)), destination, series),
+                )
             if down:
                 [tried] = transaction.execute(
                     "INSERT INTO destination VALUES (?1, 1, ?2, ?2, ?3) ON CONFLICT DO UPDATE SET "
@@ -162,6 +191,14 @@ class Outbox:
                 transaction.execute(
                     "UPDATE destination SET due = ? WHERE name = ?", (text(now + pause(tried)), destination)
                 )
+
+    def later(self, destination: str, series: str, now: datetime) -> None:
+        """Leave a series for a minute: it is still changing."""
+        with self._connection as transaction:
+            transaction.execute(
+                "UPDATE delivery SET due = ? WHERE destination = ? AND series = ?",
+                (text(now + timedelta(minutes=1)), destination, series),
+            )
 
     def oldest_proof(self, destination: str, before: datetime) -> tuple[Series, str, str] | None:
         """Return the series there that was compared the longest ago, and before this time; its place and its digest."""

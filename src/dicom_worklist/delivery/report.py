@@ -10,14 +10,12 @@ import msgspec
 
 from dicom_worklist import files
 from dicom_worklist.delivery.outbox import Outbox, text
-from dicom_worklist.delivery.summary import Copied, Failure, State, Summary
+from dicom_worklist.delivery.summary import PROVES_FOR, Copied, Failure, State, Summary
 from dicom_worklist.errors import FolderError
 from dicom_worklist.settings import Delivery, DicomDestination
 
 #: Studies are reported whose last image came in these days.
 DAYS = timedelta(days=3)
-#: A proof that is older no longer counts: the comparison is overdue.
-PROVES_FOR = timedelta(hours=48)
 #: How many failures of a destination are named.
 MOST = 20
 
@@ -50,6 +48,7 @@ def _states(delivery: Delivery, outbox: Outbox) -> dict[str, State]:
             "SELECT count(*), min(since) FROM delivery WHERE destination = ? AND done IS NOT wanted", here
         )
         downs = outbox.rows("SELECT failure, since FROM destination WHERE name = ?", here)
+        ended = outbox.rows("SELECT ended FROM run WHERE destination = ?", here)
         down, since = downs[0] if downs else ("", None)
         failed = outbox.rows(
             "SELECT coalesce(nullif(body ->> '$.values.patient_name', ''), body ->> '$.values.patient_id') || ' ' || "
@@ -61,6 +60,7 @@ def _states(delivery: Delivery, outbox: Outbox) -> dict[str, State]:
         states[destination.name] = State(
             waiting,
             datetime.fromisoformat(oldest) if oldest else None,
+            datetime.fromisoformat(ended[0][0]) if ended else None,
             down,
             datetime.fromisoformat(since) if since else None,
             tuple(Failure(series.strip(), why) for series, why in failed if why != down),

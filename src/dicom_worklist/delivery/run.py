@@ -5,6 +5,7 @@ One run at a time works for a destination. Killed at any moment, the next run go
 
 import fcntl
 import os
+import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from dicom_worklist.delivery.destinations.orthanc import Orthanc
 from dicom_worklist.delivery.outbox import Done, Outbox
 from dicom_worklist.delivery.pace import Pace
 from dicom_worklist.delivery.series import Damaged, Series
-from dicom_worklist.errors import ConfigError, FolderError
+from dicom_worklist.errors import ConfigError, FolderError, PacsError
 from dicom_worklist.settings import Config, Delivery, Destination, DicomDestination, FolderDestination, Pacs
 
 #: Series are looked for that changed so long before the newest that is known: Orthanc's clock may have been set back.
@@ -88,6 +89,7 @@ def run(config: Config, clock: Clock, only: str | None = None, say: Say | None =
             f"delivery.destinations has no {only!r}: it has {', '.join(one.name for one in delivery.destinations)}"
         )
     done = Delivered()
+    _not_as_root(delivery)
     with outboxes.opened(delivery.outbox) as outbox:
         for destination in chosen:
             with _alone(delivery.outbox, destination.name) as is_alone:
@@ -110,10 +112,21 @@ def again(config: Config, study: str, now: datetime) -> int:
         raise ConfigError(
             f"{config.pacs and config.pacs.url} has no study {study}: give Orthanc's id or the StudyInstanceUID"
         )
+    _not_as_root(delivery)
     with outboxes.opened(delivery.outbox) as outbox:
         for one in found:
             outbox.want(one, rules.names(delivery.destinations, one), now, again=True)
     return len(found)
+
+
+def _not_as_root(delivery: Delivery) -> None:
+    """Refuse to leave files that the delivery's own user can't write."""
+    folder = Path(delivery.outbox).parent
+    if os.geteuid() == 0 and folder.exists() and (uid := folder.stat().st_uid):
+        user = pwd.getpwuid(uid).pw_name
+        raise ConfigError(
+            f"{folder} belongs to {user}: run it as that user, with runuser -u {user} -- dicom-worklist deliver"
+        )
 
 
 def settings(config: Config) -> tuple[Delivery, Pacs]:
@@ -172,6 +185,14 @@ class _Run:
 
     def go(self) -> None:
         """Find, deliver, compare again."""
+        try:
+            self._work()
+        finally:
+            self._tell()
+        self.outbox.ended(self.destination.name, self.clock())
+        self._tell()
+
+    def _work(self) -> None:
         began = told = self.clock()
         name = self.destination.name
         self._find(began)
@@ -191,18 +212,23 @@ class _Run:
             if proof is None:
                 break
             self._verify(place, *proof)
-        self._tell()
 
     def _tell(self) -> None:
         report.write(self.delivery, self.outbox, self.clock())
 
     def _find(self, now: datetime) -> None:
         """Write into the outbox what changed at the PACS."""
-        begun = self.outbox.begun(now)
-        since = max(begun, self.outbox.latest() or begun) - MARGIN
+        since = max(self.outbox.begun(now), self.outbox.found()) - MARGIN
+        waits = now
         for series in asking.changed(self.pacs, since):
-            if series.stable or series.updated < now - asking.QUIET:
+            if series.stable or not now - asking.QUIET < series.updated <= now:
                 self.outbox.want(series, rules.names(self.delivery.destinations, series), now)
+            else:
+                waits = min(waits, series.updated)
+        self.outbox.has_found(min(waits, now))  # only now: a run that is killed before finds all of it again
+        if not self.outbox.has_run(self.destination.name):
+            for series in self.outbox.known():
+                self.outbox.want(series, rules.names([self.destination], series), now)
 
     def _deliver(self, place: Place, series: Series) -> None:
         name = self.destination.name
@@ -212,6 +238,9 @@ class _Run:
             return
         if self.say:
             self.say(f"{name}: {spell(series)}")
+        if len(images) != series.images:
+            self.outbox.later(name, series.id, self.clock())
+            return
         try:
             where = place.deliver(series, images, partial(asking.read, self.pacs, wait=self.pace.wait))
             if place.compares:
@@ -219,10 +248,15 @@ class _Run:
         except Undelivered as error:
             self._failed(series, str(error), down=isinstance(error, Down))
         except Damaged as error:
-            self._failed(series, self._damaged(error))
+            if str(error) in {image.uid for image in asking.images(self.pacs, series.id)}:
+                self._failed(series, self._damaged(error))
+            else:
+                self.outbox.later(name, series.id, self.clock())  # somebody deleted the image
+        except PacsError as error:
+            asking.alive(self.pacs)  # else the run ends
+            self._failed(series, f"the PACS doesn't give its images: {error}")
         else:
-            if len(images) == series.images:  # else an image came meanwhile, and the series comes again
-                self.outbox.delivered(name, Done(series, where, asking.digest(images)), self.clock())
+            self.outbox.delivered(name, Done(series, where, asking.digest(images)), self.clock())
             self.done.delivered.append((name, series, where))
 
     def _failed(self, series: Series, why: str, *, down: bool = False) -> None:

@@ -17,6 +17,8 @@ from dicom_worklist.settings import Pacs
 PAGE = 200
 #: A series that Orthanc never calls stable, because it was killed, is complete after that time without an image.
 QUIET = timedelta(hours=1)
+#: When an image came to a series of which Orthanc doesn't say it.
+NEVER = "19700101T000000"
 #: Tag → what it is called in templates and rules.
 NAMES = {
     "PatientID": "patient_id",
@@ -37,11 +39,12 @@ _IDENTITY = re.compile(r"(?P<project_id>.+)_sub-(?P<subject>[^_]+)_ses-(?P<sessi
 
 
 class Image(NamedTuple):
-    """An image of a series: Orthanc's id, its SOPInstanceUID, and the checksum of its file, as it was received."""
+    """An image of a series: Orthanc's id, its SOPInstanceUID, its file's checksum as it was received, and its name."""
 
     id: str
     uid: str
     md5: str
+    file: str = ""
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,18 +115,22 @@ def _find(pacs: Pacs, question: Mapping[str, Any]) -> list[Series]:
 
 
 def _series(one: Mapping[str, Any]) -> Series:
-    tags = {name: str(value or "").encode("utf-8", "replace").decode() for name, value in one["RequestedTags"].items()}
+    given = one["RequestedTags"] or {}
+    tags = {name: str(value or "").encode("utf-8", "replace").decode() for name, value in given.items()}
+    metadata = one["Metadata"] or {}
     values: dict[str, str | int] = {called: tags.get(tag, "").strip() for tag, called in NAMES.items()}
-    values["ae_title"] = str(one["Metadata"].get("RemoteAET") or "")
-    values["series_number"] = int(tags.get("SeriesNumber", "").strip() or 0)
-    named = _IDENTITY.fullmatch(tags.get("PatientName", "").strip())
-    if named and tags["PatientName"].strip().rpartition("_ses-")[0] == values["patient_id"]:
+    values["ae_title"] = str(metadata.get("RemoteAET") or "")
+    number = str(values["series_number"])
+    values["series_number"] = int(number) if re.fullmatch("[0-9]{1,12}", number) else ""
+    name = tags.get("PatientName", "").partition("=")[0].rstrip("^ ").strip()  # PS3.5 6.2: groups, and empty parts
+    named = _IDENTITY.fullmatch(name)
+    if named and name.rpartition("_ses-")[0] == values["patient_id"]:
         values |= named.groupdict()
     return Series(
         id=str(one["ID"]),
         study=str(one["ParentStudy"]),
-        images=len(one["Instances"]),
-        updated=datetime.strptime(one["Metadata"]["LastUpdate"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
+        images=len(one.get("Instances") or ()),
+        updated=datetime.strptime(metadata.get("LastUpdate") or NEVER, "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
         stable=one["IsStable"] is True,
         values=values,
     )
@@ -147,7 +154,7 @@ def images(pacs: Pacs, series: str) -> tuple[Image, ...]:
     )
     try:
         found = [
-            Image(one["ID"], one["MainDicomTags"]["SOPInstanceUID"], file["UncompressedMD5"])
+            Image(one["ID"], one["MainDicomTags"]["SOPInstanceUID"], file["UncompressedMD5"], file["Uuid"])
             for one in answer
             for file in one["Attachments"]
             if file["ContentType"] == 1  # the DICOM file
@@ -203,6 +210,15 @@ def _damaged(image: Image) -> Iterator[None]:
         if error.orthanc_status is None:
             raise
         raise Damaged(image.uid) from error
+
+
+def alive(pacs: Pacs) -> None:
+    """Ask whether Orthanc answers at all.
+
+    Raises:
+        PacsError: it doesn't.
+    """
+    ask(pacs, "/system")
 
 
 def digest(found: Iterable[Image]) -> str:

@@ -1,12 +1,16 @@
 """What the outbox says at a glance, in a file that the page can read: what waits and why, and what is at two places."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+#: A proof that is older says nothing: the comparison is overdue.
+PROVES_FOR = timedelta(hours=48)
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -19,11 +23,13 @@ class Failure(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """How many series wait for a destination, since when the oldest does (None: none waits), and what fails.
 
-    `down` is why nothing can be delivered there, since `down_since`; `failures` are those of single series.
+    `ended` is when the last run for it ended (None: none has yet). `down` is why nothing can be delivered there, since
+    `down_since`; `failures` are those of single series.
     """
 
     waiting: int
     oldest: Moment | None
+    ended: Moment | None = None
     down: str = ""
     down_since: Moment | None = None
     failures: tuple[Failure, ...] = ()

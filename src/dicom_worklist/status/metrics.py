@@ -91,9 +91,16 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
             ["destination"],
             registry=registry,
         )
+        ended = Gauge(
+            "dicom_worklist_delivery_last_run_timestamp_seconds",
+            "When the last run for a destination ended; 0: never.",
+            ["destination"],
+            registry=registry,
+        )
         for name, destination in overview.delivery.destinations.items():
             series.labels(name).set(destination.waiting)
             oldest.labels(name).set(_seconds(destination.oldest))
+            ended.labels(name).set(_seconds(destination.ended))
     if overview.updates:
         tell(
             "updates_asked_timestamp_seconds",

@@ -12,7 +12,7 @@ import msgspec
 
 from dicom_worklist import delivery
 from dicom_worklist.bookings import CANCELLING
-from dicom_worklist.delivery import Copied, Summary
+from dicom_worklist.delivery import PROVES_FOR, Copied, Summary
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import oddities, updates
 from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled
@@ -139,7 +139,9 @@ class Overview:
     def copied(self, study: Study) -> Copied | None:
         """Return where each image that the PACS has of a study was compared; None: not all of them, or none."""
         found = self.delivery.copied.get(study.orthanc_id) if self.delivery else None
-        return found if found and (found.series, found.images) == (study.series, study.instances) else None
+        if found is None or (found.series, found.images) != (study.series, study.instances):
+            return None
+        return found if timedelta() <= self.now - found.compared <= PROVES_FOR else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints: the fields, times in ISO 8601, spans in seconds, levels by name."""
@@ -347,12 +349,15 @@ def _undelivered(config: Config, delivered: Summary | None, now: datetime) -> It
     """Return what waits for its destination for too long, and why."""
     if config.delivery is None:
         return
-    silent = None if delivered is None else now - delivered.written
-    if silent is None or silent > DELIVERED_EVERY:
-        since = f"for {spell(silent)}" if silent else "yet"
-        text = f"No run of the delivery has ended {since}."
-        remedy = "See whether cron runs, and the log of the delivery: docs/delivery.md."
-        yield Problem(Level.WARNING, text, remedy=remedy, kind="delivery")
+    for destination in config.delivery.destinations:
+        state = delivered.destinations.get(destination.name) if delivered else None
+        silent = now - state.ended if state and state.ended else None
+        if silent is None or silent > DELIVERED_EVERY:
+            text = (
+                f"No run of the delivery to {destination.name} has ended {f'for {spell(silent)}' if silent else 'yet'}."
+            )
+            remedy = "See whether cron runs, and the log of the delivery: docs/delivery.md."
+            yield Problem(Level.WARNING, text, remedy=remedy, kind="delivery")
     for name, state in delivered.destinations.items() if delivered else ():
         waiting = f"{state.waiting} series {'waits' if state.waiting == 1 else 'wait'}"
         if state.down and state.down_since and now - state.down_since > DOWN_FOR:

@@ -33,7 +33,7 @@ class Dicom:
         done = self._wait(f"/jobs/{job['ID']}", "State", {"Pending", "Running", "Retry"})
         if done["State"] != "Success":
             why = f"{done.get('ErrorDescription', '')}. {done.get('ErrorDetails', '')}".strip(". ")
-            raise Down(f"{self._settings.modality} doesn't take the images: {why}. See its log and Orthanc's")
+            raise Undelivered(f"{self._settings.modality} doesn't take the images: {why}. See its log and Orthanc's")
         if self._settings.commitment:
             self._committed(done["Content"]["StorageCommitmentTransactionUID"])
         else:
@@ -67,6 +67,8 @@ class Dicom:
         deadline = time.monotonic() + self._settings.timeout
         while (answer := self._ask(path))[key] in going_on:
             if time.monotonic() > deadline:
+                if path.startswith("/jobs/"):
+                    self._ask(f"{path}/cancel", {})
                 raise Down(
                     f"{self._settings.modality} takes longer than {self._settings.timeout:g} s (timeout) for a series; "
                     "if it has no storage commitment, write commitment: false"

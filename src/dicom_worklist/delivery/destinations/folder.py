@@ -4,10 +4,13 @@
 """
 
 import errno
+import glob
 import hashlib
 import os
 import re
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,11 +47,12 @@ class Folder:
         with self._faults():
             target = self.place(series.values)
             there = self._there(target, images)
-            beside = target.with_name(f".{target.name}.{series.id[:8]}.part")
-            with suppress(FileNotFoundError):
-                shutil.rmtree(beside)  # of a run that was killed
             self._make(target.parent)
-            beside.mkdir(mode=0o700)
+            name = f".{target.name}.{series.id[:8]}."
+            for old in target.parent.glob(f"{glob.escape(name)}*.part"):  # of a run that was killed
+                if not old.is_symlink() and old.stat().st_uid == os.geteuid():
+                    shutil.rmtree(old)
+            beside = Path(tempfile.mkdtemp(".part", name, target.parent))
             try:
                 sums = there | {_name(one): self._write(beside, one, read) for one in images if _name(one) not in there}
                 self._settle(beside, target, sums, is_new=not target.exists())
@@ -94,7 +98,7 @@ class Folder:
         try:
             yield
         except OSError as error:
-            said = f"{error.filename or self._root}: {error.strerror}"
+            said = f"{error.filename or self._root}: {error.strerror or error}"
             if error.errno in DOWN:
                 raise Down(f"{said}. Look after the disk or the share; nothing is lost meanwhile") from error
             raise Undelivered(f"{said}. Correct it, and it is tried again on its own") from error
@@ -105,8 +109,9 @@ class Folder:
         Raises:
             Undelivered: the folder is of something else.
         """
-        if not target.exists():
+        if not os.path.lexists(target):
             return {}
+        self._no_link(target)
         ours = {_name(image): image for image in images}
         names = {path.name for path in target.iterdir()} - {SUMS}
         present = names & ours.keys()
@@ -129,10 +134,20 @@ class Folder:
     def _make(self, folder: Path) -> None:
         """Make the folders between the root and a series."""
         for path in [*reversed(folder.parents), folder]:
-            if path != self._root and path.is_relative_to(self._root) and not path.is_dir():
-                path.mkdir(exist_ok=True)
+            if path == self._root or not path.is_relative_to(self._root):
+                continue
+            if os.path.lexists(path):
+                self._no_link(path)
+            else:
+                path.mkdir()
                 self._own(path, self._folder_mode)
                 _sync(path.parent)
+
+    @staticmethod
+    def _no_link(path: Path) -> None:
+        """Refuse what leads elsewhere: somebody else may write to the folder."""
+        if path.is_symlink() or not path.is_dir():
+            raise Undelivered(f"{path} is a link or a file, and must be a folder of its own: move it away")
 
     def _write(self, folder: Path, image: Image, read: Read) -> str:
         """Write an image's file, read it back from the disk, and return its SHA-256."""
@@ -202,7 +217,9 @@ def _name(image: Image) -> str:
 def _checksums(path: Path) -> tuple[str, str]:
     """Return the MD5 and the SHA-256 of a file."""
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with path.open("rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a handle
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file: move it away", str(path))
         while part := file.read(1 << 20):
             md5.update(part)
             sha256.update(part)

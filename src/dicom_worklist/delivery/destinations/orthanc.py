@@ -42,6 +42,11 @@ class Orthanc:
                     raise Undelivered(
                         f"{self._pacs.url} doesn't have the image {image.uid}: it is sent again on its own"
                     )
+                if copy.file == image.file:
+                    raise Down(
+                        f"{self._pacs.url} is the PACS itself, not a second one: name the other one's address in "
+                        "delivery.destinations"
+                    )
                 if copy.md5 != image.md5:
                     raise Undelivered(
                         f"{self._pacs.url} has another file as the image {image.uid}, and keeps it. Compare both; "
@@ -60,4 +65,5 @@ class Orthanc:
         try:
             yield
         except PacsError as error:
-            raise Down(str(error)) from error
+            # what it answers is about this series, such as a file that it refuses
+            raise (Down if error.orthanc_status is None else Undelivered)(str(error)) from error
