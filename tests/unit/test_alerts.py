@@ -89,7 +89,7 @@ def config(configure: Configure, tmp_path: Path) -> Config:
     images = {"orthanc": f"{NOW - timedelta(days=36):%Y-%m-%dT%H:%M:%SZ}"}
     status = {"state": "/nowhere/status.json", "images": images, "updates": str(waiting)}
     summary = tmp_path / "delivery.json"
-    summary.write_bytes(msgspec.json.encode(Summary(NOW, {"raw": State(0, None)}, {})))
+    summary.write_bytes(msgspec.json.encode(Summary(NOW, {"raw": State(0, None, NOW)}, {})))
     raw = {"type": "folder", "name": "raw", "path": "/raw/{{ subject }}"}
     delivery = {
         "user": "delivery",

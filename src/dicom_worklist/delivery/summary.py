@@ -23,7 +23,7 @@ class Failure(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """How many series wait for a destination, since when the oldest does (None: none waits), and what fails.
 
-    `ended` is when the last run for it ended (None: none has yet). `down` is why nothing can be delivered there, since
+    `ended` is when the last run for it ended (None: not yet). `down` is why nothing can be delivered there, since
     `down_since`; `failures` are those of single series.
     """
 
