@@ -281,3 +281,13 @@ def test_a_file_of_passwords_that_others_can_read_is_found(rotation: Rotation, p
         assert leaks(search(rotation.secrets, files(rotation.since, [path.parent]))) == {str(path)}
     finally:
         path.chmod(mode)
+
+
+@pytest.mark.parametrize("path", sorted(KEPT_FOR_THE_DOOR), ids=lambda path: path.name)
+def test_a_file_of_the_front_door_s_login_that_others_can_read_is_found(site: live.Site, path: Path) -> None:
+    own, mode = (Path(V["orthanc_config_dir"]) / "front-door.password").read_text().strip(), path.stat().st_mode
+    try:
+        path.chmod(0o644)
+        assert misplaced(search([own], files(0, [path.parent])), KEPT_FOR_THE_DOOR) == {str(path)}
+    finally:
+        path.chmod(mode)
