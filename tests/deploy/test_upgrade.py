@@ -142,12 +142,12 @@ def traces(host: machines.Host) -> set[str]:
 
 
 def inventory_of_one_host(release: Path, folder: Path) -> Path:
-    """Copy the inventories/dccn of a release, as its comments say; one host is both, and has a page if it can."""
+    """Copy the inventories/dccn of a release, as its comments say; one host is both; page and metrics are as by default."""
     shutil.copytree(release / "inventories/dccn", folder)
     both = {"hosts": {HOST: None}}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"pacs": both, "worklist": both}))
     for file in (folder / "group_vars").glob("*.yml"):
-        file.write_text(re.sub(r"(?m)^\w+_page_dir: .*\n", "", file.read_text()))
+        file.write_text(re.sub(r"(?m)^\w+_(page|metrics)_dir: .*\n", "", file.read_text()))
     return folder
 
 
