@@ -142,7 +142,7 @@ def traces(host: machines.Host) -> set[str]:
 
 
 def inventory_of_one_host(release: Path, folder: Path) -> Path:
-    """Copy the inventories/dccn of a release, as its comments say; one host is both; page and metrics are as by default."""
+    """Copy the inventories/dccn of a release, as its comments say; one host is both, without folders of its own."""
     shutil.copytree(release / "inventories/dccn", folder)
     both = {"hosts": {HOST: None}}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"pacs": both, "worklist": both}))
