@@ -26,9 +26,13 @@ down: $(VENV)/controller ## take the demo away again, its images and bookings to
 bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without internet
 	$(PLAY) -i inventories/demo playbooks/bundle.yml
 
+# What `unit` and `alone` run of the package; less than fail_under in pyproject.toml fails.
 test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in two processes at a time
 	$(PLAY) -i tests/inventory tests/prepare.yml
+	$(BIN)/coverage erase
 	$(MAKE) --jobs 2 --no-print-directory live lint unit playbooks alone
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # CLOCK=2026-10-25T02:30 is what the clock at the deployed site shows; no test depends on the machine's.
 live: $(VENV)/test
@@ -38,7 +42,7 @@ live: $(VENV)/test
 ALONE := $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery \
     front_door_limits front_door_sign_on source_postgresql stored_files three_centres) tests/faults/test_delivery.py
 alone: $(VENV)/test
-	$(BIN)/pytest $(ALONE)
+	$(BIN)/coverage run -m pytest $(ALONE)
 
 clocks: $(VENV)/test ## a day at the site, played at odd hours and on odd days; half an hour
 	$(PLAY) -i tests/inventory tests/prepare.yml
@@ -63,12 +67,8 @@ faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/faults --long
 
-# What the tests run of the package; less than fail_under in pyproject.toml fails.
 unit: $(VENV)/test
-	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --quiet tests/unit tests/module
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
 
 lint: $(VENV)/test ## every check that runs nothing
 	$(BIN)/ruff check .
