@@ -329,7 +329,7 @@ def test_a_study_at_two_places_is_safe_to_delete_on_the_console(empty: Played) -
     empty.settle()
     assert "safe to delete on the console" not in PAGE.read_text()
     deliver = ["runuser", "-u", live.VARIABLES["delivery_user"], "--", live.VARIABLES["worklist_sync_command"],
-               "deliver", "-c", str(empty.config), "--json"]  # fmt: skip
+               "deliver", "-c", str(empty.config), "--json", "--now", empty.now.isoformat()]  # fmt: skip
     done = subprocess.run(deliver, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     place = live.DELIVERED / "3010000.01/001/01/4"
