@@ -65,7 +65,7 @@ IMAGES = 50000
 
 faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a table of the results; about an hour and a half
 	$(PLAY) -i tests/inventory tests/prepare.yml
-	$(BIN)/pytest tests/faults --long
+	$(BIN)/pytest tests/faults tests/integration/test_backup.py --long
 
 unit: $(VENV)/test
 	$(BIN)/coverage run -m pytest --quiet tests/unit tests/module

@@ -206,14 +206,16 @@ def test_stores_go_on_while_it_runs_and_none_is_lost(site: Site) -> None:
 
 
 @pytest.mark.parametrize("whom", ["the program", "the program and its guard"])
-def test_a_kill_at_any_moment_leaves_orthanc_running_and_the_repository_sound(site: Site, whom: str) -> None:
+def test_a_kill_at_any_moment_leaves_orthanc_running_and_the_repository_sound(
+    site: Site, whom: str, request: pytest.FixtureRequest
+) -> None:
     site.put(30, "first", 128)
     began = time.monotonic()
     site.good("run")
     length = time.monotonic() - began
     chance = random.Random(16)
     stood_still = 0
-    for number in range(16):
+    for number in range(300 if request.config.getoption("--long") else 6):
         site.put(2, f"more-{number}", 128)  # something to save
         with site.start("run") as running:
             if number % 2:  # in that part of a second in which Orthanc stands still
