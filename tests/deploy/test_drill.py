@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydicom import dcmread
 
 from support import live, machines
 from support.images import synthetic_image
@@ -56,11 +57,15 @@ class Drill:
 
     def store(self, count: int) -> None:
         """Store as a scanner does."""
+        today = self.host.run("date +%Y%m%d").strip()
         for first in range(0, count, A_STUDY):
             folder = self.folder / f"study-{time.monotonic_ns()}"
             folder.mkdir()
             for number in range(first, min(first + A_STUDY, count)):
-                synthetic_image(folder / f"{number}.dcm", number, 32)
+                path = synthetic_image(folder / f"{number}.dcm", number, 32)
+                image = dcmread(path)
+                image.StudyDate = today  # else the sync doesn't ask for it
+                image.save_as(path)
             line = ["storescu", "+sd", "-aet", "PRISMA", "-aec", "ORTHANC", SITE, "4042", str(folder)]
             subprocess.run(line, check=True, capture_output=True, env=os.environ | {"TCP_NODELAY": "1"})
 

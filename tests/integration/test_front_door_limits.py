@@ -114,8 +114,7 @@ def test_headers_that_never_end_take_little_memory(alone: Door) -> None:
 
 
 def test_who_is_refused_is_told_when_to_come_again(alone: Door) -> None:
-    statuses = [alone.ask(SIGN_ON, **login("stranger", str(number))) for number in range(20)]
-    assert statuses[0] == 401
+    assert alone.guess(SIGN_ON, "stranger")[0] == 401
     answer = alone.run(SIGN_ON, "curl", "-si", "-u", "stranger:x", f"http://{DOOR}:8080/system")
     assert answer.startswith("HTTP/1.1 429 ")
     assert "Retry-After: 60\r\n" in answer
@@ -123,7 +122,7 @@ def test_who_is_refused_is_told_when_to_come_again(alone: Door) -> None:
 
 
 def test_wrong_guesses_of_one_name_keep_out_no_other_from_there(alone: Door) -> None:
-    assert {alone.ask(OTHER, **login("nobody", str(number))) for number in range(20)} == {401, 429}
+    assert set(alone.guess(OTHER, "nobody", 40)) == {401, 429}
     assert alone.ask(OTHER, "/tools/find", "-X", "POST", **login("worklist-reader")) == 200
     assert alone.ask(OTHER, **login("admin")) == 200
 

@@ -49,6 +49,11 @@ class Door:
         line = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *options, *said, f"http://{DOOR}:8080{path}"]
         return int(self.run(address, *line))
 
+    def guess(self, address: str, name: str, count: int = 80) -> list[int]:
+        """Guess the password of a name, as fast as curl does; return the statuses."""
+        ask = f"curl -s -o /dev/null -w '%{{http_code}} ' -u '{name}':$i http://{DOOR}:8080/tools/find -X POST"
+        return [*map(int, self.run(address, "sh", "-c", f"for i in $(seq {count}); do {ask}; done").split())]
+
     def run(self, address: str, *line: str) -> str:
         """Run a program at an address; return what it printed."""
         return inside.run(self.clients[address], *line).stdout.decode()
