@@ -163,6 +163,7 @@ def test_a_comparison_of_long_ago_says_nothing(tmp_path: Path, hours: int, *, sa
     copied = Copied(study.series, study.instances, NOW - timedelta(hours=hours), ("raw",))
     shown = seen(tmp_path, Summary(NOW - timedelta(days=10), {}, {study.orthanc_id: copied}))
     assert (shown.copied(study) is not None) is safe
+    assert bool(shown.as_dict()["delivery"]["copied"]) is safe
 
 
 @pytest.mark.parametrize(

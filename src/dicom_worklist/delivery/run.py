@@ -278,8 +278,8 @@ class _Run:
             return
         try:
             if asking.digest(images) != digest:
-                # the PACS has it otherwise now: that comparison proves nothing, and `_find` finds the change
-                self.outbox.verified(name, series.id, self.clock())
+                # the PACS has it otherwise now, so that nothing is proved
+                self.outbox.want(series, [name], self.clock(), again=True)
                 return
             place.verify(series, images, where)
             if place.compares:

@@ -138,10 +138,7 @@ class Overview:
 
     def copied(self, study: Study) -> Copied | None:
         """Return where each image that the PACS has of a study was compared; None: not all of them, or none."""
-        found = self.delivery.copied.get(study.orthanc_id) if self.delivery else None
-        if found is None or (found.series, found.images) != (study.series, study.instances):
-            return None
-        return found if timedelta() <= self.now - found.compared <= PROVES_FOR else None
+        return self.delivery.copied.get(study.orthanc_id) if self.delivery else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints: the fields, times in ISO 8601, spans in seconds, levels by name."""
@@ -165,7 +162,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
     # in UTC: Python subtracts times of one zone by the clock on the wall, an hour off when that is changed
     since = now.astimezone(UTC) - (found.good or found.began or now).astimezone(UTC)
     limit = timedelta(minutes=config.status.frozen_after) if config.status else timedelta()
-    delivered = delivery.load(config.delivery.summary) if config.delivery else None
+    delivered = _delivered(config, found, now)
     frozen = since if found.failure or good is None or since > limit else None
     asked = found.asked.astimezone(zone) if found.asked else None
     return Overview(
@@ -343,6 +340,20 @@ def _calendar(found: Findings) -> Iterable[Problem]:
         text = f"The consoles show files that the sync did not write: {_some(found.leftovers)}."
         remedy = "Look at them with `dicom-worklist check`, and remove them by hand if nobody needs them."
         yield Problem(Level.WARNING, text, remedy=remedy, kind="leftovers")
+
+
+def _delivered(config: Config, found: Findings, now: datetime) -> Summary | None:
+    """Return what the delivery reports, with the copies that still hold: recent, and of all images of the PACS."""
+    reported = delivery.load(config.delivery.summary) if config.delivery else None
+    if reported is None:
+        return None
+    present = {study.orthanc_id: (study.series, study.instances) for study in found.studies}
+    holds = {
+        study: copied
+        for study, copied in reported.copied.items()
+        if present.get(study) == (copied.series, copied.images) and timedelta() <= now - copied.compared <= PROVES_FOR
+    }
+    return msgspec.structs.replace(reported, copied=holds)
 
 
 def _undelivered(config: Config, delivered: Summary | None, now: datetime) -> Iterable[Problem]:
