@@ -338,3 +338,15 @@ def test_a_series_that_grows_holds_up_no_other(site: Site) -> None:
     site.settle()
     [(_, one, _)] = site.deliver("raw", timedelta(minutes=2)).delivered
     assert one.images == 5
+
+
+def test_only_a_comparison_renews_a_proof(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.scan("007")
+    site.deliver("raw")
+    assert site.summary.copied
+    with monkeypatch.context() as other:
+        other.setattr(asking, "digest", lambda _: "of other images")
+        site.deliver("raw", timedelta(hours=21))
+    assert not site.summary.copied
+    assert len(site.deliver("raw").delivered) == 1
+    assert site.summary.copied
