@@ -214,14 +214,16 @@ def test_a_kill_at_any_moment_leaves_orthanc_running_and_the_repository_sound(
     site.good("run")
     length = time.monotonic() - began
     chance = random.Random(16)
-    stood_still = 0
-    for number in range(300 if request.config.getoption("--long") else 6):
+    rounds, stood_still = 300 if request.config.getoption("--long") else 6, 0
+    for number in range(10 * rounds):
+        if number >= rounds and stood_still:
+            break
         site.put(2, f"more-{number}", 128)  # something to save
         with site.start("run") as running:
             if number % 2:  # in that part of a second in which Orthanc stands still
                 while not (site.root / "state/paused").exists() and running.poll() is None:
                     time.sleep(0.001)
-                time.sleep(chance.uniform(0, 0.2))
+                time.sleep(chance.uniform(0, 0.1))
             else:
                 time.sleep(chance.uniform(0, length))
             stood_still += site.status == "paused"
