@@ -15,6 +15,7 @@ from pydicom import dcmread
 from dicom_worklist import config as configuration
 from dicom_worklist.delivery import run as delivery
 from dicom_worklist.delivery import series as asking
+from dicom_worklist.delivery.pace import Pace, rest
 from dicom_worklist.delivery.series import Series
 from support import delivering, scanner
 from support.command import command
@@ -350,3 +351,15 @@ def test_only_a_comparison_renews_a_proof(site: Site, monkeypatch: pytest.Monkey
     assert not site.summary.copied
     assert len(site.deliver("raw").delivered) == 1
     assert site.summary.copied
+
+
+def test_scanners_go_first_and_only_while_they_store(site: Site) -> None:
+    now, rests = iter([0.0, 0.0, 0.0, 1.0, 1.0, 10.0, 10.0]), list[float]()
+    pace = Pace(delivery.settings(configuration.load(site.file))[1], lambda: next(now), rests.append)
+    pace.wait()
+    site.scan("031", images=20)
+    pace.wait()
+    pace.wait()
+    nobody, busy, quiet = rests
+    assert (nobody, quiet) == (0, 0)
+    assert rest(1, 20) <= busy < rest(1, 40)  # an image makes one change, a series and a study some more

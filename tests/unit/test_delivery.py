@@ -12,6 +12,7 @@ from dicom_worklist.delivery import Copied, State, Summary
 from dicom_worklist.delivery.destinations import Down, Undelivered
 from dicom_worklist.delivery.destinations.folder import Folder
 from dicom_worklist.delivery.outbox import pause
+from dicom_worklist.delivery.pace import HALF_SPEED_AT, LONGEST_REST, rest
 from dicom_worklist.delivery.rules import matches
 from dicom_worklist.delivery.series import Series, _series
 from dicom_worklist.delivery.summary import Failure
@@ -187,3 +188,11 @@ def test_a_name_of_another_than_the_id_is_nobody_s() -> None:
 def series_of(**tags: str | None) -> Series:
     return _series({"ID": "a-b", "ParentStudy": "c-d", "Instances": None, "IsStable": True,
                     "Metadata": {"LastUpdate": "20261124T093000"}, "RequestedTags": tags or None})  # fmt: skip
+
+
+def test_a_day_s_images_are_delivered_as_they_come_and_many_at_once_go_first() -> None:
+    assert rest(0.02, 0) == 0
+    assert rest(0.02, 4) < 0.001  # 100,000 images in seven hours
+    assert rest(0.02, HALF_SPEED_AT) == 0.02
+    assert rest(0.02, 2 * HALF_SPEED_AT) == 0.08
+    assert rest(0.02, 10_000) == LONGEST_REST
