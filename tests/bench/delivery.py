@@ -13,11 +13,12 @@ from support import delivering, networks
 from support.command import environment
 from support.images import synthetic_image
 from support.own_pacs import own_pacs
+from support.waiting import wait_until
 
 #: What is stored, by how many senders; and how many series wait for the delivery meanwhile, each of so many images.
-IMAGES, SENDERS = 600, (1, 4)
+IMAGES, SENDERS = 2400, (1, 4)
 WAITING, IN_SERIES = 40, 100
-PAIRS = 7
+PAIRS = 5
 
 
 def rows(folder: Path) -> Iterator[Row]:
@@ -35,6 +36,9 @@ def rows(folder: Path) -> Iterator[Row]:
         def store(series: list[Path]) -> float:
             return seconds(series, address, 4042, {"TCP_NODELAY": "1"})
 
+        def begun() -> None:
+            assert next(site.raw.glob("**/*.dcm"), None)
+
         for senders in SENDERS:
 
             def alone() -> float:
@@ -48,6 +52,7 @@ def rows(folder: Path) -> Iterator[Row]:
                 for copy in site.raw.glob("*"):
                     subprocess.run(["rm", "-r", copy], check=True)
                 with subprocess.Popen([*line, "--to", "raw"], env=environment()) as running:
+                    wait_until(begun)  # what its start takes, once a minute, is not measured
                     taken = store(series)
                     assert running.poll() is None, "it ended before the stores"
                     running.kill()
