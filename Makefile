@@ -36,7 +36,7 @@ test: $(VENV)/test ## every test but the long ones of make hosts, and every chec
 
 # CLOCK=2026-10-25T02:30 is what the clock at the deployed site shows; no test depends on the machine's.
 live: $(VENV)/test
-	$(BIN)/pytest $(addprefix --clock=,$(CLOCK)) $(addprefix --ignore=,$(ALONE)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py examples.py site.py site_teardown.py)
+	$(BIN)/pytest -m "not hosts" $(addprefix --clock=,$(CLOCK)) $(addprefix --ignore=,$(ALONE)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py examples.py site.py site_teardown.py)
 
 # What needs containers of its own and no site runs beside it.
 ALONE := $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery \
