@@ -42,6 +42,7 @@ class Pacs:
 
     def __init__(self) -> None:
         self.series: list[dict[str, Any]] = []
+        self.refused: list[dict[str, Any]] = []
         #: What it was asked: keyword → value.
         self.asked: list[dict[str, str]] = []
         pacs = self
@@ -53,6 +54,11 @@ class Pacs:
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(json.dumps([one for one in pacs.series if _matches(one, question["Query"])]).encode())
+
+            def do_GET(self) -> None:  # what it refused
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps(pacs.refused).encode())
 
             def log_message(self, *_: object) -> None:
                 pass

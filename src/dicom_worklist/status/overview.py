@@ -14,13 +14,13 @@ from dicom_worklist import delivery
 from dicom_worklist.bookings import CANCELLING
 from dicom_worklist.delivery import PROVES_FOR, Copied, Summary
 from dicom_worklist.settings import Config, Status
-from dicom_worklist.status import oddities, updates
+from dicom_worklist.status import oddities, refused, updates
 from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled
 from dicom_worklist.status.evidence import Times
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.oddities import Weight
 from dicom_worklist.status.reconcile import reconcile
-from dicom_worklist.status.records import Study
+from dicom_worklist.status.records import Refused, Study
 from dicom_worklist.status.updates import Updates
 
 #: A delivery that works may take so long: a run is at most ten minutes, and cron starts the next one.
@@ -91,7 +91,8 @@ class Overview:
     `good` is the end of the last run that published, `frozen` for how long the list has not been updated (None: it
     is up to date), `made` when what the calendar gave was made (None: that is not known), `asked` when the PACS last
     answered; `pacs` is whether there is one to ask. Without a good run for `frozen_after` it is critical. `images` is
-    when the image of each container was built, and `updates` what waits for them; `delivery` is what was delivered.
+    when the image of each container was built, and `updates` what waits for them; `delivery` is what was delivered,
+    `refused` what the PACS refused to scanners lately.
     """
 
     site: str
@@ -111,6 +112,7 @@ class Overview:
     images: Mapping[str, datetime] = field(default_factory=dict)
     updates: Updates | None = None
     delivery: Summary | None = None
+    refused: Sequence[Refused] = ()
 
     @property
     def level(self) -> Level:
@@ -164,6 +166,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
     limit = timedelta(minutes=config.status.frozen_after) if config.status else timedelta()
     delivered = _delivered(config, found, now)
     frozen = since if found.failure or good is None or since > limit else None
+    lately = refused.shown(found.refused, now) if config.pacs else []
     asked = found.asked.astimezone(zone) if found.asked else None
     return Overview(
         site=config.site.name,
@@ -186,6 +189,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
                 *_odd(days),
                 *_calendar(found),
                 *_undelivered(config, delivered, now),
+                *_refused(lately),
             ],
             key=lambda problem: -problem.level,
         ),
@@ -195,6 +199,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
         images={name: built.astimezone(zone) for name, built in config.status.images.items()} if config.status else {},
         updates=updates.load(config.status.updates, config.status.images) if config.status else None,
         delivery=delivered,
+        refused=lately,
     )
 
 
@@ -382,6 +387,11 @@ def _undelivered(config: Config, delivered: Summary | None, now: datetime) -> It
         for failure in state.failures:
             text = f"The series {failure.series} can't be delivered to {name}: {failure.why}"
             yield Problem(Level.WARNING, text, kind="delivery")
+
+
+def _refused(lately: Iterable[Refused]) -> Iterable[Problem]:
+    for classes in refused.by_scanner(lately):
+        yield Problem(Level.WARNING, refused.text(classes), remedy=refused.remedy(classes), kind="refused")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -72,3 +72,19 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     stable: bool = True
     updated: datetime | None = None
     seen: datetime | None = None
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A SOP class that Orthanc refused to a scanner, from `first` to `last` (aware), in `count` associations.
+
+    `reason` is "class" (Orthanc doesn't store it), "syntax" (it stores it in other transfer syntaxes) or "stored" (it
+    did not, and does now).
+    """
+
+    ae_title: str
+    sop_class: str
+    name: str
+    first: datetime
+    last: datetime
+    count: int
+    reason: str

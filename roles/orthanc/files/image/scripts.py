@@ -1,0 +1,4 @@
+"""What the Python plug-in runs."""
+
+import commitment  # noqa: F401 - it registers itself
+import refused  # noqa: F401
