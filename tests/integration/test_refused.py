@@ -1,8 +1,8 @@
 """Which SOP classes were refused to which scanner: the role's own image and configuration, without a deployed site."""
 
-import subprocess
+import signal
+import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def offer(pacs: role_pacs.Pacs, *classes: str, syntax: str = EXPLICIT, calling: 
 
 
 def kept(pacs: role_pacs.Pacs) -> Mapping[tuple[str, str], dict[str, Any]]:
-    """Return what Orthanc has refused: scanner and class → what is known of it."""
+    """Return what Orthanc has refused: scanner and class → what it keeps of it."""
     found = {}
     for one in pacs.ask("/refused-sop-classes"):
         assert one.keys() == {"scanner", "sop_class", "first", "last", "count", "syntax", "stored"}
@@ -56,7 +56,7 @@ def counts(pacs: role_pacs.Pacs) -> dict[tuple[str, str], int]:
 
 def test_what_is_refused_is_kept_by_scanner_and_class(pacs: role_pacs.Pacs, tmp_path: Path) -> None:
     assert kept(pacs) == {}
-    began = int(datetime.now().timestamp())
+    began = int(time.time())
     assert offer(pacs, FIRST, MRImageStorage) == {MRImageStorage}
     assert offer(pacs, FIRST, SECOND, calling="TRIO") == set()
     assert offer(pacs, FIRST, calling="TRIO") == set()
@@ -64,7 +64,7 @@ def test_what_is_refused_is_kept_by_scanner_and_class(pacs: role_pacs.Pacs, tmp_
     found = counts(pacs)
     assert found == {("PRISMA", FIRST): 1, ("TRIO", FIRST): 2, ("TRIO", SECOND): 1}
     for one in kept(pacs).values():
-        assert began <= one["first"] <= one["last"] <= datetime.now().timestamp()
+        assert began <= one["first"] <= one["last"] <= time.time()
         assert (one["syntax"], one["stored"]) == (False, False)
     images = scanner.make(tmp_path / "images", 3)
     assert {*scanner.store(pacs.dicom_port, images).values()} == {0}
@@ -72,7 +72,7 @@ def test_what_is_refused_is_kept_by_scanner_and_class(pacs: role_pacs.Pacs, tmp_
 
 
 def test_a_class_of_which_one_context_is_accepted_is_not_refused(pacs: role_pacs.Pacs) -> None:
-    offered = {MRImageStorage: [EXPLICIT, NO_SYNTAX], XRayAngiographicImageStorage: [NO_SYNTAX]}
+    offered = {str(MRImageStorage): [EXPLICIT, NO_SYNTAX], str(XRayAngiographicImageStorage): [NO_SYNTAX]}
     conformance.associated(pacs.dicom_port, "ORTHANC", offered).release()
     assert [(names, one["syntax"], one["stored"]) for names, one in kept(pacs).items()] == [
         (("PRISMA", XRayAngiographicImageStorage), True, True)
@@ -81,17 +81,15 @@ def test_a_class_of_which_one_context_is_accepted_is_not_refused(pacs: role_pacs
 
 def test_it_outlives_a_kill_and_a_restart(pacs: role_pacs.Pacs) -> None:
     offer(pacs, FIRST)
-    index, before = pacs.data / "index-wal", b""
-    wait_until(lambda: FIRST.encode() in index.read_bytes() or 1 / 0)  # nobody has asked
+    wait_until(lambda: (pacs.data / "index-wal").read_bytes().index(FIRST.encode()))  # nobody has asked
     for end in (pacs.container.kill, pacs.container.stop):
         end()
-        assert pacs.container.wait()["StatusCode"] == (137 if end == pacs.container.kill else 0)
+        assert pacs.container.wait()["StatusCode"] in {0, 128 + signal.SIGKILL}
         pacs.container.start()
         pacs.wait()
         assert {*counts(pacs)} == {("PRISMA", FIRST)}
         offer(pacs, FIRST)
     assert counts(pacs) == {("PRISMA", FIRST): 3}
-    assert before == b""
 
 
 def test_a_scanner_that_offers_everything_keeps_out_nobody_and_fills_nothing(pacs: role_pacs.Pacs) -> None:
@@ -106,14 +104,10 @@ def test_a_scanner_that_offers_everything_keeps_out_nobody_and_fills_nothing(pac
     assert all(sop_class.split(".")[-2] == "9" for title, sop_class in found if title == "PRISMA")
 
 
-def test_a_uid_that_is_none_is_not_kept(pacs: role_pacs.Pacs) -> None:
-    """storescu and pynetdicom refuse to send one, so it is written into what pynetdicom sends."""
-    hostile = "1.2.<script>"
-    proxied = conformance.associated(pacs.dicom_port, "ORTHANC", {FIRST: [EXPLICIT]})
-    assert not proxied.is_established
-    request = subprocess.run(["true"], check=True)
-    assert request.returncode == 0
-    assert hostile not in str(kept(pacs))
+@pytest.mark.parametrize("uid", ["1.2.<script>", "1.2.\\x1b[2J", "1.2 3"])
+def test_what_is_no_uid_is_not_kept(pacs: role_pacs.Pacs, uid: str) -> None:
+    assert offer(pacs, uid, FIRST) == set()
+    assert {*counts(pacs)} == {("PRISMA", FIRST)}
 
 
 def test_the_sync_reads_it_and_leaves_out_what_is_no_class_of_objects(pacs: role_pacs.Pacs, tmp_path: Path) -> None:

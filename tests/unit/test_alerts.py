@@ -20,7 +20,7 @@ from dicom_worklist.settings import Config
 from dicom_worklist.status import metrics
 from dicom_worklist.status.findings import Emptied, Findings
 from dicom_worklist.status.overview import overview
-from dicom_worklist.status.records import BookingRecord
+from dicom_worklist.status.records import BookingRecord, Refused
 from support.configuration import Configure, write_yaml
 
 MONITORING = Path(__file__).parents[2] / "roles/worklist_sync/files/monitoring"
@@ -125,6 +125,7 @@ def booked(day: date, start: datetime | None, reason: str = "") -> BookingRecord
 GOOD = Findings(began=NOW, good=NOW, asked=NOW, seconds=0.5)
 MORNING, EVENING = datetime.combine(TODAY, time(2)), datetime.combine(TODAY, time(20))
 YESTERDAY = TODAY - timedelta(days=1)
+REFUSED = Refused(ae_title="PRISMA", sop_class="1.2", name="a class", first=NOW, last=NOW, count=1, reason="class")
 LATE, TOO_LATE = NOW - timedelta(seconds=300), NOW - timedelta(seconds=301)
 
 
@@ -149,6 +150,7 @@ LATE, TOO_LATE = NOW - timedelta(seconds=300), NOW - timedelta(seconds=301)
             {"DicomWorklistEmptied"},
             id="a scanner's bookings all went",
         ),
+        pytest.param({"refused": (REFUSED,)}, {"DicomSopClassRefused"}, id="objects were refused"),
         pytest.param({"asked": LATE}, set(), id="no answer of the PACS for 5 minutes"),
         pytest.param({"asked": TOO_LATE}, {"DicomWorklistPacsSilent"}, id="no answer for longer"),
         pytest.param({"asked": None}, {"DicomWorklistPacsSilent"}, id="never an answer"),

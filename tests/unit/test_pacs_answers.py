@@ -30,6 +30,12 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_GET(self) -> None:  # what was refused to scanners
+        status, body = self.server.refused  # type: ignore[attr-defined]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_PUT(self) -> None:
         sent = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.sent.append((self.path, sent.decode()))  # type: ignore[attr-defined]
@@ -45,6 +51,7 @@ def stranger() -> Any:
     """A web server that is not Orthanc."""
     server: Any = HTTPServer(("127.0.0.1", 0), _Answer)
     server.asked, server.sent, server.takes = [], [], 201
+    server.refused = (200, b"[]")
     thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
@@ -141,3 +148,23 @@ def test_a_site_that_records_nothing_does_not_ask_the_pacs(stranger: Any, site: 
     report = site.run(site.pacs(stranger.server_port))
     assert ([entry["booking_id"] for entry in report.published], report.warnings) == (["1"], [])
     assert stranger.asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "warned"),
+    [
+        ((404, b'{"HttpStatus": 404, "Message": "Unknown resource", "OrthancStatus": 17}'), False),
+        ((404, b"<html>"), True),
+        ((403, b"Refused"), True),
+    ],
+    ids=["an Orthanc without the script", "another server", "a front door of before"],
+)
+def test_an_orthanc_that_does_not_keep_what_it_refused_is_no_fault(
+    stranger: Any, site: RecordedSite, answer: tuple[int, bytes], warned: bool
+) -> None:
+    site.book("1")
+    stranger.answer, stranger.refused = (200, {}, b"[]"), answer
+    assert [f"answers {answer[0]}" in one for one in site.run(site.pacs(stranger.server_port)).warnings] == [
+        True
+    ] * warned
+    assert not site.found.pacs_failure

@@ -192,9 +192,10 @@ def _refused(one: Mapping[str, Any], name: str) -> Refused:
 
 def _class_name(uid: str) -> str:
     """Return what a class is called; nothing if it is known, and not one of objects, such as one of a query."""
-    from pydicom.uid import UID  # noqa: PLC0415 - it takes as long as a run, and mostly nothing was refused
+    from pydicom import config  # noqa: PLC0415 - it takes as long as a run, and is seldom needed
+    from pydicom.uid import UID  # noqa: PLC0415
 
-    if (name := UID(uid).name) != uid:
+    if (name := UID(uid, config.IGNORE).name) != uid:
         return name if "Storage" in name and "Commitment" not in name else ""
     maker = next((maker for root, maker in MAKERS.items() if uid.startswith(root)), "")
     return f"a private class of {maker}" if maker else "an unknown class"

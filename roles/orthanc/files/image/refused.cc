@@ -1,10 +1,10 @@
 /*
- * Preloaded into Orthanc (LD_PRELOAD), this library tells which SOP classes Orthanc refused to a scanner.
+ * Preloaded into Orthanc (LD_PRELOAD), this library reports which SOP classes Orthanc refused to a scanner.
  *
  * Orthanc refuses a class when the association is negotiated, says so nowhere, and has no callback there. To accept
  * every class and refuse the image would change what a scanner does: one whose private class is refused may send the
  * same images as a standard class. So this library changes nothing. When Orthanc has answered a scanner that it knows,
- * each class of which it took no presentation context is told to the listener: refused.py.
+ * the listener, refused.py, is called with each class of which it took no presentation context.
  */
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmnet/assoc.h>
@@ -26,7 +26,7 @@ extern "C" EXPORTED void listen_to_refused(Listener given)
     listener = given;
 }
 
-static void tell(Listener told, T_ASC_Parameters *negotiated)
+static void report(Listener listening, T_ASC_Parameters *negotiated)
 {
     std::set<std::string> accepted, refused;
     const int count = ASC_countPresentationContexts(negotiated);
@@ -37,7 +37,7 @@ static void tell(Listener told, T_ASC_Parameters *negotiated)
     }
     for (const std::string &sop_class : refused)
         if (!accepted.count(sop_class))
-            told(negotiated->DULparams.callingAPTitle, sop_class.c_str());
+            listening(negotiated->DULparams.callingAPTitle, sop_class.c_str());
 }
 
 EXPORTED OFCondition ASC_acknowledgeAssociation(T_ASC_Association *association, void **pdu, unsigned long *length)
@@ -45,10 +45,10 @@ EXPORTED OFCondition ASC_acknowledgeAssociation(T_ASC_Association *association, 
     static const auto original =
         reinterpret_cast<Acknowledge>(dlsym(RTLD_NEXT, "_Z26ASC_acknowledgeAssociationP17T_ASC_AssociationPPvPm"));
     const OFCondition done = original(association, pdu, length);
-    const Listener told = listener;
-    if (told && done.good()) {
+    const Listener listening = listener;
+    if (listening && done.good()) {
         try {
-            tell(told, association->params);
+            report(listening, association->params);
         } catch (...) { // no memory: the association goes on
         }
     }

@@ -1,7 +1,7 @@
 """Keeps which SOP classes Orthanc refused to which scanner, and gives them to who asks: GET /refused-sop-classes.
 
-What is refused when the association is negotiated is never sent, so Orthanc knows nothing of it: refused.so tells it.
-Whatever fails here ends no association, and keeps Orthanc from nothing.
+What is refused when the association is negotiated is never sent, so only refused.so sees it.
+A failure here ends no association, and keeps Orthanc from nothing.
 """
 
 import ctypes
