@@ -43,6 +43,7 @@ class Pacs:
     def __init__(self) -> None:
         self.series: list[dict[str, Any]] = []
         self.refused: list[dict[str, Any]] = []
+        self.disk: dict[str, Any] = {"free": 10**12, "size": 10**12}
         #: What it was asked: keyword → value.
         self.asked: list[dict[str, str]] = []
         pacs = self
@@ -55,10 +56,11 @@ class Pacs:
                 self.end_headers()
                 self.wfile.write(json.dumps([one for one in pacs.series if _matches(one, question["Query"])]).encode())
 
-            def do_GET(self) -> None:  # what it refused
+            def do_GET(self) -> None:
                 self.send_response(200)
                 self.end_headers()
-                self.wfile.write(json.dumps(pacs.refused).encode())
+                said = pacs.refused if self.path == "/refused-sop-classes" else pacs.disk
+                self.wfile.write(json.dumps(said).encode())
 
             def log_message(self, *_: object) -> None:
                 pass

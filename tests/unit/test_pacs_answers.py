@@ -30,8 +30,8 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def do_GET(self) -> None:  # what was refused to scanners
-        status, body = self.server.refused  # type: ignore[attr-defined]
+    def do_GET(self) -> None:
+        status, body = self.server.told[self.path]  # type: ignore[attr-defined]
         self.send_response(status)
         self.end_headers()
         self.wfile.write(body)
@@ -51,7 +51,8 @@ def stranger() -> Any:
     """A web server that is not Orthanc."""
     server: Any = HTTPServer(("127.0.0.1", 0), _Answer)
     server.asked, server.sent, server.takes = [], [], 201
-    server.refused = (200, b"[]")
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    server.told = {"/refused-sop-classes": (200, b"[]"), "/disk-space": (200, b'{"free": 1, "size": 2}')}
     thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
@@ -150,6 +151,7 @@ def test_a_site_that_records_nothing_does_not_ask_the_pacs(stranger: Any, site: 
     assert stranger.asked == []
 
 
+@pytest.mark.parametrize("path", ["/refused-sop-classes", "/disk-space"])
 @pytest.mark.parametrize(
     ("answer", "warned"),
     [
@@ -159,12 +161,13 @@ def test_a_site_that_records_nothing_does_not_ask_the_pacs(stranger: Any, site: 
     ],
     ids=["an Orthanc without the script", "another server", "a front door of before"],
 )
-def test_an_orthanc_that_does_not_keep_what_it_refused_is_no_fault(
-    stranger: Any, site: RecordedSite, answer: tuple[int, bytes], warned: bool
+def test_an_orthanc_without_our_scripts_is_no_fault(
+    stranger: Any, site: RecordedSite, path: str, answer: tuple[int, bytes], warned: bool
 ) -> None:
     site.book("1")
-    stranger.answer, stranger.refused = (200, {}, b"[]"), answer
-    assert [f"answers {answer[0]}" in one for one in site.run(site.pacs(stranger.server_port)).warnings] == [
+    stranger.answer, stranger.told[path] = (200, {}, b"[]"), answer
+    warnings = site.run(site.pacs(stranger.server_port)).warnings
+    assert [f"is not known: Orthanc at {stranger.url} answers {answer[0]}" in one for one in warnings] == [
         True
     ] * warned
     assert not site.found.pacs_failure

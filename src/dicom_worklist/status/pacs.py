@@ -1,4 +1,4 @@
-"""Asking Orthanc, through its REST interface, which studies it has, in three questions, and what it refused."""
+"""Asking Orthanc, through its REST interface, for studies (in three questions), what it refused, and its disk."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from dicom_worklist.errors import PacsError
 from dicom_worklist.orthanc import ask, failure
 from dicom_worklist.settings import Pacs
-from dicom_worklist.status.records import BookingRecord, Refused, Study
+from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study
 
 #: What is asked of each series in addition to Orthanc's main tags.
 TAGS = (
@@ -165,12 +165,9 @@ def refused(pacs: Pacs) -> tuple[Refused, ...]:
     Raises:
         PacsError: they can't be had.
     """
-    try:
-        answer = ask(pacs, "/refused-sop-classes")
-    except PacsError as error:
-        if error.orthanc_status == UNKNOWN:  # an image or a script of the site's own
-            return ()
-        raise
+    answer = _ask_script(pacs, "/refused-sop-classes")
+    if answer is None:
+        return ()
     try:
         named = ((one, _class_name(str(one["sop_class"]))) for one in answer)
         return tuple(_refused(one, name) for one, name in named if name)
@@ -185,9 +182,16 @@ def _refused(one: Mapping[str, Any], name: str) -> Refused:
         name=name,
         first=datetime.fromtimestamp(one["first"], UTC),
         last=datetime.fromtimestamp(one["last"], UTC),
-        count=int(one["count"]),
+        count=_number(one["count"]),
         reason="syntax" if one["syntax"] else "stored" if one["stored"] else "class",
     )
+
+
+def _number(value: Any) -> int:
+    """Return a number as the state can keep it."""
+    if not 0 <= (number := int(value)) < 1 << 62:
+        raise ValueError(f"{number} is no number of such a thing")
+    return number
 
 
 def _class_name(uid: str) -> str:
@@ -199,3 +203,28 @@ def _class_name(uid: str) -> str:
         return name if "Storage" in name and "Commitment" not in name else ""
     maker = next((maker for root, maker in MAKERS.items() if uid.startswith(root)), "")
     return f"a private class of {maker}" if maker else "an unknown class"
+
+
+def disk_space(pacs: Pacs, now: datetime) -> DiskSpace | None:
+    """Return how much room its disk has `now`; None from an Orthanc that doesn't know.
+
+    Raises:
+        PacsError: it can't be had.
+    """
+    answer = _ask_script(pacs, "/disk-space")
+    if answer is None:
+        return None
+    try:
+        return DiskSpace(at=now, free=_number(answer["free"]), size=_number(answer["size"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise failure(pacs, f"answers with something other than the room on its disk ({error!r})") from error
+
+
+def _ask_script(pacs: Pacs, path: str) -> Any:
+    """Return what our scripts in Orthanc answer; None if they aren't there: an image or a script of the site's own."""
+    try:
+        return ask(pacs, path)
+    except PacsError as error:
+        if error.orthanc_status == UNKNOWN:
+            return None
+        raise

@@ -88,3 +88,25 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     last: datetime
     count: int
     reason: str
+
+
+class DiskSpace(msgspec.Struct, frozen=True, kw_only=True):
+    """How much room the PACS's disk had `at` a time (aware), in bytes."""
+
+    at: datetime
+    free: int
+    size: int
+
+    @property
+    def used(self) -> int:
+        """What is not free."""
+        return self.size - self.free
+
+
+class FullDisk(msgspec.Struct, frozen=True, kw_only=True):
+    """When the PACS's disk will be full (aware); what is free, its size, and what comes `daily`, in bytes."""
+
+    at: datetime
+    free: int
+    size: int
+    daily: int
