@@ -1,6 +1,7 @@
 """site.yml on this machine, as an operator runs it."""
 
 import grp
+import os
 import pwd
 import stat
 from io import BytesIO

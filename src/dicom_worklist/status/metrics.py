@@ -70,7 +70,7 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
             refused.labels(title).set(sum(one.ae_title == title for one in overview.refused))
         tell(
             "disk_full_timestamp_seconds",
-            _seconds(overview.disk_full and overview.disk_full.at),
+            _seconds(overview.disk_full.at if overview.disk_full else None),
             "When the PACS's disk will be full at the rate of the last weeks; 0: that is not foreseen.",
         )
         tell("pacs_last_success_timestamp_seconds", _seconds(found.asked), "When the PACS last answered; 0: never.")
