@@ -104,6 +104,10 @@ def test_a_larger_disk_is_only_further_away(rate: float, times: int) -> None:
     assert full.free == large[-1].free
 
 
+def test_a_disk_that_has_long_been_full_is_level() -> None:
+    assert disk.full(measured([SIZE / GB] * 28)) is None
+
+
 def test_what_is_far_away_is_not_foreseen() -> None:
     assert days_left([1000 + 0.0001 * day for day in range(28)]) is None
 
@@ -185,6 +189,14 @@ def test_beyond_the_days_of_the_site_it_is_no_problem(site: Site) -> None:
     assert len([problem for problem in site.seen().problems if problem.kind == "disk"]) == 1
     site.changes["status.disk_full_within"] = 0
     assert [problem for problem in site.seen().problems if problem.kind == "disk"] == []
+
+
+def test_a_site_can_want_no_warning(site: Site) -> None:
+    site.changes["status.disk_full_within"] = 0
+    assert filling(site, 0) == []
+    site.changes["status.disk_full_within"] = 1
+    (problem,) = (problem for problem in site.seen().problems if problem.kind == "disk")
+    assert "will be full in less than a day, on 2026-11-24" in problem.text
 
 
 def test_a_disk_that_is_not_filling_is_never_full(site: Site) -> None:

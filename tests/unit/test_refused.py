@@ -112,6 +112,12 @@ def test_each_reason_has_its_remedy(site: Site) -> None:
     assert "If so, nothing has to be changed" in problem.remedy
 
 
+def test_the_series_to_send_again_begin_with_the_first_refusal(site: Site) -> None:
+    classes = [refused("1.2.1", ago=timedelta(hours=1)), refused("1.2.2", ago=timedelta(days=2), stored=True)]
+    (problem,) = problems(site, *classes)
+    assert problem.remedy.endswith("Then send the series since 2026-11-22 07:59 again.")
+
+
 def test_many_classes_are_one_problem_a_scanner_the_latest_first(site: Site) -> None:
     many = [refused(f"1.2.{at}", ago=timedelta(minutes=at)) for at in range(1, 33)]
     found = problems(site, *many, refused(scanner="SKYRA"))
