@@ -119,7 +119,8 @@ class Status(_Section, frozen=True):
     exporter's textfile collector. An entry leaves the console `leave_after` the last image of its study; None: never.
     Without a good run for `frozen_after` the list counts as outdated, and the page as old. The history, a file
     beside the state, goes back `history_days`. If what the source gave was made more than `source_max_age` ago, as far
-    as it can know, that is a warning; None: never. `images` says when the image of each container was built, and the
+    as it can know, that is a warning; None: never. That the PACS's disk will be full within `disk_full_within` days is
+    one, too. `images` says when the image of each container was built, and the
     file `updates`, which updates of Debian wait for them.
     """
 
@@ -132,6 +133,7 @@ class Status(_Section, frozen=True):
     frozen_after: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 5
     history_days: Annotated[int, msgspec.Meta(ge=2, le=36500)] = 400
     source_max_age: Annotated[int, msgspec.Meta(ge=1, le=527040)] | None = None
+    disk_full_within: Annotated[int, msgspec.Meta(ge=0, le=366)] = 14
     images: dict[str, Annotated[datetime, msgspec.Meta(tz=True)]] = {}
     updates: str | None = None
 

@@ -1,6 +1,7 @@
 """site.yml on this machine, as an operator runs it."""
 
 import grp
+import os
 import pwd
 import stat
 from io import BytesIO
@@ -105,6 +106,9 @@ def test_the_second_login_may_find_studies_read_metrics_and_nothing_else(site: l
     try:
         assert as_reader(site, "POST", "/tools/find").json() == [study]
         assert "orthanc_count_studies 1" in as_reader(site, "GET", "/tools/metrics-prometheus").text
+        assert as_reader(site, "GET", "/refused-sop-classes").json() == []
+        disk = os.statvfs(live.VARIABLES["orthanc_data_dir"])
+        assert as_reader(site, "GET", "/disk-space").json()["size"] == disk.f_blocks * disk.f_frsize
         refused = [
             *(("GET", path) for path in ("/", "/system", "/instances", f"/instances/{instance}/file", "/tools/find")),
             *(
@@ -118,6 +122,7 @@ def test_the_second_login_may_find_studies_read_metrics_and_nothing_else(site: l
                 )
             ),
             *(("DELETE", path) for path in (f"/studies/{study}", f"/instances/{instance}", "/tools/find")),
+            *((method, f"/{path}") for method in ("POST", "PUT") for path in ("refused-sop-classes", "disk-space")),
             *(("PUT", path) for path in (f"/studies/{study}/metadata/4000", "/tools/log-level", "/tools/find")),
             *(("POST", path) for path in ("/tools/find/", "/tools/find/x", "/tools/find/../lookup", "/tools/find%2f")),
             *(("POST", path) for path in ("/tools/lookup", "/tools/execute-script", f"/studies/{study}/anonymize")),

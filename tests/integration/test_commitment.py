@@ -195,7 +195,7 @@ def test_without_a_port_a_scanner_gets_no_answer(prisma: Console) -> None:
 def test_orthanc_does_not_start_without_the_script(prisma: Console) -> None:
     """So nothing is committed that it didn't compare."""
     engine = prisma.pacs.container.client
-    line = ["sh", "-c", "sed 's,commitment.py,absent.py,' /etc/orthanc-pacs/orthanc.json >/tmp/it && Orthanc /tmp/it"]
+    line = ["sh", "-c", "sed 's,scripts.py,absent.py,' /etc/orthanc-pacs/orthanc.json >/tmp/it && Orthanc /tmp/it"]
     settings = f"{prisma.pacs.data.parent}/orthanc.json"
     container = engine.containers.run(
         prisma.pacs.container.image.id, line, entrypoint="", detach=True, labels={twins.LABEL: str(os.getpid())},

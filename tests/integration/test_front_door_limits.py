@@ -244,3 +244,15 @@ def test_no_header_is_there_twice(alone: Door) -> None:
     answer = alone.run(SIGN_ON, "curl", "-si", "-u", "vera:right", f"http://{DOOR}:8080/system")
     names = [line.partition(":")[0].lower() for line in answer.partition("\r\n\r\n")[0].splitlines()[1:]]
     assert len(names) == len(set(names)), names
+
+
+@pytest.mark.parametrize("path", ["/refused-sop-classes", "/disk-space"])
+def test_what_the_sync_asks_each_minute_is_for_its_login_alone_and_not_written_down(alone: Door, path: str) -> None:
+    before = len(alone.audit)
+    assert alone.ask(OTHER, path, **login("worklist-reader")) == 200
+    assert len(alone.audit) == before
+    for method in ("POST", "PUT", "DELETE"):
+        assert alone.ask(OTHER, path, "-X", method, **login("worklist-reader")) == 403
+    for other in ("/", "/x", "%2f"):
+        assert alone.ask(OTHER, path + other, **login("worklist-reader")) == 403
+    assert [alone.ask(OTHER, path, **login(who)) for who in ("vera", "olga", "admin")] == [403, 403, 200]

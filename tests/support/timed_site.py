@@ -42,6 +42,8 @@ class Pacs:
 
     def __init__(self) -> None:
         self.series: list[dict[str, Any]] = []
+        self.refused: list[dict[str, Any]] = []
+        self.disk: dict[str, Any] = {"free": 10**12, "size": 10**12}
         #: What it was asked: keyword → value.
         self.asked: list[dict[str, str]] = []
         pacs = self
@@ -53,6 +55,12 @@ class Pacs:
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(json.dumps([one for one in pacs.series if _matches(one, question["Query"])]).encode())
+
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                said = pacs.refused if self.path == "/refused-sop-classes" else pacs.disk
+                self.wfile.write(json.dumps(said).encode())
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -20,7 +20,7 @@ from dicom_worklist.settings import Config
 from dicom_worklist.status import metrics
 from dicom_worklist.status.findings import Emptied, Findings
 from dicom_worklist.status.overview import overview
-from dicom_worklist.status.records import BookingRecord
+from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused
 from support.configuration import Configure, write_yaml
 
 MONITORING = Path(__file__).parents[2] / "roles/worklist_sync/files/monitoring"
@@ -125,7 +125,17 @@ def booked(day: date, start: datetime | None, reason: str = "") -> BookingRecord
 GOOD = Findings(began=NOW, good=NOW, asked=NOW, seconds=0.5)
 MORNING, EVENING = datetime.combine(TODAY, time(2)), datetime.combine(TODAY, time(20))
 YESTERDAY = TODAY - timedelta(days=1)
+REFUSED = Refused(ae_title="PRISMA", sop_class="1.2", name="a class", first=NOW, last=NOW, count=1, reason="class")
 LATE, TOO_LATE = NOW - timedelta(seconds=300), NOW - timedelta(seconds=301)
+
+
+def filling(days: int, more: int = 0, slower: int = 0) -> tuple[DiskSpace, ...]:
+    """Return measures of a disk of which 10 GB are used a day, with room for so many days and a little."""
+    rate = 10**10 if not slower else 0
+    return tuple(
+        DiskSpace(at=NOW - timedelta(days=ago), free=10**10 * days + more * 10**8 + ago * rate - 1, size=10**12)
+        for ago in range(7, -1, -1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,6 +159,10 @@ LATE, TOO_LATE = NOW - timedelta(seconds=300), NOW - timedelta(seconds=301)
             {"DicomWorklistEmptied"},
             id="a scanner's bookings all went",
         ),
+        pytest.param({"disk": filling(14, 1)}, set(), id="the disk is full in a little more than two weeks"),
+        pytest.param({"disk": filling(14)}, {"DicomDiskFilling"}, id="the disk is full in two weeks"),
+        pytest.param({"disk": filling(14, slower=14)}, set(), id="the disk isn't filling"),
+        pytest.param({"refused": (REFUSED,)}, {"DicomSopClassRefused"}, id="objects were refused"),
         pytest.param({"asked": LATE}, set(), id="no answer of the PACS for 5 minutes"),
         pytest.param({"asked": TOO_LATE}, {"DicomWorklistPacsSilent"}, id="no answer for longer"),
         pytest.param({"asked": None}, {"DicomWorklistPacsSilent"}, id="never an answer"),

@@ -78,7 +78,7 @@ def bookings(samples: Mapping[Key, float]) -> dict[tuple[str, str], float]:
     """Return (scanner, state) → how many."""
     found = {}
     for (name, labels), value in samples.items():
-        if labels:
+        if labels and name != "dicom_worklist_refused_sop_classes":
             assert name == "dicom_worklist_bookings"
             said = dict(labels)
             found[said.pop("ae_title"), said.pop("state")] = value

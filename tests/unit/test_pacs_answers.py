@@ -30,6 +30,12 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_GET(self) -> None:
+        status, body = self.server.told[self.path]  # type: ignore[attr-defined]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_PUT(self) -> None:
         sent = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.sent.append((self.path, sent.decode()))  # type: ignore[attr-defined]
@@ -45,6 +51,8 @@ def stranger() -> Any:
     """A web server that is not Orthanc."""
     server: Any = HTTPServer(("127.0.0.1", 0), _Answer)
     server.asked, server.sent, server.takes = [], [], 201
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    server.told = {"/refused-sop-classes": (200, b"[]"), "/disk-space": (200, b'{"free": 1, "size": 2}')}
     thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
@@ -141,3 +149,25 @@ def test_a_site_that_records_nothing_does_not_ask_the_pacs(stranger: Any, site: 
     report = site.run(site.pacs(stranger.server_port))
     assert ([entry["booking_id"] for entry in report.published], report.warnings) == (["1"], [])
     assert stranger.asked == []
+
+
+@pytest.mark.parametrize("path", ["/refused-sop-classes", "/disk-space"])
+@pytest.mark.parametrize(
+    ("answer", "warned"),
+    [
+        ((404, b'{"HttpStatus": 404, "Message": "Unknown resource", "OrthancStatus": 17}'), False),
+        ((404, b"<html>"), True),
+        ((403, b"Refused"), True),
+    ],
+    ids=["an Orthanc without the script", "another server", "a front door of before"],
+)
+def test_an_orthanc_without_our_scripts_is_no_fault(
+    stranger: Any, site: RecordedSite, path: str, answer: tuple[int, bytes], warned: bool
+) -> None:
+    site.book("1")
+    stranger.answer, stranger.told[path] = (200, {}, b"[]"), answer
+    warnings = site.run(site.pacs(stranger.server_port)).warnings
+    assert [f"is not known: Orthanc at {stranger.url} answers {answer[0]}" in one for one in warnings] == [
+        True
+    ] * warned
+    assert not site.found.pacs_failure

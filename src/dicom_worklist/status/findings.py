@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from dicom_worklist import files
-from dicom_worklist.status.records import BookingRecord, Study, Version
+from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study, Version
 
 #: Why there is nothing to show.
 NO_RECORD = (
@@ -31,8 +31,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     they were before, and those that have ended; `studies` are those that the PACS had when it last answered, at
     `asked`. `labs` without a scanner and `statuses` that don't count have each the number of their rows in these days;
     `leftovers` are files that scanners are shown and that no run wrote; `doubles` are warnings of bookings that
-    contradict each other. `began` and `seconds` are of the last run, good or not, and so are `failure` (why it did
-    not publish),
+    contradict each other; `refused` is what the PACS refused to scanners, and `disk` how much room its disk had on each
+    day. `began` and `seconds` are of the last run, good or not, and so are `failure` (why it did not publish),
     `pacs_failure`, and `failures` of what else it could not do.
     `said` are the rejections and warnings of the last good run, and `made` is when what the calendar gave it was made,
     as far as that is known.
@@ -55,6 +55,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     doubles: tuple[str, ...] = ()
     emptied: tuple[Emptied, ...] = ()
     made: datetime | None = None
+    refused: tuple[Refused, ...] = ()
+    disk: tuple[DiskSpace, ...] = ()
 
     @property
     def remarks(self) -> list[str]:

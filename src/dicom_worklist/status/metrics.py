@@ -59,6 +59,20 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
     if found.made:
         tell("source_made_timestamp_seconds", _seconds(found.made), "When what the calendar gave was made.")
     if overview.pacs:
+        refused = Gauge(
+            "dicom_worklist_refused_sop_classes",
+            "SOP classes that Orthanc refused to a scanner in the last seven days.",
+            ["ae_title"],
+            registry=registry,
+        )
+        lanes = [lane.ae_title for lane in overview.today.lanes if lane.ae_title]
+        for title in dict.fromkeys([*lanes, *(one.ae_title for one in overview.refused)]):
+            refused.labels(title).set(sum(one.ae_title == title for one in overview.refused))
+        tell(
+            "disk_full_timestamp_seconds",
+            _seconds(overview.disk_full.at if overview.disk_full else None),
+            "When the PACS's disk will be full at the rate of the last weeks; 0: that is not foreseen.",
+        )
         tell("pacs_last_success_timestamp_seconds", _seconds(found.asked), "When the PACS last answered; 0: never.")
 
     images = Gauge(

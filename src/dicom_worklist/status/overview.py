@@ -14,13 +14,13 @@ from dicom_worklist import delivery
 from dicom_worklist.bookings import CANCELLING
 from dicom_worklist.delivery import PROVES_FOR, Copied, Summary
 from dicom_worklist.settings import Config, Status
-from dicom_worklist.status import oddities, updates
+from dicom_worklist.status import disk, oddities, refused, updates
 from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled
 from dicom_worklist.status.evidence import Times
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.oddities import Weight
 from dicom_worklist.status.reconcile import reconcile
-from dicom_worklist.status.records import Study
+from dicom_worklist.status.records import FullDisk, Refused, Study
 from dicom_worklist.status.updates import Updates
 
 #: A delivery that works may take so long: a run is at most ten minutes, and cron starts the next one.
@@ -91,7 +91,8 @@ class Overview:
     `good` is the end of the last run that published, `frozen` for how long the list has not been updated (None: it
     is up to date), `made` when what the calendar gave was made (None: that is not known), `asked` when the PACS last
     answered; `pacs` is whether there is one to ask. Without a good run for `frozen_after` it is critical. `images` is
-    when the image of each container was built, and `updates` what waits for them; `delivery` is what was delivered.
+    when the image of each container was built, and `updates` what waits for them; `delivery` is what was delivered,
+    `refused` what the PACS refused to scanners lately, and `disk_full` when its disk will be full, if that is foreseen.
     """
 
     site: str
@@ -111,6 +112,8 @@ class Overview:
     images: Mapping[str, datetime] = field(default_factory=dict)
     updates: Updates | None = None
     delivery: Summary | None = None
+    refused: Sequence[Refused] = ()
+    disk_full: FullDisk | None = None
 
     @property
     def level(self) -> Level:
@@ -164,6 +167,8 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
     limit = timedelta(minutes=config.status.frozen_after) if config.status else timedelta()
     delivered = _delivered(config, found, now)
     frozen = since if found.failure or good is None or since > limit else None
+    lately = refused.shown(found.refused, now) if config.pacs else []
+    full = disk.full(found.disk) if config.pacs else None
     asked = found.asked.astimezone(zone) if found.asked else None
     return Overview(
         site=config.site.name,
@@ -186,6 +191,8 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
                 *_odd(days),
                 *_calendar(found),
                 *_undelivered(config, delivered, now),
+                *_refused(lately),
+                *_filling(config, full, now),
             ],
             key=lambda problem: -problem.level,
         ),
@@ -195,6 +202,8 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
         images={name: built.astimezone(zone) for name, built in config.status.images.items()} if config.status else {},
         updates=updates.load(config.status.updates, config.status.images) if config.status else None,
         delivery=delivered,
+        refused=lately,
+        disk_full=full and msgspec.structs.replace(full, at=full.at.astimezone(zone)),
     )
 
 
@@ -382,6 +391,18 @@ def _undelivered(config: Config, delivered: Summary | None, now: datetime) -> It
         for failure in state.failures:
             text = f"The series {failure.series} can't be delivered to {name}: {failure.why}"
             yield Problem(Level.WARNING, text, kind="delivery")
+
+
+def _refused(lately: Iterable[Refused]) -> Iterable[Problem]:
+    for classes in refused.by_scanner(lately):
+        yield Problem(Level.WARNING, refused.text(classes), remedy=refused.remedy(classes), kind="refused")
+
+
+def _filling(config: Config, full: FullDisk | None, now: datetime) -> Iterable[Problem]:
+    days = config.status.disk_full_within if config.status else 0
+    if days and full and full.at - now <= timedelta(days=days):
+        remedy = "Then Orthanc refuses images. Make the disk larger, or make room: docs/operations.md."
+        yield Problem(Level.WARNING, disk.text(full, now), remedy=remedy, kind="disk")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

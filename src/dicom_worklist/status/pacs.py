@@ -1,4 +1,4 @@
-"""Asking Orthanc, through its REST interface, which studies it has: three questions, however many studies there are."""
+"""Asking Orthanc, through its REST interface, for studies (in three questions), what it refused, and its disk."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -6,9 +6,10 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 
+from dicom_worklist.errors import PacsError
 from dicom_worklist.orthanc import ask, failure
 from dicom_worklist.settings import Pacs
-from dicom_worklist.status.records import BookingRecord, Study
+from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study
 
 #: What is asked of each series in addition to Orthanc's main tags.
 TAGS = (
@@ -24,6 +25,10 @@ TAGS = (
 )
 #: How many values one question has at the most.
 MOST = 1000
+#: Orthanc's number of an address that it doesn't know.
+UNKNOWN = 17
+#: Whose private classes begin so.
+MAKERS = {"1.2.840.113619.": "GE", "1.3.12.2.1107.": "Siemens", "1.3.46.670589.": "Philips"}
 
 
 def studies(
@@ -152,3 +157,74 @@ def _start(tags: Mapping[str, str], zone: tzinfo) -> tuple[datetime | None, bool
                         start = there.astimezone(zone).replace(tzinfo=None)
                 return start, timed
     return None, False
+
+
+def refused(pacs: Pacs) -> tuple[Refused, ...]:
+    """Return the classes of objects that were refused to scanners; none from an Orthanc that doesn't keep them.
+
+    Raises:
+        PacsError: they can't be had.
+    """
+    answer = _ask_script(pacs, "/refused-sop-classes")
+    if answer is None:
+        return ()
+    try:
+        named = ((one, _class_name(str(one["sop_class"]))) for one in answer)
+        return tuple(_refused(one, name) for one, name in named if name)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise failure(pacs, f"answers with something other than what it refused ({error!r})") from error
+
+
+def _refused(one: Mapping[str, Any], name: str) -> Refused:
+    return Refused(
+        ae_title=_text(one["scanner"]),
+        sop_class=_text(one["sop_class"]),
+        name=name,
+        first=datetime.fromtimestamp(one["first"], UTC),
+        last=datetime.fromtimestamp(one["last"], UTC),
+        count=_number(one["count"]),
+        reason="syntax" if one["syntax"] else "stored" if one["stored"] else "class",
+    )
+
+
+def _number(value: Any) -> int:
+    """Return a number as the state can keep it."""
+    if not 0 <= (number := int(value)) < 1 << 62:
+        raise ValueError(f"{number} is no number of such a thing")
+    return number
+
+
+def _class_name(uid: str) -> str:
+    """Return what a class is called; nothing if it is known, and not one of objects, such as one of a query."""
+    from pydicom import config  # noqa: PLC0415 - it takes as long as a run, and is seldom needed
+    from pydicom.uid import UID  # noqa: PLC0415
+
+    if (name := UID(uid, config.IGNORE).name) != uid:
+        return name if "Storage" in name and "Commitment" not in name else ""
+    maker = next((maker for root, maker in MAKERS.items() if uid.startswith(root)), "")
+    return f"a private class of {maker}" if maker else "an unknown class"
+
+
+def disk_space(pacs: Pacs, now: datetime) -> DiskSpace | None:
+    """Return how much room its disk has `now`; None from an Orthanc that doesn't know.
+
+    Raises:
+        PacsError: it can't be had.
+    """
+    answer = _ask_script(pacs, "/disk-space")
+    if answer is None:
+        return None
+    try:
+        return DiskSpace(at=now, free=_number(answer["free"]), size=_number(answer["size"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise failure(pacs, f"answers with something other than the room on its disk ({error!r})") from error
+
+
+def _ask_script(pacs: Pacs, path: str) -> Any:
+    """Return what our scripts in Orthanc answer; None if they aren't there: an image or a script of the site's own."""
+    try:
+        return ask(pacs, path)
+    except PacsError as error:
+        if error.orthanc_status == UNKNOWN:
+            return None
+        raise

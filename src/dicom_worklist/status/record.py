@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,12 +17,12 @@ import msgspec
 
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Pacs, Status
-from dicom_worklist.status import changes, findings, history, memory
+from dicom_worklist.status import changes, disk, findings, history, memory
 from dicom_worklist.status.evidence import EARLY
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.memory import Memory
 from dicom_worklist.status.overview import overview
-from dicom_worklist.status.records import BookingRecord, Study
+from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +50,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The studies that the PACS has of these days; None if it can't say (`failure` is why), or there is none."""
+    """The studies that the PACS has of these days, what it refused to scanners, and how much room its disk has.
+
+    Each is None if it can't say, or there is no PACS; `failure` is why there are no studies, `failures` what else it
+    could not say.
+    """
 
     studies: tuple[Study, ...] | None = None
     failure: str = ""
+    refused: tuple[Refused, ...] | None = None
+    disk: DiskSpace | None = None
+    failures: tuple[str, ...] = ()
 
 
 def ask(known: Memory) -> Answer:
@@ -73,12 +80,22 @@ def ask(known: Memory) -> Answer:
         return Answer(failure=str(error))
     first = {study.orthanc_id: study.seen for of_one in known.past.studies.values() for study in of_one}
     first |= {study.orthanc_id: study.seen for study in known.last.studies}
-    return Answer(tuple(msgspec.structs.replace(study, seen=first.get(study.orthanc_id) or now) for study in studies))
+    answer = Answer(tuple(msgspec.structs.replace(study, seen=first.get(study.orthanc_id) or now) for study in studies))
+    failures = []
+    try:
+        answer = replace(answer, refused=pacs.refused(config.pacs))
+    except PacsError as error:
+        failures.append(f"what was refused to scanners is not known: {error}")
+    try:
+        answer = replace(answer, disk=pacs.disk_space(config.pacs, now))
+    except PacsError as error:
+        failures.append(f"how full the PACS's disk is is not known: {error}")
+    return replace(answer, failures=tuple(failures))
 
 
 def record(known: Memory, answer: Answer, outcome: Outcome, now: Callable[[], datetime]) -> list[str]:
     """Write what a run found, and return, in sentences, what could not be read or written; `now` is in UTC."""
-    failures, status = list(known.failures), known.config.status
+    failures, status = [*known.failures, *answer.failures], known.config.status
     if status is not None:
         with ExitStack() as stack:
             with suppress(OSError):  # the failure is reported when the state is written
@@ -157,6 +174,8 @@ def _after_success(run: _Run, last: Findings, now: datetime, failures: list[str]
         leftovers=outcome.leftovers,
         doubles=outcome.doubles,
         made=outcome.made,
+        refused=last.refused if run.answer.refused is None else run.answer.refused,
+        disk=disk.added(last.disk, run.answer.disk),
         emptied=tuple(changes.emptied(run.known, last, outcome.bookings, outcome.withdrawn)),
     )
 
@@ -179,6 +198,8 @@ def _after_failure(run: _Run, last: Findings, now: datetime) -> Findings:
         seconds=(now - run.known.began).total_seconds(),
         failure=run.outcome.failure,
         pacs_failure=run.answer.failure,
+        refused=last.refused if run.answer.refused is None else run.answer.refused,
+        disk=disk.added(last.disk, run.answer.disk),
         doubles=(),
     )
 

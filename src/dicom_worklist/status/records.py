@@ -72,3 +72,41 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     stable: bool = True
     updated: datetime | None = None
     seen: datetime | None = None
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A SOP class that Orthanc refused to a scanner, from `first` to `last` (aware), in `count` associations.
+
+    `reason` is "class" (Orthanc doesn't store it), "syntax" (it stores it in other transfer syntaxes) or "stored" (it
+    did not, and does now).
+    """
+
+    ae_title: str
+    sop_class: str
+    name: str
+    first: datetime
+    last: datetime
+    count: int
+    reason: str
+
+
+class DiskSpace(msgspec.Struct, frozen=True, kw_only=True):
+    """How much room the PACS's disk had `at` a time (aware), in bytes."""
+
+    at: datetime
+    free: int
+    size: int
+
+    @property
+    def used(self) -> int:
+        """What is not free."""
+        return self.size - self.free
+
+
+class FullDisk(msgspec.Struct, frozen=True, kw_only=True):
+    """When the PACS's disk will be full (aware); what is free, its size, and what comes `daily`, in bytes."""
+
+    at: datetime
+    free: int
+    size: int
+    daily: int
