@@ -1,14 +1,18 @@
 """What a run makes of the PACS's answers: it asks once, and a failure is reported and never stops publishing."""
 
+import json
 import re
 import socket
 import time
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
 
 import pytest
 
+from dicom_worklist.status import updates
+from support.calendar import NOW
 from support.local_site import RecordedSite
 
 
@@ -27,6 +31,13 @@ class _Answer(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        status, body = self.server.gives  # type: ignore[attr-defined]
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        self.send_response(status)
         self.end_headers()
         self.wfile.write(body)
 
@@ -125,6 +136,82 @@ def test_the_page_is_sent_to_a_pacs_on_another_host(stranger: Any, site: Recorde
     assert "answers 503" in stranger.sent[-1][1]
     (warning,) = site.run({**there, "pacs.url": "http://127.0.0.1:1"}).warnings
     assert "Connection refused" in warning
+
+
+def waits(asked: datetime, *packages: str, of: str = "somebody-else-s") -> bytes:
+    containers = {"door": {"security": packages or ["nginx 1 -> 2"], "other": []}, of: {"security": ["x 1 -> 2"]}}
+    return json.dumps({"asked": f"{asked.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "containers": containers}).encode()
+
+
+@pytest.fixture
+def there(stranger: Any, site: RecordedSite) -> dict[str, object]:
+    """What the configuration says of a PACS on another host, where an image waits for updates."""
+    site.book("1")
+    stranger.answer, stranger.gives = (200, {}, b"[]"), (204, b"")
+    images = {"door": f"{NOW - timedelta(days=9):%Y-%m-%dT%H:%M:%SZ}"}
+    return {**site.pacs(stranger.server_port, updates="/updates.json"), "status.images": images}
+
+
+def metric(site: RecordedSite, name: str) -> list[str]:
+    lines = (site.root / "metrics/dicom_worklist.prom").read_text().splitlines()
+    return [line.split()[-1] for line in lines if line.startswith(f"dicom_worklist_{name}")]
+
+
+def test_what_waits_for_the_images_of_a_pacs_on_another_host_is_asked_once_a_day(
+    stranger: Any, site: RecordedSite, there: dict[str, object]
+) -> None:
+    assert site.run(there).warnings == []  # no night has passed yet
+    assert metric(site, "security_updates") == []
+    asked = NOW - timedelta(hours=5)
+    stranger.gives = (200, waits(asked))
+    assert site.run(there).warnings == []
+    assert "1 security update to come: <bdi>nginx 1 -&gt; 2</bdi>" in site.page
+    assert metric(site, "security_updates") == ["1.0"]
+    assert "somebody-else-s" not in site.page
+    assert [float(at) for at in metric(site, "updates_asked_timestamp")] == [asked.timestamp()]
+    stranger.asked.clear()
+    site.run(there)
+    assert "/updates.json" not in stranger.asked
+    assert metric(site, "security_updates") == ["1.0"]
+    site.now = NOW + timedelta(hours=20)
+    stranger.gives = (200, waits(asked + timedelta(days=1), "nginx 1 -> 3"))
+    site.run(there)
+    assert "nginx 1 -&gt; 3" in site.page
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (403, b"no"),
+        (200, b"<html>"),
+        (200, b"[" * 200_000),
+        (200, b"null"),
+        (200, waits(NOW, "x" * 401)),
+        (200, waits(NOW + timedelta(days=3000))),
+        (200, waits(NOW, of="x" * 401)),
+        (200, waits(NOW, *["x"] * 2001)),
+        (200, waits(NOW) + b" " * updates.LARGEST),
+    ],
+)
+def test_an_answer_that_makes_no_sense_leaves_what_was_known(
+    given: tuple[int, bytes], stranger: Any, site: RecordedSite, there: dict[str, object]
+) -> None:
+    stranger.gives = (200, waits(NOW - timedelta(days=2)))
+    site.run(there)
+    before = site.found.updates
+    assert before
+    stranger.gives = given
+    assert site.run(there).warnings == []
+    assert stranger.asked[-1] == "/updates.json"
+    assert site.found.updates == before
+
+
+def test_a_pacs_that_does_not_answer_is_not_asked_twice(
+    stranger: Any, site: RecordedSite, there: dict[str, object]
+) -> None:
+    stranger.answer = (503, {}, b"")
+    site.run(there)
+    assert stranger.asked == ["/tools/find"]
 
 
 def test_a_password_that_can_not_be_read_is_named(site: RecordedSite) -> None:
