@@ -93,7 +93,7 @@ def _updates(known: Memory, answer: Answer, now: datetime) -> Updates | None:
         found = orthanc.ask(pacs, pacs.updates, largest=updates.LARGEST)
     except PacsError:
         return last  # it gets old, and for that there is an alert
-    return updates.said(found, now) or last
+    return updates.checked(found, now) or last
 
 
 def record(known: Memory, answer: Answer, outcome: Outcome, now: Callable[[], datetime]) -> list[str]:

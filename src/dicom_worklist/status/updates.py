@@ -31,7 +31,7 @@ class Updates(msgspec.Struct, frozen=True):
     containers: Annotated[dict[Text, Waiting], msgspec.Meta(max_length=100)]
 
 
-def said(answer: Any, now: datetime) -> Updates | None:
+def checked(answer: Any, now: datetime) -> Updates | None:
     """Return what another host's answer, read from JSON, says; None: it makes no sense at `now`, an aware time."""
     try:
         found = msgspec.convert(answer, Updates)
@@ -41,7 +41,7 @@ def said(answer: Any, now: datetime) -> Updates | None:
 
 
 def known(path: str | None, images: Mapping[str, datetime], elsewhere: Updates | None = None) -> Updates | None:
-    """Return what is written there, and said by the PACS's host (`elsewhere`), of the containers of `images`.
+    """Return what is written there, and by the PACS's host (`elsewhere`), of the containers of `images`.
 
     None: nothing is known. An image that was built (`images`) since then is left out. This host's word counts more.
     The time is that of the host that asked longest ago.

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import orthanc
+import viewer  # noqa: F401 - beside this file; it registers itself
 
 STORAGE = Path(json.loads(orthanc.GetConfiguration())["StorageDirectory"])
 Reason = orthanc.StorageCommitmentFailureReason
