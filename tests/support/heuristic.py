@@ -1,4 +1,4 @@
-"""A researcher's heuristic for heudiconv: which file of BIDS a series becomes, by the name that it has on the console."""
+"""A researcher's heuristic for heudiconv: which file of BIDS a series becomes, by its name on the console."""
 
 from typing import Any
 
