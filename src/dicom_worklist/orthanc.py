@@ -16,14 +16,15 @@ from dicom_worklist.bookings import printable
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Pacs
 
-#: No answer takes as many reads, of 64 KiB at the most.
-LARGEST = 1 << 14
+#: No answer has as many bytes, but that a DICOM file is.
+LARGEST = 1 << 30
 
 
-def ask(pacs: Pacs, path: str, content: object = None, method: str | None = None) -> Any:
+def ask(pacs: Pacs, path: str, content: object = None, method: str | None = None, largest: int = LARGEST) -> Any:
     """Send one request to Orthanc, and return its answer: bytes if it is a DICOM file, else what its JSON says.
 
-    `content` is sent as it is if it is bytes, else as JSON; without any it is a GET.
+    `content` is sent as it is if it is bytes, else as JSON; without any it is a GET. JSON of more than `largest` bytes
+    is an error.
 
     Raises:
         PacsError: there is no such answer.
@@ -46,7 +47,7 @@ def ask(pacs: Pacs, path: str, content: object = None, method: str | None = None
     try:
         with _opener(pacs).open(request, timeout=pacs.timeout) as answer:
             file = answer.headers.get_content_type() == "application/dicom"
-            body = _read(answer, time.monotonic() + pacs.timeout, None if file else LARGEST)
+            body = _read(answer, time.monotonic() + pacs.timeout, None if file else largest)
             return body if file or not body else json.loads(body)
     except HTTPError as error:
         with error:
@@ -77,12 +78,14 @@ def _details(pacs: Pacs, error: HTTPError) -> tuple[str, int | None]:
 def _read(answer: Any, deadline: float, largest: int | None) -> bytes:
     """Read an answer to its end: one that trickles, or never ends, must not keep the run."""
     parts: list[bytes] = []
+    size = 0
     while part := answer.read1(1 << 16):
         parts.append(part)
+        size += len(part)
         if time.monotonic() > deadline:
             raise TimeoutError("the answer took longer than pacs.timeout")
-        if largest and len(parts) > largest:
-            raise ValueError("the answer is too large for a list of studies")
+        if largest and size > largest:
+            raise ValueError("the answer is too large for what was asked")
     if answer.length:  # what was promised and did not come
         raise IncompleteRead(b"".join(parts), answer.length)
     return b"".join(parts)

@@ -100,7 +100,8 @@ class Pacs(_Section, frozen=True):
 
     `ca_file` holds the certificates, as PEM text, that an `https` address is checked with; without it, the system's.
     `check_hostname: false` is for a `ca_file` that is just the server's own. `page` is the address there to which each
-    run sends the web page (PUT), such as /worklist/index.html: where the PACS is on another host.
+    run sends the web page (PUT), such as /worklist/index.html: where the PACS is on another host. `updates` is the one
+    where that host says which updates of Debian wait for its images.
     """
 
     url: str
@@ -110,6 +111,7 @@ class Pacs(_Section, frozen=True):
     check_hostname: bool = True
     timeout: Annotated[float, msgspec.Meta(gt=0, le=60)] = 5
     page: Annotated[str, msgspec.Meta(pattern="^/")] | None = None
+    updates: Annotated[str, msgspec.Meta(pattern="^/")] | None = None
 
 
 class Status(_Section, frozen=True):

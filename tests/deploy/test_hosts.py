@@ -84,12 +84,16 @@ def test_scanners_find_their_bookings_and_store(site: Site, tmp_path: Path) -> N
 
 def test_the_page_is_at_the_pacs_and_knows_what_arrived(site: Site) -> None:
     """The sync is on another host: it asks over HTTPS, and sends the page."""
+    waits = '{"asked": "\'$(date -u +%FT%TZ)\'", "containers": {"orthanc-front-door": {"security": ["nginx 1 -> 2"]}}}'
+    site.pacs.run(f"echo '{waits}' >/var/lib/dicom-worklist-updates/updates.json")
     site.sync()
     page = site.ask("/worklist/index.html")
     assert "3010000.01_sub-007" in page or "sub-007" in page
     assert "What arrived is not known" not in page
     said = json.loads(site.worklist.run("dicom-worklist status --json", check=False))
     assert not said["pacs_failure"]
+    assert said["updates"]["containers"]["orthanc-front-door"]["security"] == ["nginx 1 -> 2"]
+    assert "nginx 1 -&gt; 2" in page
     mode = site.pacs.run("stat -c '%U %G %a' /scratch/data_dicom/page /scratch/data_dicom/page/index.html").split()
     assert mode == ["dicom-front-door", "orthanc", "2750", "dicom-front-door", "orthanc", "600"]
 

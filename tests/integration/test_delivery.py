@@ -23,6 +23,8 @@ from support.delivering import Site, held
 from support.images import synthetic_image
 from support.own_pacs import OwnPacs, own_pacs
 
+HEURISTIC = Path(__file__).parents[1] / "support/heuristic.py"
+
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OwnPacs, OwnPacs]]:
@@ -234,21 +236,31 @@ def test_another_node_commits_itself_or_is_asked_for_each_image(site: Site, *, c
     assert len(site.second.ask("/instances").json()) == 4
 
 
+SLICES = 5
+
+
+def scan_volume(site: Site, folder: Path, subject: str, **tags: object) -> None:
+    """Store a series that is a volume, with all that a converter reads."""
+    files = []
+    for number in range(SLICES):
+        path = synthetic_image(folder / f"{len([*folder.iterdir()])}.dcm", number + 1, 8)
+        dataset = dcmread(path)
+        dataset.Manufacturer, dataset.MagneticFieldStrength = "Example", "3"
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "M"]
+        dataset.ImageOrientationPatient, dataset.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 2 * number]
+        dataset.PixelSpacing, dataset.SliceThickness, dataset.SpacingBetweenSlices = [1, 1], 2, 2
+        dataset.RepetitionTime, dataset.EchoTime = "2000", "30"
+        dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = "20261124"
+        dataset.StudyTime = dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = "093000"
+        dataset.save_as(path)
+        files.append(path)
+    site.store(files, subject, **tags)
+
+
 def test_a_researcher_can_convert_what_was_delivered(site: Site, tmp_path: Path) -> None:
-    slices, shape = 5, (8, 8)
     for subject in ("007", "008"):
-        files = []
-        for number in range(slices):
-            path = synthetic_image(tmp_path / f"{subject}-{number}.dcm", number + 1, shape[0])
-            dataset = dcmread(path)
-            dataset.Manufacturer, dataset.MagneticFieldStrength = "Example", "3"
-            dataset.ImageType = ["ORIGINAL", "PRIMARY", "M"]
-            dataset.ImageOrientationPatient, dataset.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 2 * number]
-            dataset.PixelSpacing, dataset.SliceThickness, dataset.SpacingBetweenSlices = [1, 1], 2, 2
-            dataset.StudyDate, dataset.StudyTime = "20261124", "093000"
-            dataset.save_as(path)
-            files.append(path)
-        site.store(files, subject, SeriesInstanceUID=f"1.2.{int(subject)}.1")
+        (tmp_path / subject).mkdir()
+        scan_volume(site, tmp_path / subject, subject, SeriesInstanceUID=f"1.2.{int(subject)}.1")
     site.settle()
     assert len(site.deliver("raw").delivered) == 2
     places = [place.parent for place in site.raw.rglob("SHA256SUMS")]
@@ -258,8 +270,77 @@ def test_a_researcher_can_convert_what_was_delivered(site: Site, tmp_path: Path)
             ["dcm2niix", "-o", str(tmp_path), "-f", "%i", str(place)], text=True, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stdout
-        assert f"Convert {slices} DICOM as" in done.stdout
+        assert f"Convert {SLICES} DICOM as" in done.stdout
     assert {path.name for path in tmp_path.glob("*.nii")} == {f"3010000.01_sub-{one}.nii" for one in ("007", "008")}
+
+
+def heudiconv(*line: str | Path) -> None:
+    """Run Debian's, as a researcher does."""
+    done = subprocess.run(
+        ["/usr/bin/heudiconv", "--converter", "dcm2niix", "--bids", "--minmeta", *line],
+        text=True, capture_output=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def images(bids: Path) -> set[str]:
+    """Return the images of a BIDS folder; each has its description beside it."""
+    found = [path for path in bids.rglob("*.nii.gz") if ".heudiconv" not in path.parts]
+    for path in found:
+        assert path.stat().st_size
+        beside = path.with_name(path.name.replace(".nii.gz", ".json"))
+        assert json.loads(beside.read_text())["EchoTime"] == 0.03, beside
+    return {str(path.relative_to(bids)) for path in found}
+
+
+def test_every_session_becomes_bids(site: Site, tmp_path: Path) -> None:
+    """With a heuristic of the project's own: the folders' names say subject and session."""
+    sessions = [(subject, session) for subject in ("007", "008") for session in ("01", "02")]
+    for subject, session in sessions:
+        for number, name in enumerate(("T1w", "rest"), 1):
+            folder = tmp_path / f"{subject}-{session}-{name}"
+            folder.mkdir()
+            study = f"1.2.{int(subject)}.{int(session)}"
+            scan_volume(
+                site, folder, subject, StudyInstanceUID=study, SeriesInstanceUID=f"{study}.{number}",
+                PatientName=f"3010000.01_sub-{subject}_ses-{session}", SeriesNumber=number,
+                SeriesDescription=name, ProtocolName=name,
+            )  # fmt: skip
+    site.settle()
+    assert len(site.deliver("raw").delivered) == 8
+    bids = tmp_path / "bids"
+    for session in ("01", "02"):
+        heudiconv(
+            "--dicom_dir_template", site.raw / "3010000.01/raw/sub-{subject}/ses-mri{session}/*/*.dcm",
+            "--subjects", "007", "008", "--ses", session, "--heuristic", HEURISTIC, "--outdir", bids,
+        )  # fmt: skip
+    assert images(bids) == {
+        f"sub-{subject}/ses-{session}/{name}.nii.gz"
+        for subject, session in sessions
+        for name in (f"anat/sub-{subject}_ses-{session}_T1w", f"func/sub-{subject}_ses-{session}_task-rest_bold")
+    }
+
+
+def test_names_of_reproin_need_no_heuristic_of_the_project(site: Site, tmp_path: Path) -> None:
+    """As the set of attributes `reproin` names studies and subjects."""
+    site.destinations[0]["path"] = f"{site.raw}/{{{{ patient_name }}}}/{{{{ series_number }}}}"
+    for subject in ("007", "008"):
+        for session in ("01", "02"):
+            folder = tmp_path / f"{subject}-{session}"
+            folder.mkdir()
+            study, name = f"1.2.{int(subject)}.{int(session)}", f"anat-T1w_ses-{session}"
+            scan_volume(
+                site, folder, subject, StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1",
+                PatientID=f"3010000p01s{subject}", PatientName=f"3010000p01s{subject}_ses-{session}",
+                StudyDescription="Lovelace^3010000.01", SeriesDescription=name, ProtocolName=name,
+            )  # fmt: skip
+    site.settle()
+    assert len(site.deliver("raw").delivered) == 4
+    heudiconv("--files", site.raw, "--heuristic", "reproin", "--outdir", tmp_path / "bids")
+    assert images(tmp_path / "bids/Lovelace/3010000.01") == {
+        f"sub-3010000p01s{subject}/ses-{session}/anat/sub-3010000p01s{subject}_ses-{session}_T1w.nii.gz"
+        for subject in ("007", "008") for session in ("01", "02")
+    }  # fmt: skip
 
 
 def test_an_odd_value_of_one_series_stops_no_other(site: Site) -> None:

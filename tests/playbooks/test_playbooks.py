@@ -117,7 +117,7 @@ def test_a_pacs_on_another_host_is_asked_as_the_inventory_says(tmp_path: Path) -
     settings = rendered(tmp_path, **given)
     assert settings["pacs"] == {
         "url": url, "user": "worklist-reader", "password_file": f"{tmp_path}/pacs.password", "ca_file": None,
-        "check_hostname": True, "timeout": 5, "page": "/worklist/index.html",
+        "check_hostname": True, "timeout": 5, "page": "/worklist/index.html", "updates": "/updates.json",
     }  # fmt: skip
     assert settings["status"]["page"] == page
     checked = rendered(tmp_path, **given, worklist_sync_pacs_ca=certificate)["pacs"]

@@ -190,7 +190,7 @@ def series_of(**tags: str | None) -> Series:
                     "Metadata": {"LastUpdate": "20261124T093000"}, "RequestedTags": tags or None})  # fmt: skip
 
 
-def test_a_day_s_images_are_delivered_as_they_come_and_many_at_once_go_first() -> None:
+def test_a_usual_day_is_hardly_slowed_and_many_at_once_go_first() -> None:
     assert rest(0.02, 0) == 0
     assert rest(0.02, 4) < 0.001  # 100,000 images in seven hours
     assert rest(0.02, HALF_SPEED_AT) == 0.02

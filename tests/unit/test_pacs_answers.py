@@ -1,15 +1,21 @@
 """What a run makes of the PACS's answers: it asks once, and a failure is reported and never stops publishing."""
 
+import json
 import re
 import socket
 import time
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
 
 import pytest
 
+from dicom_worklist.status import updates
+from support.calendar import NOW
 from support.local_site import RecordedSite
+
+UPDATES = "/updates.json"
 
 
 @pytest.fixture
@@ -32,6 +38,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         status, body = self.server.told[self.path]  # type: ignore[attr-defined]
+        self.server.got.append(self.path)  # type: ignore[attr-defined]
         self.send_response(status)
         self.end_headers()
         self.wfile.write(body)
@@ -50,7 +57,7 @@ class _Answer(BaseHTTPRequestHandler):
 def stranger() -> Any:
     """A web server that is not Orthanc."""
     server: Any = HTTPServer(("127.0.0.1", 0), _Answer)
-    server.asked, server.sent, server.takes = [], [], 201
+    server.asked, server.got, server.sent, server.takes = [], [], [], 201
     server.url = f"http://127.0.0.1:{server.server_port}"
     server.told = {"/refused-sop-classes": (200, b"[]"), "/disk-space": (200, b'{"free": 1, "size": 2}')}
     thread = Thread(target=server.serve_forever, args=(0.02,))
@@ -133,6 +140,82 @@ def test_the_page_is_sent_to_a_pacs_on_another_host(stranger: Any, site: Recorde
     assert "answers 503" in stranger.sent[-1][1]
     (warning,) = site.run({**there, "pacs.url": "http://127.0.0.1:1"}).warnings
     assert "Connection refused" in warning
+
+
+def waits(asked: datetime, *packages: str, of: str = "somebody-else-s") -> bytes:
+    containers = {"door": {"security": packages or ["nginx 1 -> 2"], "other": []}, of: {"security": ["x 1 -> 2"]}}
+    return json.dumps({"asked": f"{asked.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "containers": containers}).encode()
+
+
+@pytest.fixture
+def there(stranger: Any, site: RecordedSite) -> dict[str, object]:
+    """What the configuration says of a PACS on another host, where an image waits for updates."""
+    site.book("1")
+    stranger.answer, stranger.told[UPDATES] = (200, {}, b"[]"), (204, b"")
+    images = {"door": f"{NOW - timedelta(days=9):%Y-%m-%dT%H:%M:%SZ}"}
+    return {**site.pacs(stranger.server_port, updates=UPDATES), "status.images": images}
+
+
+def metric(site: RecordedSite, name: str) -> list[str]:
+    lines = (site.root / "metrics/dicom_worklist.prom").read_text().splitlines()
+    return [line.split()[-1] for line in lines if line.startswith(f"dicom_worklist_{name}")]
+
+
+def test_what_waits_for_the_images_of_a_pacs_on_another_host_is_asked_once_a_day(
+    stranger: Any, site: RecordedSite, there: dict[str, object]
+) -> None:
+    assert site.run(there).warnings == []  # no night has passed yet
+    assert metric(site, "security_updates") == []
+    asked = NOW - timedelta(hours=5)
+    stranger.told[UPDATES] = (200, waits(asked))
+    assert site.run(there).warnings == []
+    assert "1 security update to come: <bdi>nginx 1 -&gt; 2</bdi>" in site.page
+    assert metric(site, "security_updates") == ["1.0"]
+    assert "somebody-else-s" not in site.page
+    assert [float(at) for at in metric(site, "updates_asked_timestamp")] == [asked.timestamp()]
+    stranger.got.clear()
+    site.run(there)
+    assert UPDATES not in stranger.got
+    assert metric(site, "security_updates") == ["1.0"]
+    site.now = NOW + timedelta(hours=20)
+    stranger.told[UPDATES] = (200, waits(asked + timedelta(days=1), "nginx 1 -> 3"))
+    site.run(there)
+    assert "nginx 1 -&gt; 3" in site.page
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (403, b"no"),
+        (200, b"<html>"),
+        (200, b"[" * 200_000),
+        (200, b"null"),
+        (200, waits(NOW, "x" * 401)),
+        (200, waits(NOW + timedelta(days=3000))),
+        (200, waits(NOW, of="x" * 401)),
+        (200, waits(NOW, *["x"] * 2001)),
+        (200, waits(NOW) + b" " * updates.LARGEST),
+    ],
+)
+def test_an_answer_that_makes_no_sense_leaves_what_was_known(
+    given: tuple[int, bytes], stranger: Any, site: RecordedSite, there: dict[str, object]
+) -> None:
+    stranger.told[UPDATES] = (200, waits(NOW - timedelta(days=2)))
+    site.run(there)
+    before = site.found.updates
+    assert before
+    stranger.told[UPDATES] = given
+    assert site.run(there).warnings == []
+    assert stranger.got[-1] == UPDATES
+    assert site.found.updates == before
+
+
+def test_a_pacs_that_does_not_answer_is_not_asked_twice(
+    stranger: Any, site: RecordedSite, there: dict[str, object]
+) -> None:
+    stranger.answer = (503, {}, b"")
+    site.run(there)
+    assert (stranger.asked, stranger.got) == (["/tools/find"], [])
 
 
 def test_a_password_that_can_not_be_read_is_named(site: RecordedSite) -> None:

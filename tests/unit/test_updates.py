@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dicom_worklist.config import load
-from dicom_worklist.status import metrics, page, updates
+from dicom_worklist.status import metrics, page, terminal, updates
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import Overview, overview
 
@@ -91,5 +91,31 @@ def test_the_metrics_count_them(look: Look, tmp_path: Path) -> None:
     assert samples["dicom_worklist_updates_asked_timestamp_seconds", None] == ASKED.timestamp()
 
 
+def test_this_host_s_word_counts_more_than_another_s(tmp_path: Path) -> None:
+    """And the time is that of the host that asked longest ago: if either asks no more, that is seen."""
+    own = {"asked": written()["asked"], "containers": {"orthanc": CONTAINERS["orthanc"]}}
+    (tmp_path / "updates.json").write_text(json.dumps(own))
+    waiting = {name: updates.Waiting(security=()) for name in ("orthanc", "door")}
+    elsewhere = updates.Updates(ASKED + timedelta(days=2), waiting)
+    found = updates.known(str(tmp_path / "updates.json"), BUILT, elsewhere)
+    assert found is not None
+    assert found.asked == ASKED
+    assert found.containers["orthanc"].security != ()
+    assert found.containers["door"].security == ()
+    assert updates.known(None, BUILT, elsewhere) == elsewhere
+
+
+def test_the_terminal_and_json_have_them_too(look: Look, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = look(written(door={"unknown": "no \x1b[2Jmirror"}))
+    terminal.show_overview(shown)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "2 for security to come: libssl3t64 3.5.1-1 -> 3.5.1-1+deb13u1, zlib1g 1 -> <2>." in text
+    assert "wlmscpfs has Debian's updates up to 2026-11-15 05:12; none for security waits." in text
+    assert "testing has Debian's updates up to 2026-11-23 05:12; 2 to come, and Debian doesn't say which" in text
+    assert "Debian was last asked on 2026-11-24 05:12." in text
+    assert "\x1b[2J" not in text
+    assert shown.as_dict()["updates"]["containers"]["orthanc"]["security"][1] == "zlib1g 1 -> <2>"
+
+
 def test_a_site_that_does_not_say_where_they_are_has_none() -> None:
-    assert updates.load(None, BUILT) is None
+    assert updates.known(None, BUILT) is None

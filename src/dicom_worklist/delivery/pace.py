@@ -11,7 +11,7 @@ from dicom_worklist.settings import Pacs
 LOOK_EVERY = 0.1
 WINDOW = 3.0
 #: While that many images come in a second, the pause before each one is as long as one takes: half the speed. With
-#: twice as many it is four times as long. What a day's work brings is delivered as it comes, and what several scanners
+#: twice as many it is four times as long. What comes on a usual day is hardly slowed, and what several scanners
 #: send at once goes first.
 HALF_SPEED_AT = 50
 #: No pause is longer, in seconds.

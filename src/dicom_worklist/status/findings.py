@@ -7,6 +7,7 @@ import msgspec
 
 from dicom_worklist import files
 from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study, Version
+from dicom_worklist.status.updates import Updates
 
 #: Why there is nothing to show.
 NO_RECORD = (
@@ -35,7 +36,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     day. `began` and `seconds` are of the last run, good or not, and so are `failure` (why it did not publish),
     `pacs_failure`, and `failures` of what else it could not do.
     `said` are the rejections and warnings of the last good run, and `made` is when what the calendar gave it was made,
-    as far as that is known.
+    as far as that is known. `updates` is what the PACS's host, where it is another, said last of its images.
     """
 
     bookings: tuple[BookingRecord, ...] = ()
@@ -57,6 +58,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     made: datetime | None = None
     refused: tuple[Refused, ...] = ()
     disk: tuple[DiskSpace, ...] = ()
+    updates: Updates | None = None
 
     @property
     def remarks(self) -> list[str]:

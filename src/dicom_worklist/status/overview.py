@@ -200,7 +200,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
         today=days[1],
         tomorrow=days[2],
         images={name: built.astimezone(zone) for name, built in config.status.images.items()} if config.status else {},
-        updates=updates.load(config.status.updates, config.status.images) if config.status else None,
+        updates=updates.known(config.status.updates, config.status.images, found.updates) if config.status else None,
         delivery=delivered,
         refused=lately,
         disk_full=full and msgspec.structs.replace(full, at=full.at.astimezone(zone)),

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -17,12 +17,13 @@ import msgspec
 
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Pacs, Status
-from dicom_worklist.status import changes, disk, findings, history, memory
+from dicom_worklist.status import changes, disk, findings, history, memory, updates
 from dicom_worklist.status.evidence import EARLY
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.memory import Memory
 from dicom_worklist.status.overview import overview
 from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study
+from dicom_worklist.status.updates import Updates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +94,34 @@ def ask(known: Memory) -> Answer:
     return replace(answer, failures=tuple(failures))
 
 
+def _updates(known: Memory, answer: Answer, now: datetime) -> Updates | None:
+    """Return what waits for the images of the PACS's host, where it is another.
+
+    That host finds out once a day, so it is asked when what is known is a day old.
+    """
+    pacs, last = known.config.pacs, known.last.updates
+    if pacs is None or pacs.updates is None:
+        return None
+    if answer.failure or (last and last.asked <= now < last.asked + timedelta(days=1)):
+        return last
+    from dicom_worklist import orthanc  # noqa: PLC0415 - a site without pays nothing
+
+    try:
+        found = orthanc.ask(pacs, pacs.updates, largest=updates.LARGEST)
+    except PacsError:
+        return last  # it gets old, and for that there is an alert
+    return updates.checked(found, now) or last
+
+
 def record(known: Memory, answer: Answer, outcome: Outcome, now: Callable[[], datetime]) -> list[str]:
     """Write what a run found, and return, in sentences, what could not be read or written; `now` is in UTC."""
     failures, status = [*known.failures, *answer.failures], known.config.status
     if status is not None:
+        waiting = _updates(known, answer, now())
         with ExitStack() as stack:
             with suppress(OSError):  # the failure is reported when the state is written
                 stack.enter_context(_one_writer(Path(status.state).parent))
-            _write(_Run(status, known, answer, outcome, now), failures)
+            _write(_Run(status, known, answer, outcome, waiting, now), failures)
     return [*([f"what arrived is not known: {answer.failure}"] if answer.failure else []), *failures]
 
 
@@ -110,6 +131,7 @@ class _Run:
     known: Memory
     answer: Answer
     outcome: Outcome
+    updates: Updates | None
     now: Callable[[], datetime]
 
 
@@ -177,6 +199,7 @@ def _after_success(run: _Run, last: Findings, now: datetime, failures: list[str]
         refused=last.refused if run.answer.refused is None else run.answer.refused,
         disk=disk.added(last.disk, run.answer.disk),
         emptied=tuple(changes.emptied(run.known, last, outcome.bookings, outcome.withdrawn)),
+        updates=run.updates,
     )
 
 
@@ -200,6 +223,7 @@ def _after_failure(run: _Run, last: Findings, now: datetime) -> Findings:
         pacs_failure=run.answer.failure,
         refused=last.refused if run.answer.refused is None else run.answer.refused,
         disk=disk.added(last.disk, run.answer.disk),
+        updates=run.updates,
         doubles=(),
     )
 

@@ -121,6 +121,26 @@ def show_overview(overview: Overview) -> None:
         if day is overview.today or day.lines or day.unscheduled:
             name = {overview.yesterday.day: "yesterday", overview.today.day: "today"}.get(day.day, "tomorrow")
             console.print(_day(overview, day, f"{name}, {day.day}: {counted(day)}"))
+    for line in _updates(overview):
+        console.print(Text(printable(line)))
+
+
+def _updates(overview: Overview) -> Iterator[str]:
+    """Return which of Debian's updates each container has, and which wait."""
+    for name, built in overview.images.items():
+        waiting = overview.updates.containers.get(name) if overview.updates else None
+        said = ""
+        if waiting and waiting.unknown:
+            said = f"; what waits is not known ({waiting.unknown})"
+        elif waiting and waiting.security is None:
+            said = f"; {len(waiting.other)} to come, and Debian doesn't say which are for security"
+        elif waiting and waiting.security:
+            said = f"; {len(waiting.security)} for security to come: {', '.join(waiting.security)}"
+        elif waiting:
+            said = "; none for security waits"
+        yield f"{name} has Debian's updates up to {built:%Y-%m-%d %H:%M}{said}."
+    if overview.updates:
+        yield f"Debian was last asked on {overview.updates.asked.astimezone(overview.now.tzinfo):%Y-%m-%d %H:%M}."
 
 
 def show_check(name: str, found: str, level: Level) -> None:

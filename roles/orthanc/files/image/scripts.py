@@ -3,3 +3,4 @@
 import commitment  # noqa: F401 - it registers itself
 import disk  # noqa: F401
 import refused  # noqa: F401
+import viewer  # noqa: F401
