@@ -1,4 +1,4 @@
-"""What the backups of the site's hosts did last, as the role backup wrote it down on each: neither where nor with what."""
+"""What the backups of the site's hosts did last, as a job of root's wrote it down on each."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
