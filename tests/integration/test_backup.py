@@ -514,7 +514,7 @@ def test_the_sync_s_user_reads_how_it_ended_and_not_where_it_is(site: Site) -> N
     """The page is for many: what they are told has neither the repository's address nor restic's own words."""
 
     def as_nobody(path: Path) -> subprocess.CompletedProcess[str]:
-        line = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "cat", path]
+        line = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "cat", str(path)]
         return subprocess.run(line, text=True, capture_output=True, check=False)
 
     with tempfile.TemporaryDirectory() as name:

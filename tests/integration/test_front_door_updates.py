@@ -1,5 +1,5 @@
-"""What waits at the PACS of Debian's updates, and what its backup did: the front door says it to a sync on another host,
-and to no person."""
+"""What waits of Debian's updates at the PACS, and what its backup did: the front door says it to a sync on another
+host, and to no person."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
