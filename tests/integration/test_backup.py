@@ -511,7 +511,7 @@ def test_no_secret_is_on_a_command_line_or_in_what_is_said(site: Site) -> None:
 
 
 def test_the_sync_s_user_reads_how_it_ended_and_not_where_it_is(site: Site) -> None:
-    """The page is for many: what they are told has neither the repository's address nor restic's own words."""
+    """The page is for many, so the file has neither the repository's address nor restic's own words."""
 
     def as_nobody(path: Path) -> subprocess.CompletedProcess[str]:
         line = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "cat", str(path)]
@@ -520,14 +520,14 @@ def test_the_sync_s_user_reads_how_it_ended_and_not_where_it_is(site: Site) -> N
     with tempfile.TemporaryDirectory() as name:
         state = Path(name)
         state.chmod(0o755)
-        told = state / "page/backup.json"
+        file = state / "page/backup.json"
         site.good("init", state=name)
-        new = backups.written(str(told))
+        new = backups.written(str(file))
         assert new
         assert (new.host, new.run, new.check) == ("pacs", None, None)
         site.good("run", state=name)
         site.good("check", state=name)
-        good = backups.written(str(told))
+        good = backups.written(str(file))
         assert good
         assert good.run
         assert good.check
@@ -537,19 +537,19 @@ def test_the_sync_s_user_reads_how_it_ended_and_not_where_it_is(site: Site) -> N
         site.repository.rename(site.root / "elsewhere")
         assert site.backup("run", state=name).returncode == 4
         assert str(site.repository) in (state / "backup.json").read_text()
-        read = as_nobody(told)
+        read = as_nobody(file)
         assert read.returncode == 0, read.stderr
         assert str(site.repository) not in read.stdout
         assert "restic says" not in read.stdout
-        failed = backups.written(str(told))
+        failed = backups.written(str(file))
         assert failed
         assert failed.run
         assert failed.run.failure.startswith("there is no repository at that place. If it is a disk")
         assert (failed.run.ok, failed.run.good, failed.check) == (False, good.run.good, good.check)
         assert as_nobody(state / "backup.json").returncode != 0
-        told.unlink()
+        file.unlink()
         (site.root / "elsewhere").rename(site.repository)
         site.good("init", state=name)  # an update to a version that writes it
-        again = backups.written(str(told))
+        again = backups.written(str(file))
         assert again
         assert (again.run, again.check) == (failed.run, failed.check)

@@ -45,8 +45,8 @@ def test_what_restic_says_becomes_the_place_the_rule_and_the_remedy(said: str, r
     assert text.startswith("/mnt: ")
     assert rule in text
     assert not said or said.splitlines()[-1] in text or "Fatal" in text
-    assert rule in failure.told or "nothing" in rule
-    assert not {word for word in ("/mnt", "Fatal", "PID", "s3.example.org") if word in failure.told}
+    assert rule in failure.shown or "nothing" in rule
+    assert not {word for word in ("/mnt", "Fatal", "PID", "s3.example.org") if word in failure.shown}
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ PARTS = 10
 #: How often, and after how many seconds, it is tried again while another host works in the repository.
 TRIES, PAUSE = 60, 20
 TAG = "dicom-worklist"
-#: The page is told no more of a failure than so many characters.
-TOLD = 1000
+#: No more characters of a failure than these are on the page.
+SHOWN = 1000
 UNEXPLAINED = "restic ended with status "
 SQLITE = b"SQLite format 3\0"
 #: What restic says, the rule behind it, and what to do.
@@ -81,12 +81,12 @@ SAYINGS = (
 
 
 class Failure(Exception):  # noqa: N818 - as the page calls it
-    """Something that a person has to put right, the exit status for it, and what the readers of the page are told."""
+    """Something that a person has to put right, the exit status for it, and what the page shows of it."""
 
-    def __init__(self, status: int, text: str, told: str = "") -> None:
-        """Keep the status, and what is told."""
+    def __init__(self, status: int, text: str, shown: str = "") -> None:
+        """Keep the status, and what is shown."""
         super().__init__(text)
-        self.status, self.told = status, told or text
+        self.status, self.shown = status, shown or text
 
 
 def now() -> str:
@@ -97,14 +97,14 @@ def now() -> str:
 def explain(output: str, status: int, repository: str) -> Failure:
     """Say what is wrong with the repository: restic's own words, the rule, and what to do.
 
-    The readers of the page are not told where it is, nor restic's words, which may have that, too.
+    The page shows neither where it is nor restic's words, which may name that, too.
     """
     lines = [line for line in output.strip().splitlines() if line.strip()]
     last = next((line for line in reversed(lines) if line.startswith("Fatal")), lines[-1] if lines else "")
     for pattern, rule, remedy in SAYINGS:
         if re.search(pattern, output, re.IGNORECASE):
-            told = f"{rule}. {remedy}"
-            return Failure(4, f"{repository}: {told} restic says: {last[-300:]}", told)
+            shown = f"{rule}. {remedy}"
+            return Failure(4, f"{repository}: {shown} restic says: {last[-300:]}", shown)
     return Failure(
         4, f"{repository}: {UNEXPLAINED}{status}. It says: {last[-600:] or 'nothing'}",
         f"{UNEXPLAINED}{status}. What it says is in `journalctl -t dicom-backup`.",
@@ -359,11 +359,11 @@ def check(config: Json) -> Json:
     except Failure as error:
         if UNEXPLAINED not in str(error):
             raise
-        told = (
+        shown = (
             "The backups are damaged. Keep the repository as it is, make another one (backup_repository) today, and "
             "see restic's page on troubleshooting."
         )
-        raise Failure(4, f"{told} {error}", told) from error
+        raise Failure(4, f"{shown} {error}", shown) from error
     return {}
 
 
@@ -399,7 +399,7 @@ def publish(config: Json, known: Json) -> None:
     since = json.loads(file.read_text())["since"] if file.exists() else now()
     runs = {
         what: {
-            "ended": one["ended"], "ok": one["ok"], "failure": one.get("told", "")[:TOLD], "good": one["good"],
+            "ended": one["ended"], "ok": one["ok"], "failure": one.get("shown", "")[:SHOWN], "good": one["good"],
             "missing": one.get("missing", 0),
         }
         for what in ("run", "check") if (one := known.get(what))
@@ -431,7 +431,7 @@ def recorded(config: Json, what: str) -> None:
     if failed is None:
         entry |= {"ok": True, "good": entry["ended"]}
     else:
-        entry |= {"failure": str(failed), "told": failed.told}
+        entry |= {"failure": str(failed), "shown": failed.shown}
     known = {"repository": config["repository"], "run": {}, "check": {}} | known | {what: entry}
     write_down(file, json.dumps(known, indent=1) + "\n", 0o600)
     publish(config, known)

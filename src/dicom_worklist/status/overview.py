@@ -424,7 +424,7 @@ def _filling(config: Config, full: FullDisk | None, now: datetime) -> Iterable[P
 
 
 def _saved(config: Config, found: Findings) -> tuple[list[Backup], list[Problem]]:
-    """Return what is known of the backups, and what should be known and is not."""
+    """Return what the backups did, and of which that should be known and is not."""
     known, unknown = [], []
     if config.status and (path := config.status.backup):
         if one := backups.written(path):

@@ -115,7 +115,7 @@ def _updates(known: Memory, answer: Answer, now: datetime) -> Updates | None:
 
 
 def _backup(known: Memory, answer: Answer, now: datetime) -> Backup | None:
-    """Return what the backup of the PACS's host did, where that is another, as far as it says it now or said it."""
+    """Return what the backup of the PACS's host did, where that is another: what it answers, or else answered last."""
     pacs, last = known.config.pacs, known.last.backup
     if pacs is None or pacs.backup is None:
         return None
