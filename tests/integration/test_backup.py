@@ -553,3 +553,14 @@ def test_the_sync_s_user_reads_how_it_ended_and_not_where_it_is(site: Site) -> N
         again = backups.written(str(file))
         assert again
         assert (again.run, again.check) == (failed.run, failed.check)
+
+
+def test_another_repository_that_was_lost_is_not_made_again(site: Site) -> None:
+    site.good("run")
+    other = site.root / "another"
+    site.good("init", repository=str(other))
+    site.good("run", repository=str(other))
+    other.rename(site.root / "lost")
+    done = site.backup("init", repository=str(other))
+    assert done.returncode == 4
+    assert "there is no repository at that place" in done.stderr

@@ -432,7 +432,7 @@ def recorded(config: Json, what: str) -> None:
         entry |= {"ok": True, "good": entry["ended"]}
     else:
         entry |= {"failure": str(failed), "shown": failed.shown}
-    known = {"repository": config["repository"], "run": {}, "check": {}} | known | {what: entry}
+    known = {"run": {}, "check": {}} | known | {"repository": config["repository"], what: entry}
     write_down(file, json.dumps(known, indent=1) + "\n", 0o600)
     publish(config, known)
     if config["metrics"] and Path(config["metrics"]).is_dir():
