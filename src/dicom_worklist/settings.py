@@ -101,7 +101,8 @@ class Pacs(_Section, frozen=True):
     `ca_file` holds the certificates, as PEM text, that an `https` address is checked with; without it, the system's.
     `check_hostname: false` is for a `ca_file` that is just the server's own. `page` is the address there to which each
     run sends the web page (PUT), such as /worklist/index.html: where the PACS is on another host. `updates` is the one
-    where that host says which updates of Debian wait for its images.
+    where that host says which updates of Debian wait for its images, and `backup` the one where it says what its backup
+    did.
     """
 
     url: str
@@ -112,6 +113,7 @@ class Pacs(_Section, frozen=True):
     timeout: Annotated[float, msgspec.Meta(gt=0, le=60)] = 5
     page: Annotated[str, msgspec.Meta(pattern="^/")] | None = None
     updates: Annotated[str, msgspec.Meta(pattern="^/")] | None = None
+    backup: Annotated[str, msgspec.Meta(pattern="^/")] | None = None
 
 
 class Status(_Section, frozen=True):
@@ -123,7 +125,7 @@ class Status(_Section, frozen=True):
     beside the state, goes back `history_days`. If what the source gave was made more than `source_max_age` ago, as far
     as it can know, that is a warning; None: never. That the PACS's disk will be full within `disk_full_within` days is
     one, too. `images` says when the image of each container was built, and the
-    file `updates`, which updates of Debian wait for them.
+    file `updates`, which updates of Debian wait for them. The file `backup` says what this host's backup did.
     """
 
     state: str
@@ -138,6 +140,7 @@ class Status(_Section, frozen=True):
     disk_full_within: Annotated[int, msgspec.Meta(ge=0, le=366)] = 14
     images: dict[str, Annotated[datetime, msgspec.Meta(tz=True)]] = {}
     updates: str | None = None
+    backup: str | None = None
 
 
 #: What the rules of a destination can ask for.

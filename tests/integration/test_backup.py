@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ import pytest
 import requests
 from docker.models.containers import Container
 
+from dicom_worklist.status import backups
 from support import live, own_pacs, scanner
 from support.images import synthetic_image
 from support.waiting import wait_for_http, wait_until
@@ -506,3 +508,59 @@ def test_no_secret_is_on_a_command_line_or_in_what_is_said(site: Site) -> None:
     assert any(b"restic" in line for line in lines)
     assert not [line for line in lines if b"the-password-of-the-repository" in line]
     assert "the-password" not in said + (site.root / "state/backup.json").read_text()
+
+
+def test_the_sync_s_user_reads_how_it_ended_and_not_where_it_is(site: Site) -> None:
+    """The page is for many, so the file has neither the repository's address nor restic's own words."""
+
+    def as_nobody(path: Path) -> subprocess.CompletedProcess[str]:
+        line = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "cat", str(path)]
+        return subprocess.run(line, text=True, capture_output=True, check=False)
+
+    with tempfile.TemporaryDirectory() as name:
+        state = Path(name)
+        state.chmod(0o755)
+        file = state / "page/backup.json"
+        site.good("init", state=name)
+        new = backups.written(str(file))
+        assert new
+        assert (new.host, new.run, new.check) == ("pacs", None, None)
+        site.good("run", state=name)
+        site.good("check", state=name)
+        good = backups.written(str(file))
+        assert good
+        assert good.run
+        assert good.check
+        assert (good.since, good.run.ok, good.run.good, good.run.missing, good.check.ok) == (
+            new.since, True, good.run.ended, 0, True,
+        )  # fmt: skip
+        site.repository.rename(site.root / "elsewhere")
+        assert site.backup("run", state=name).returncode == 4
+        assert str(site.repository) in (state / "backup.json").read_text()
+        read = as_nobody(file)
+        assert read.returncode == 0, read.stderr
+        assert str(site.repository) not in read.stdout
+        assert "restic says" not in read.stdout
+        failed = backups.written(str(file))
+        assert failed
+        assert failed.run
+        assert failed.run.failure.startswith("there is no repository at that place. If it is a disk")
+        assert (failed.run.ok, failed.run.good, failed.check) == (False, good.run.good, good.check)
+        assert as_nobody(state / "backup.json").returncode != 0
+        file.unlink()
+        (site.root / "elsewhere").rename(site.repository)
+        site.good("init", state=name)  # an update to a version that writes it
+        again = backups.written(str(file))
+        assert again
+        assert (again.run, again.check) == (failed.run, failed.check)
+
+
+def test_another_repository_that_was_lost_is_not_made_again(site: Site) -> None:
+    site.good("run")
+    other = site.root / "another"
+    site.good("init", repository=str(other))
+    site.good("run", repository=str(other))
+    other.rename(site.root / "lost")
+    done = site.backup("init", repository=str(other))
+    assert done.returncode == 4
+    assert "there is no repository at that place" in done.stderr

@@ -120,8 +120,19 @@ def test_a_pacs_on_another_host_is_asked_as_the_inventory_says(tmp_path: Path) -
         "check_hostname": True, "timeout": 5, "page": "/worklist/index.html", "updates": "/updates.json",
     }  # fmt: skip
     assert settings["status"]["page"] == page
+    assert settings["status"]["backup"] is None
     checked = rendered(tmp_path, **given, worklist_sync_pacs_ca=certificate)["pacs"]
     assert (checked["ca_file"], checked["check_hostname"]) == (f"{tmp_path}/pacs.crt", True)
+
+
+def test_where_the_hosts_have_a_backup_the_sync_is_told_where_it_is_written_down(tmp_path: Path) -> None:
+    given = {"backup_repository": "/mnt/backup/pacs", "worklist_sync_pacs_password": "s3cret"}
+    settings = rendered(tmp_path, **given)
+    assert settings["status"]["backup"] == "/var/lib/dicom-worklist-backup/page/backup.json"
+    assert settings["pacs"]["backup"] == "/backup.json"
+    settings = rendered(tmp_path, "demo", **given, orthanc_reader_password="s3cret", backup_state_dir="/srv/saved")
+    assert settings["status"]["backup"] == "/srv/saved/page/backup.json"
+    assert "backup" not in settings["pacs"]  # it is on the same host
 
 
 def test_a_pacs_on_another_host_is_asked_over_https_or_not_at_all(tmp_path: Path) -> None:

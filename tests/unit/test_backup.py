@@ -40,10 +40,13 @@ specification.loader.exec_module(backup)
     ],
 )
 def test_what_restic_says_becomes_the_place_the_rule_and_the_remedy(said: str, rule: str) -> None:
-    text = backup.explain(said, 7, "/mnt")
+    failure = backup.explain(said, 7, "/mnt")
+    text = str(failure)
     assert text.startswith("/mnt: ")
     assert rule in text
     assert not said or said.splitlines()[-1] in text or "Fatal" in text
+    assert rule in failure.shown or "nothing" in rule
+    assert not {word for word in ("/mnt", "Fatal", "PID", "s3.example.org") if word in failure.shown}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a run makes of the PACS's answers: it asks once, and a failure is reported and never stops publishing."""
 
+import html
 import json
 import re
 import socket
@@ -15,7 +16,7 @@ from dicom_worklist.status import updates
 from support.calendar import NOW
 from support.local_site import RecordedSite
 
-UPDATES = "/updates.json"
+UPDATES, BACKUP = "/updates.json", "/backup.json"
 
 
 @pytest.fixture
@@ -208,6 +209,34 @@ def test_an_answer_that_makes_no_sense_leaves_what_was_known(
     assert site.run(there).warnings == []
     assert stranger.got[-1] == UPDATES
     assert site.found.updates == before
+
+
+def test_what_the_backup_of_a_pacs_on_another_host_did_is_asked_each_time(stranger: Any, site: RecordedSite) -> None:
+    def says(ended: datetime, **more: object) -> tuple[int, bytes]:
+        when = f"{ended.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        run = {"ended": when, "ok": True, "good": when}
+        return 200, json.dumps({"host": "pacs-of-two", "since": when, "run": run, **more}).encode()
+
+    site.book("1")
+    stranger.answer, stranger.told[BACKUP] = (200, {}, b"[]"), (404, b"no")
+    there = site.pacs(stranger.server_port, backup=BACKUP)
+    assert site.run(there).warnings == []
+    assert "What the backup of the PACS's host did is not known" in html.unescape(site.page)
+    stranger.told[BACKUP] = says(NOW - timedelta(hours=5))
+    site.run(there)
+    assert "Last good backup of <bdi>pacs-of-two</bdi>" in site.page
+    assert "5 hours ago" in site.page
+    known = site.found.backup
+    for nonsense in ((403, b"no"), (200, b"null"), says(NOW + timedelta(days=9)), says(NOW, host="x" * 1001)):
+        stranger.told[BACKUP] = nonsense
+        assert site.run(there).warnings == []
+        assert stranger.got[-1] == BACKUP
+        assert site.found.backup == known
+    site.now = NOW + timedelta(days=2)
+    site.run(there)
+    assert "pacs-of-two has not been saved for more than 2 days." in site.page
+    site.run(site.pacs(stranger.server_port))
+    assert "pacs-of-two" not in site.page
 
 
 def test_a_pacs_that_does_not_answer_is_not_asked_twice(

@@ -41,6 +41,8 @@ PARTS = 10
 #: How often, and after how many seconds, it is tried again while another host works in the repository.
 TRIES, PAUSE = 60, 20
 TAG = "dicom-worklist"
+#: No more characters of a failure than these are on the page.
+SHOWN = 1000
 UNEXPLAINED = "restic ended with status "
 SQLITE = b"SQLite format 3\0"
 #: What restic says, the rule behind it, and what to do.
@@ -79,12 +81,12 @@ SAYINGS = (
 
 
 class Failure(Exception):  # noqa: N818 - as the page calls it
-    """Something that a person has to put right, and the exit status for it."""
+    """Something that a person has to put right, the exit status for it, and what the page shows of it."""
 
-    def __init__(self, status: int, text: str) -> None:
-        """Keep the status."""
+    def __init__(self, status: int, text: str, shown: str = "") -> None:
+        """Keep the status, and what is shown."""
         super().__init__(text)
-        self.status = status
+        self.status, self.shown = status, shown or text
 
 
 def now() -> str:
@@ -92,14 +94,21 @@ def now() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def explain(output: str, status: int, repository: str) -> str:
-    """Say what is wrong with the repository: restic's own words, the rule, and what to do."""
+def explain(output: str, status: int, repository: str) -> Failure:
+    """Say what is wrong with the repository: restic's own words, the rule, and what to do.
+
+    The page shows neither where it is nor restic's words, which may name that, too.
+    """
     lines = [line for line in output.strip().splitlines() if line.strip()]
     last = next((line for line in reversed(lines) if line.startswith("Fatal")), lines[-1] if lines else "")
     for pattern, rule, remedy in SAYINGS:
         if re.search(pattern, output, re.IGNORECASE):
-            return f"{repository}: {rule}. {remedy} restic says: {last[-300:]}"
-    return f"{repository}: {UNEXPLAINED}{status}. It says: {last[-600:] or 'nothing'}"
+            shown = f"{rule}. {remedy}"
+            return Failure(4, f"{repository}: {shown} restic says: {last[-300:]}", shown)
+    return Failure(
+        4, f"{repository}: {UNEXPLAINED}{status}. It says: {last[-600:] or 'nothing'}",
+        f"{UNEXPLAINED}{status}. What it says is in `journalctl -t dicom-backup`.",
+    )  # fmt: skip
 
 
 def ssh_command(repository: str, key: str, known: str) -> str | None:
@@ -139,7 +148,7 @@ class Restic:
             if "already locked" not in done.stderr or not left:
                 break
             time.sleep(PAUSE)
-        raise Failure(4, explain(done.stderr or done.stdout, done.returncode, self.repository))
+        raise explain(done.stderr or done.stdout, done.returncode, self.repository)
 
 
 def docker(*line: str, keep: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
@@ -297,7 +306,7 @@ def save(restic: Restic, config: Json, staging: Path, taken: Sequence[Path]) -> 
         )
     summary = next((one for one in said if one.get("message_type") == "summary"), None)
     if summary is None:
-        raise Failure(4, explain(done.stderr, done.returncode, restic.repository))
+        raise explain(done.stderr, done.returncode, restic.repository)
     return summary
 
 
@@ -350,10 +359,11 @@ def check(config: Json) -> Json:
     except Failure as error:
         if UNEXPLAINED not in str(error):
             raise
-        raise Failure(
-            4, "The backups are damaged. Keep the repository as it is, make another one (backup_repository) today, and "
-            f"see restic's page on troubleshooting. {error}"
-        ) from error  # fmt: skip
+        shown = (
+            "The backups are damaged. Keep the repository as it is, make another one (backup_repository) today, and "
+            "see restic's page on troubleshooting."
+        )
+        raise Failure(4, f"{shown} {error}", shown) from error
     return {}
 
 
@@ -382,6 +392,21 @@ def metrics(known: Json) -> str:
     )
 
 
+def publish(config: Json, known: Json) -> None:
+    """Write down what the worklist's page shows, where its sync can read it: neither an address nor restic's words."""
+    file = Path(config["state"]) / "page/backup.json"
+    file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    since = json.loads(file.read_text())["since"] if file.exists() else now()
+    runs = {
+        what: {
+            "ended": one["ended"], "ok": one["ok"], "failure": one.get("shown", "")[:SHOWN], "good": one["good"],
+            "missing": one.get("missing", 0),
+        }
+        for what in ("run", "check") if (one := known.get(what))
+    }  # fmt: skip
+    write_down(file, json.dumps({"host": config["host"], "since": since, **runs}) + "\n")
+
+
 def stamp(text: str | None) -> int:
     """Return a time that was written down in seconds since 1970."""
     return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z").timestamp()) if text else 0
@@ -406,9 +431,10 @@ def recorded(config: Json, what: str) -> None:
     if failed is None:
         entry |= {"ok": True, "good": entry["ended"]}
     else:
-        entry["failure"] = str(failed)
-    known = {"repository": config["repository"], "run": {}, "check": {}} | known | {what: entry}
-    write_down(file, json.dumps(known, indent=1) + "\n")
+        entry |= {"failure": str(failed), "shown": failed.shown}
+    known = {"run": {}, "check": {}} | known | {"repository": config["repository"], what: entry}
+    write_down(file, json.dumps(known, indent=1) + "\n", 0o600)
+    publish(config, known)
     if config["metrics"] and Path(config["metrics"]).is_dir():
         write_down(Path(config["metrics"]) / "dicom_backup.prom", metrics(known))
     if failed:
@@ -451,6 +477,8 @@ def init(config: Json) -> None:
             "as it was, run restore.yml, here with -e backup_restore_overwrite=true. For a new site, give it another "
             "backup_repository.",
         )
+    if not (state / "page/backup.json").exists():
+        publish(config, known)
 
 
 def compare(index: Path, storage: Path) -> Json:

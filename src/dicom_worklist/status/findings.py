@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from dicom_worklist import files
+from dicom_worklist.status.backups import Backup
 from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study, Version
 from dicom_worklist.status.updates import Updates
 
@@ -36,7 +37,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     day. `began` and `seconds` are of the last run, good or not, and so are `failure` (why it did not publish),
     `pacs_failure`, and `failures` of what else it could not do.
     `said` are the rejections and warnings of the last good run, and `made` is when what the calendar gave it was made,
-    as far as that is known. `updates` is what the PACS's host, where it is another, said last of its images.
+    as far as that is known. `updates` is what the PACS's host, where it is another, said last of its images,
+    and `backup` what it said of its backup.
     """
 
     bookings: tuple[BookingRecord, ...] = ()
@@ -59,6 +61,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[Refused, ...] = ()
     disk: tuple[DiskSpace, ...] = ()
     updates: Updates | None = None
+    backup: Backup | None = None
 
     @property
     def remarks(self) -> list[str]:

@@ -14,7 +14,8 @@ from dicom_worklist import delivery
 from dicom_worklist.bookings import CANCELLING
 from dicom_worklist.delivery import PROVES_FOR, Copied, Summary
 from dicom_worklist.settings import Config, Status
-from dicom_worklist.status import disk, oddities, refused, updates
+from dicom_worklist.status import backups, disk, oddities, refused, updates
+from dicom_worklist.status.backups import Backup
 from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled
 from dicom_worklist.status.evidence import Times
 from dicom_worklist.status.findings import Findings
@@ -93,6 +94,7 @@ class Overview:
     answered; `pacs` is whether there is one to ask. Without a good run for `frozen_after` it is critical. `images` is
     when the image of each container was built, and `updates` what waits for them; `delivery` is what was delivered,
     `refused` what the PACS refused to scanners lately, and `disk_full` when its disk will be full, if that is foreseen.
+    `backups` is what the backups did of the hosts that have one.
     """
 
     site: str
@@ -114,6 +116,7 @@ class Overview:
     delivery: Summary | None = None
     refused: Sequence[Refused] = ()
     disk_full: FullDisk | None = None
+    backups: Sequence[Backup] = ()
 
     @property
     def level(self) -> Level:
@@ -139,6 +142,11 @@ class Overview:
                 until = max(until, end)
         return until if until > now else None
 
+    def saved(self, backup: Backup) -> str:
+        """Return when the last good backup of a host ended, and how old it is."""
+        age = backups.age(backup, self.now)
+        return "never yet" if age is None else f"{backup.good:%Y-%m-%d %H:%M}, {spell(age)} ago"
+
     def copied(self, study: Study) -> Copied | None:
         """Return where each image that the PACS has of a study was compared; None: not all of them, or none."""
         return self.delivery.copied.get(study.orthanc_id) if self.delivery else None
@@ -151,6 +159,11 @@ class Overview:
             "booked_until": self.booked_until and self.booked_until.isoformat(timespec="minutes"),
             "frozen": None if self.frozen is None else int(self.frozen.total_seconds()),
             "frozen_after": int(self.frozen_after.total_seconds()),
+            "backups": [
+                msgspec.to_builtins(one) | {"age": None if age is None else int(age.total_seconds())}
+                for one in self.backups
+                for age in [backups.age(one, self.now)]
+            ],
             "problems": [msgspec.to_builtins(problem) | {"level": problem.level.name} for problem in self.problems],
         }
 
@@ -170,6 +183,8 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
     lately = refused.shown(found.refused, now) if config.pacs else []
     full = disk.full(found.disk) if config.pacs else None
     asked = found.asked.astimezone(zone) if found.asked else None
+    saved, unsaved = _saved(config, found)
+    saved = [backups.local(one, zone) for one in saved]
     return Overview(
         site=config.site.name,
         now=now,
@@ -193,6 +208,8 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
                 *_undelivered(config, delivered, now),
                 *_refused(lately),
                 *_filling(config, full, now),
+                *unsaved,
+                *_unsaved(saved, now),
             ],
             key=lambda problem: -problem.level,
         ),
@@ -203,6 +220,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
         updates=updates.known(config.status.updates, config.status.images, found.updates) if config.status else None,
         delivery=delivered,
         refused=lately,
+        backups=saved,
         disk_full=full and msgspec.structs.replace(full, at=full.at.astimezone(zone)),
     )
 
@@ -403,6 +421,29 @@ def _filling(config: Config, full: FullDisk | None, now: datetime) -> Iterable[P
     if days and full and full.at - now <= timedelta(days=days):
         remedy = "Then Orthanc refuses images. Make the disk larger, or make room: docs/operations.md."
         yield Problem(Level.WARNING, disk.text(full, now), remedy=remedy, kind="disk")
+
+
+def _saved(config: Config, found: Findings) -> tuple[list[Backup], list[Problem]]:
+    """Return what the backups did, and of which that should be known and is not."""
+    known, unknown = [], []
+    if config.status and (path := config.status.backup):
+        if one := backups.written(path):
+            known.append(one)
+        else:
+            unknown.append(f"What the backup of this host did is not known: status.backup {path} can't be read.")
+    if config.pacs and config.pacs.backup:
+        if found.backup:
+            known.append(found.backup)
+        elif found.asked:
+            unknown.append("What the backup of the PACS's host did is not known: it does not say it.")
+    remedy = "site.yml, run to its end, puts that right: docs/backup.md."
+    return known, [Problem(Level.WARNING, text, remedy=remedy, kind="backup") for text in unknown]
+
+
+def _unsaved(saved: Iterable[Backup], now: datetime) -> Iterable[Problem]:
+    for one in saved:
+        for text, remedy in backups.problems(one, now):
+            yield Problem(Level.WARNING, text, remedy=remedy, kind="backup")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -17,7 +17,8 @@ import msgspec
 
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Pacs, Status
-from dicom_worklist.status import changes, disk, findings, history, memory, updates
+from dicom_worklist.status import backups, changes, disk, findings, history, memory, updates
+from dicom_worklist.status.backups import Backup
 from dicom_worklist.status.evidence import EARLY
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.memory import Memory
@@ -113,15 +114,30 @@ def _updates(known: Memory, answer: Answer, now: datetime) -> Updates | None:
     return updates.checked(found, now) or last
 
 
+def _backup(known: Memory, answer: Answer, now: datetime) -> Backup | None:
+    """Return what the backup of the PACS's host did, where that is another: what it answers, or else answered last."""
+    pacs, last = known.config.pacs, known.last.backup
+    if pacs is None or pacs.backup is None:
+        return None
+    if answer.failure:
+        return last
+    from dicom_worklist import orthanc  # noqa: PLC0415 - a site without pays nothing
+
+    try:
+        return backups.checked(orthanc.ask(pacs, pacs.backup, largest=backups.LARGEST), now) or last
+    except PacsError:
+        return last  # it gets old, and that is a warning
+
+
 def record(known: Memory, answer: Answer, outcome: Outcome, now: Callable[[], datetime]) -> list[str]:
     """Write what a run found, and return, in sentences, what could not be read or written; `now` is in UTC."""
     failures, status = [*known.failures, *answer.failures], known.config.status
     if status is not None:
-        waiting = _updates(known, answer, now())
+        waiting, saved = _updates(known, answer, now()), _backup(known, answer, now())
         with ExitStack() as stack:
             with suppress(OSError):  # the failure is reported when the state is written
                 stack.enter_context(_one_writer(Path(status.state).parent))
-            _write(_Run(status, known, answer, outcome, waiting, now), failures)
+            _write(_Run(status, known, answer, outcome, waiting, saved, now), failures)
     return [*([f"what arrived is not known: {answer.failure}"] if answer.failure else []), *failures]
 
 
@@ -132,6 +148,7 @@ class _Run:
     answer: Answer
     outcome: Outcome
     updates: Updates | None
+    backup: Backup | None
     now: Callable[[], datetime]
 
 
@@ -200,6 +217,7 @@ def _after_success(run: _Run, last: Findings, now: datetime, failures: list[str]
         disk=disk.added(last.disk, run.answer.disk),
         emptied=tuple(changes.emptied(run.known, last, outcome.bookings, outcome.withdrawn)),
         updates=run.updates,
+        backup=run.backup,
     )
 
 
@@ -224,6 +242,7 @@ def _after_failure(run: _Run, last: Findings, now: datetime) -> Findings:
         refused=last.refused if run.answer.refused is None else run.answer.refused,
         disk=disk.added(last.disk, run.answer.disk),
         updates=run.updates,
+        backup=run.backup,
         doubles=(),
     )
 

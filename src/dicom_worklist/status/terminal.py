@@ -121,6 +121,8 @@ def show_overview(overview: Overview) -> None:
         if day is overview.today or day.lines or day.unscheduled:
             name = {overview.yesterday.day: "yesterday", overview.today.day: "today"}.get(day.day, "tomorrow")
             console.print(_day(overview, day, f"{name}, {day.day}: {counted(day)}"))
+    for backup in overview.backups:
+        console.print(Text(printable(f"Last good backup of {backup.host}: {overview.saved(backup)}.")))
     for line in _updates(overview):
         console.print(Text(printable(line)))
 
