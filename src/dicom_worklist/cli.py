@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Exit status: {'; '.join(f'{status:d} {status.meaning}' for status in ExitStatus)}.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="sync | list | status | check | preview | repair | deliver")
+    commands = parser.add_subparsers(
+        required=True, metavar="sync | list | status | check | preview | repair | deliver | fetch"
+    )
     for run, summary in (
         (_sync, "make the worklist equal to the calendar"),
         (_list, "show what the scanners see now"),
@@ -87,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         (_preview, "show what each row of the calendar was read as, and its entry or why it has none"),
         (_repair, "give a study in the PACS the identity that its booking has"),
         (_deliver, "bring complete series from the PACS to their destinations, and compare them there"),
+        (_fetch, "bring the images that the PACS has lost back from a second Orthanc, and compare them"),
     ):
         command = commands.add_parser(run.__name__.lstrip("_"), help=summary, description=f"{summary}.")
         command.set_defaults(run=run)
@@ -101,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--exit-code", action="store_true", help="for Nagios: 0 all is well, 1 warning, 2 critical, 3 unknown"
             )
-        if run is not _list:
+        if run not in {_list, _fetch}:
             command.add_argument(
                 "--now",
                 type=_moment,
@@ -127,7 +130,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("booking", metavar="BOOKING", help="the id of the booking")
             command.add_argument("--apply", action="store_true", help="do it; without, say what would change")
             command.add_argument("--entry-of", metavar="BOOKING", help="the booking whose entry was used by mistake")
-            command.add_argument("--user", default="admin", help="a login of Orthanc that may change studies (admin)")
+        if run is _fetch:
+            command.add_argument("name", metavar="DESTINATION", help="a second Orthanc in delivery.destinations")
+        if run in {_repair, _fetch}:
+            command.add_argument("--user", default="admin", help="a login of Orthanc that may store images (admin)")
             command.add_argument(
                 "--password-file",
                 default="/etc/orthanc-pacs/admin.password",
@@ -318,6 +324,17 @@ def _deliver(options: argparse.Namespace) -> int:
         moment = began.astimezone(ZoneInfo(config.site.timezone)).isoformat(timespec="seconds")
         _say(*(f"{moment} {line}" for line in done.lines()))
     return ExitStatus.DELIVERY if done.failed else ExitStatus.DONE
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from dicom_worklist.delivery.fetch import fetch  # noqa: PLC0415 - cron's jobs need none of it
+
+    done = fetch(load(options.config), options.name, (options.user, options.password_file), _progress)
+    if options.json:
+        print(json.dumps(done.as_dict(), indent=2))
+    else:
+        _say(*done.lines())
+    return ExitStatus.DELIVERY if done.wrong else ExitStatus.DONE
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -1,11 +1,13 @@
 """Series from a real Orthanc to folders, to a second Orthanc, and to another DICOM node; what fails and is lost."""
 
+import hashlib
 import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ from pydicom import dcmread
 from dicom_worklist import config as configuration
 from dicom_worklist.delivery import run as delivery
 from dicom_worklist.delivery import series as asking
+from dicom_worklist.delivery.fetch import fetch
 from dicom_worklist.delivery.pace import Pace, rest
 from dicom_worklist.delivery.series import Series
+from dicom_worklist.errors import ConfigError
 from support import delivering, scanner
 from support.command import command
 from support.delivering import Site, held
 from support.images import synthetic_image
-from support.own_pacs import OwnPacs, own_pacs
+from support.own_pacs import USER, OwnPacs, own_pacs
 
 HEURISTIC = Path(__file__).parents[1] / "support/heuristic.py"
 
@@ -444,3 +448,69 @@ def test_scanners_go_first_and_only_while_they_store(site: Site) -> None:
     nobody, busy, quiet = rests
     assert (nobody, quiet) == (0, 0)
     assert rest(1, 20) <= busy < rest(1, 40)  # an image makes one change, a series and a study some more
+
+
+def test_a_pacs_that_has_lost_all_is_filled_from_the_second_one(site: Site) -> None:
+    for subject in ("041", "042"):
+        site.scan(subject, images=6)
+    site.deliver("second")
+    before, config = checksums(site.second), configuration.load(site.file)
+    assert len(before) == 12
+    for patient in site.pacs.ask("/patients").json():
+        site.pacs.ask(f"/patients/{patient}", method="DELETE")
+    login = (USER, str(site.folder / "password"))
+    with pytest.raises(ConfigError, match=r"'raw' is no destination of the type orthanc: .* has second"):
+        fetch(config, "raw", login, lambda names, _: names)
+
+    def killed(names: Sequence[str], _: str) -> Iterator[str]:
+        yield names[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(config, "second", login, killed)
+    assert len(checksums(site.pacs)) == 6
+    done = command("fetch", "second", "-c", str(site.file), "--user", USER, "--password-file", login[1], "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"came": 6, "there": 6, "wrong": []}
+    assert checksums(site.pacs) == before
+    site.settle()
+    assert {name for name, _, _ in site.deliver().delivered} == {"raw", "second"}  # and each copy is proved again
+
+
+def test_what_is_damaged_or_another_is_not_fetched(site: Site) -> None:
+    site.scan("043", images=3)
+    site.deliver("second")
+    damaged, another, whole = sorted(checksums(site.second))
+    kept = [
+        path for path in site.second.data.glob("??/??/*") if sha256(path.read_bytes()) == checksum(site.second, damaged)
+    ]
+    content = kept[0].read_bytes()
+    kept[0].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for name in (damaged, whole):
+        site.pacs.ask(f"/instances/{name}", method="DELETE")
+    image = dcmread(BytesIO(site.pacs.ask(f"/instances/{another}/file").content))
+    site.pacs.ask(f"/instances/{another}", method="DELETE")
+    image.ImageComments = "another"
+    image.save_as(changed := BytesIO())
+    site.pacs.put(changed.getvalue())
+    there = checksum(site.pacs, another)
+    done = fetch(configuration.load(site.file), "second", (USER, str(site.folder / "password")), lambda names, _: names)
+    assert (done.came, done.there) == (1, 0)
+    said = "\n".join(sorted(done.wrong, key=len))
+    assert len(done.wrong) == 2
+    assert "isn't what that received, so it is not taken" in said
+    assert "has another file than" in said
+    assert checksum(site.pacs, another) == there
+    assert {*checksums(site.pacs)} == {another, whole}
+
+
+def checksums(pacs: OwnPacs) -> dict[str, str]:
+    return {name: checksum(pacs, name) for name in pacs.ask("/instances").json()}
+
+
+def checksum(pacs: OwnPacs, instance: str) -> str:
+    return sha256(pacs.ask(f"/instances/{instance}/file").content)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,110 @@
+"""Filling the PACS from a second Orthanc, a destination of the delivery, when its own disk and its backup are lost.
+
+What is in the PACS stays as it is. Killed at any moment, the next run goes on.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from dicom_worklist.delivery import series as asking
+from dicom_worklist.delivery.run import settings
+from dicom_worklist.delivery.series import Damaged, Image
+from dicom_worklist.errors import ConfigError, PacsError
+from dicom_worklist.orthanc import ask
+from dicom_worklist.settings import Config, OrthancDestination, Pacs
+
+#: Gives each of the names, and shows how far it is.
+Progress = Callable[[Sequence[str], str], Iterable[str]]
+
+
+@dataclass(slots=True)
+class Fetched:
+    """How many images came and were compared, how many were there before, and what isn't right, in sentences."""
+
+    came: int = 0
+    there: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Return what was done, for people."""
+        return [*self.wrong, f"{self.came} images came, {self.there} were there, {len(self.wrong)} are not right"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {"came": self.came, "there": self.there, "wrong": self.wrong}
+
+
+def fetch(config: Config, name: str, login: tuple[str, str], progress: Progress) -> Fetched:
+    """Store in the PACS what the destination `name` has and the PACS has not, and compare each image at both.
+
+    `login` is the name of one at the PACS that may store images, and the file with its password.
+
+    Raises:
+        ConfigError: there is no such destination.
+        PacsError: one of the two can't be asked.
+    """
+    delivery, pacs = settings(config)
+    orthancs = {one.name: one.pacs for one in delivery.destinations if isinstance(one, OrthancDestination)}
+    if name not in orthancs:
+        known = ", ".join(orthancs) or "none"
+        raise ConfigError(f"{name!r} is no destination of the type orthanc: delivery.destinations has {known}")
+    user, password_file = login
+    pacs, second = msgspec.structs.replace(pacs, user=user, password_file=password_file), orthancs[name]
+    done = Fetched()
+    asking.alive(pacs)
+    found = [series.id for series in asking.changed(second, datetime.fromtimestamp(0, UTC))]
+    for series in progress(found, "series"):
+        _series(pacs, second, series, done)
+    return done
+
+
+def _series(pacs: Pacs, second: Pacs, series: str, done: Fetched) -> None:
+    there = {image.uid: image for image in asking.images(pacs, series)}
+    sent = []
+    for image in asking.images(second, series):
+        if image.uid not in there:
+            if _sent(pacs, second, image, done):
+                sent.append(image)
+        elif there[image.uid].md5 == image.md5:
+            done.there += 1
+        else:
+            done.wrong.append(
+                f"image {image.uid}: {pacs.url} has another file than {second.url}. Nothing was changed: compare both"
+            )
+    if sent:
+        _compare(pacs, series, sent, done)
+
+
+def _sent(pacs: Pacs, second: Pacs, image: Image, done: Fetched) -> bool:
+    try:
+        content = asking.read(second, image)
+    except Damaged:
+        done.wrong.append(f"image {image.uid}: its file at {second.url} isn't what that received, so it is not taken")
+        return False
+    try:
+        ask(pacs, "/instances", content)
+    except PacsError as error:
+        if error.orthanc_status is None:  # it doesn't answer, or the login may not
+            raise
+        done.wrong.append(f"image {image.uid}: the PACS doesn't take it: {error}")
+        return False
+    return True
+
+
+def _compare(pacs: Pacs, series: str, sent: Iterable[Image], done: Fetched) -> None:
+    """Count what came, and let the PACS read each file from its disk."""
+    there = {image.uid: image for image in asking.images(pacs, series)}
+    for image in sent:
+        copy = there.get(image.uid)
+        try:
+            if copy is None or copy.md5 != image.md5:
+                raise Damaged(image.uid)
+            asking.verify(pacs, [copy])
+        except Damaged:
+            done.wrong.append(f"image {image.uid}: {pacs.url} doesn't have it as it was sent: look after its disk")
+        else:
+            done.came += 1
