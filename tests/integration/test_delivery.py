@@ -459,7 +459,7 @@ def test_a_pacs_that_has_lost_all_is_filled_from_the_second_one(site: Site) -> N
     for patient in site.pacs.ask("/patients").json():
         site.pacs.ask(f"/patients/{patient}", method="DELETE")
     login = (USER, str(site.folder / "password"))
-    with pytest.raises(ConfigError, match=r"'raw' is no destination of the type orthanc: .* has second"):
+    with pytest.raises(ConfigError, match=r"'raw' is not a destination of the type orthanc. .*: second"):
         fetch(config, "raw", login, lambda names, _: names)
 
     def killed(names: Sequence[str], _: str) -> Iterator[str]:
@@ -498,10 +498,26 @@ def test_what_is_damaged_or_another_is_not_fetched(site: Site) -> None:
     assert (done.came, done.there) == (1, 0)
     said = "\n".join(sorted(done.wrong, key=len))
     assert len(done.wrong) == 2
-    assert "isn't what that received, so it is not taken" in said
+    assert "isn't what was received there, so it was not taken" in said
     assert "has another file than" in said
     assert checksum(site.pacs, another) == there
     assert {*checksums(site.pacs)} == {another, whole}
+
+
+def test_a_study_that_was_repaired_does_not_come_back_under_its_old_name(site: Site) -> None:
+    site.scan("044")
+    site.deliver("second")
+    [study] = site.pacs.ask("/studies").json()
+    changed = {"Replace": {"PatientID": "045", "PatientName": "045"}, "Force": True, "KeepSource": False,
+               "Keep": ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"], "Synchronous": True}  # fmt: skip
+    site.pacs.ask(f"/studies/{study}/modify", changed).raise_for_status()
+    before, login = checksums(site.pacs), (USER, str(site.folder / "password"))
+    done = fetch(configuration.load(site.file), "second", login, lambda names, _: names)
+    assert (done.came, done.there, checksums(site.pacs)) == (0, 0, before)
+    [wrong] = done.wrong
+    assert (
+        "is there as that of 045 (045) and 3010000.01_sub-044 (3010000.01_sub-044_ses-01), as after a repair" in wrong
+    )
 
 
 def checksums(pacs: OwnPacs) -> dict[str, str]:

@@ -210,7 +210,7 @@ def test_a_pacs_that_says_something_else_is_reported_and_what_was_known_stays(si
     before = site.found.disk
     site.pacs.disk = answer  # type: ignore[assignment]
     (warning,) = site.run("08:01").warnings
-    assert warning.startswith("how full the PACS's disk is is not known: Orthanc at http://127.0.0.1:")
+    assert warning.startswith("the free space of the PACS's disk is not known: Orthanc at http://127.0.0.1:")
     assert site.found.disk == before
     assert not site.found.pacs_failure
 
@@ -222,3 +222,10 @@ def test_while_the_calendar_fails_it_is_measured_too(site: Site) -> None:
     with pytest.raises(Exception, match="calendar"):
         site.run("08:01")
     assert site.found.disk[-1].free == 1
+
+
+def test_what_was_measured_days_ago_foresees_nothing() -> None:
+    measures = measured([1000 + 50 * day for day in range(15)])
+    assert disk.foreseen(measures, measures[-1].at + timedelta(hours=23)) == disk.full(measures) is not None
+    assert disk.foreseen(measures, measures[-1].at + timedelta(hours=25)) is None
+    assert disk.foreseen([], NOW) is None

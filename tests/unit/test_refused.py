@@ -48,7 +48,7 @@ def test_class_scanner_count_time_and_what_to_do_are_on_the_page_and_everywhere(
     (problem,) = problems(site, refused(count=14, ago=timedelta(hours=1)))
     assert problem.level.name == "WARNING"
     assert problem.text == (
-        "PRISMA offered objects of a SOP class that Orthanc refused, so they are not here: a private class of Siemens "
+        "PRISMA offered objects of a SOP class that Orthanc refused: a private class of Siemens "
         "1.3.12.2.1107.5.9.999 (14 times, the last time 2026-11-24 07:00)."
     )
     assert problem.remedy == (

@@ -396,7 +396,10 @@ def publish(config: Json, known: Json) -> None:
     """Write down what the worklist's page shows, where its sync can read it: neither an address nor restic's words."""
     file = Path(config["state"]) / "page/backup.json"
     file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    since = json.loads(file.read_text())["since"] if file.exists() else now()
+    try:
+        since = str(json.loads(file.read_text())["since"])
+    except (OSError, ValueError, LookupError, TypeError):  # the first time, or it is damaged
+        since = now()
     runs = {
         what: {
             "ended": one["ended"], "ok": one["ok"], "failure": one.get("shown", "")[:SHOWN], "good": one["good"],

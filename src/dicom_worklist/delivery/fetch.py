@@ -12,7 +12,7 @@ import msgspec
 
 from dicom_worklist.delivery import series as asking
 from dicom_worklist.delivery.run import settings
-from dicom_worklist.delivery.series import Damaged, Image
+from dicom_worklist.delivery.series import Damaged, Image, Series
 from dicom_worklist.errors import ConfigError, PacsError
 from dicom_worklist.orthanc import ask
 from dicom_worklist.settings import Config, OrthancDestination, Pacs
@@ -31,7 +31,10 @@ class Fetched:
 
     def lines(self) -> list[str]:
         """Return what was done, for people."""
-        return [*self.wrong, f"{self.came} images came, {self.there} were there, {len(self.wrong)} are not right"]
+        return [
+            *self.wrong,
+            f"Images that came: {self.came}; that were there: {self.there}; not right: {len(self.wrong)}",
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -51,15 +54,31 @@ def fetch(config: Config, name: str, login: tuple[str, str], progress: Progress)
     orthancs = {one.name: one.pacs for one in delivery.destinations if isinstance(one, OrthancDestination)}
     if name not in orthancs:
         known = ", ".join(orthancs) or "none"
-        raise ConfigError(f"{name!r} is no destination of the type orthanc: delivery.destinations has {known}")
+        raise ConfigError(f"{name!r} is not a destination of the type orthanc. Those in delivery.destinations: {known}")
     user, password_file = login
     pacs, second = msgspec.structs.replace(pacs, user=user, password_file=password_file), orthancs[name]
     done = Fetched()
-    asking.alive(pacs)
-    found = [series.id for series in asking.changed(second, datetime.fromtimestamp(0, UTC))]
-    for series in progress(found, "series"):
-        _series(pacs, second, series, done)
+    found, there = ([*asking.changed(one, datetime.fromtimestamp(0, UTC))] for one in (second, pacs))
+    of_one: dict[object, dict[str, Series]] = {}
+    for series in (*found, *there):
+        of_one.setdefault(series.values["series_instance_uid"], {})[series.id] = series
+    for uid, identities in of_one.items():
+        if len(identities) > 1:
+            done.wrong.append(_several(str(uid), identities.values()))
+    for series_id in progress(
+        [one.id for one in found if len(of_one[one.values["series_instance_uid"]]) == 1], "series"
+    ):
+        _series(pacs, second, series_id, done)
     return done
+
+
+def _several(uid: str, series: Iterable[Series]) -> str:
+    """Say that a series is there under several identities: a repair keeps its UID, and leaves the copy of before."""
+    names = " and ".join(sorted(f"{one.values['patient_id']} ({one.values['patient_name']})" for one in series))
+    return (
+        f"series {uid} is there as that of {names}, as after a repair. Nothing of it was taken: delete the wrong study "
+        "at the second Orthanc, and run this again"
+    )
 
 
 def _series(pacs: Pacs, second: Pacs, series: str, done: Fetched) -> None:
@@ -83,7 +102,9 @@ def _sent(pacs: Pacs, second: Pacs, image: Image, done: Fetched) -> bool:
     try:
         content = asking.read(second, image)
     except Damaged:
-        done.wrong.append(f"image {image.uid}: its file at {second.url} isn't what that received, so it is not taken")
+        done.wrong.append(
+            f"image {image.uid}: its file at {second.url} isn't what was received there, so it was not taken"
+        )
         return False
     try:
         ask(pacs, "/instances", content)
@@ -105,6 +126,6 @@ def _compare(pacs: Pacs, series: str, sent: Iterable[Image], done: Fetched) -> N
                 raise Damaged(image.uid)
             asking.verify(pacs, [copy])
         except Damaged:
-            done.wrong.append(f"image {image.uid}: {pacs.url} doesn't have it as it was sent: look after its disk")
+            done.wrong.append(f"image {image.uid}: {pacs.url} doesn't have it as it was sent: check its disk")
         else:
             done.came += 1

@@ -11,6 +11,8 @@ from dicom_worklist.status.records import DiskSpace, FullDisk
 KEPT_FOR = timedelta(days=28)
 #: Less says nothing about a rate; a weekend alone would be two days of it.
 AT_LEAST = timedelta(days=3)
+#: What was measured longer ago says nothing of today.
+NEW = timedelta(days=1)
 #: Two measures that are nearer, such as those around midnight, say nothing about a day.
 APART = timedelta(hours=12)
 #: What is further away than this is not foreseen.
@@ -44,6 +46,11 @@ def full(measures: Sequence[DiskSpace]) -> FullDisk | None:
         return None
     when = last.at + timedelta(days=last.free / rate)
     return FullDisk(at=when, free=last.free, size=last.size, daily=round(rate))
+
+
+def foreseen(measures: Sequence[DiskSpace], now: datetime) -> FullDisk | None:
+    """Return when the disk will be full, if it was measured within a day of `now`, an aware time."""
+    return full(measures) if measures and now - measures[-1].at <= NEW else None
 
 
 def text(disk: FullDisk, now: datetime) -> str:

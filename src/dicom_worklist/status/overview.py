@@ -181,7 +181,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
     delivered = _delivered(config, found, now)
     frozen = since if found.failure or good is None or since > limit else None
     lately = refused.shown(found.refused, now) if config.pacs else []
-    full = disk.full(found.disk) if config.pacs else None
+    full = disk.foreseen(found.disk, now) if config.pacs else None
     asked = found.asked.astimezone(zone) if found.asked else None
     saved, unsaved = _saved(config, found)
     saved = [backups.local(one, zone) for one in saved]

@@ -91,7 +91,7 @@ def ask(known: Memory) -> Answer:
     try:
         answer = replace(answer, disk=pacs.disk_space(config.pacs, now))
     except PacsError as error:
-        failures.append(f"how full the PACS's disk is is not known: {error}")
+        failures.append(f"the free space of the PACS's disk is not known: {error}")
     return replace(answer, failures=tuple(failures))
 
 

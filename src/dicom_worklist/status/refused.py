@@ -41,7 +41,7 @@ def text(classes: Sequence[Refused]) -> str:
         for one in classes[:NAMED]
     ]
     more = f" and {len(classes) - NAMED} more" if len(classes) > NAMED else ""
-    return f"{classes[0].ae_title} offered {what} that Orthanc refused, so they are not here: {', '.join(named)}{more}."
+    return f"{classes[0].ae_title} offered {what} that Orthanc refused: {', '.join(named)}{more}."
 
 
 def remedy(classes: Sequence[Refused]) -> str:
