@@ -133,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
         if run is _fetch:
             command.add_argument("name", metavar="DESTINATION", help="a second Orthanc in delivery.destinations")
         if run in {_repair, _fetch}:
-            command.add_argument("--user", default="admin", help="a login of Orthanc that may store images (admin)")
+            command.add_argument(
+                "--user", default="admin", help="a login of Orthanc that may store and delete images (admin)"
+            )
             command.add_argument(
                 "--password-file",
                 default="/etc/orthanc-pacs/admin.password",

@@ -16,7 +16,7 @@ from dicom_worklist.bookings import printable
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Pacs
 
-#: No answer has as many bytes, but that a DICOM file is.
+#: The largest answer in bytes, unless it is a DICOM file.
 LARGEST = 1 << 30
 
 

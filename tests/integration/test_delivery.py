@@ -15,12 +15,14 @@ import pytest
 from pydicom import dcmread
 
 from dicom_worklist import config as configuration
+from dicom_worklist import orthanc
 from dicom_worklist.delivery import run as delivery
 from dicom_worklist.delivery import series as asking
 from dicom_worklist.delivery.fetch import fetch
 from dicom_worklist.delivery.pace import Pace, rest
 from dicom_worklist.delivery.series import Series
 from dicom_worklist.errors import ConfigError
+from dicom_worklist.settings import Pacs
 from support import delivering, scanner
 from support.command import command
 from support.delivering import Site, held
@@ -502,6 +504,31 @@ def test_what_is_damaged_or_another_is_not_fetched(site: Site) -> None:
     assert "has another file than" in said
     assert checksum(site.pacs, another) == there
     assert {*checksums(site.pacs)} == {another, whole}
+
+
+def test_what_the_disk_of_the_pacs_changes_is_not_counted_as_fetched(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.scan("046", images=3)
+    site.deliver("second")
+    [patient] = site.pacs.ask("/patients").json()
+    site.pacs.ask(f"/patients/{patient}", method="DELETE")
+    damaged: list[str] = []
+
+    def ask(pacs: Pacs, path: str, content: bytes) -> object:
+        answer = orthanc.ask(pacs, path, content)
+        if not damaged:
+            [file] = [path for path in site.pacs.data.glob("??/??/*") if path.read_bytes() == content]
+            file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+            damaged.append(str(dcmread(BytesIO(content)).SOPInstanceUID))
+        return answer
+
+    monkeypatch.setattr("dicom_worklist.delivery.fetch.ask", ask)
+    done = fetch(configuration.load(site.file), "second", (USER, str(site.folder / "password")), lambda names, _: names)
+    assert (done.came, done.there) == (2, 0)
+    [wrong] = done.wrong
+    assert wrong.startswith(f"image {damaged[0]}: ")
+    assert "check its disk" in wrong
 
 
 def test_a_study_that_was_repaired_does_not_come_back_under_its_old_name(site: Site) -> None:

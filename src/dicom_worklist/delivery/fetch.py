@@ -118,14 +118,15 @@ def _sent(pacs: Pacs, second: Pacs, image: Image, done: Fetched) -> bool:
 
 def _compare(pacs: Pacs, series: str, sent: Iterable[Image], done: Fetched) -> None:
     """Count what came, and let the PACS read each file from its disk."""
-    there = {image.uid: image for image in asking.images(pacs, series)}
-    for image in sent:
-        copy = there.get(image.uid)
+    wanted = {image.uid: image.md5 for image in sent}
+    copies = {image.uid: image for image in asking.images(pacs, series) if wanted.get(image.uid) == image.md5}
+    lost = [*(wanted.keys() - copies.keys())]
+    while True:
         try:
-            if copy is None or copy.md5 != image.md5:
-                raise Damaged(image.uid)
-            asking.verify(pacs, [copy])
-        except Damaged:
-            done.wrong.append(f"image {image.uid}: {pacs.url} doesn't have it as it was sent: check its disk")
-        else:
-            done.came += 1
+            asking.verify(pacs, copies.values())
+            break
+        except Damaged as error:
+            lost.append(str(error))
+            del copies[str(error)]
+    done.came += len(copies)
+    done.wrong += [f"image {uid}: {pacs.url} doesn't have it as it was sent: check its disk" for uid in sorted(lost)]

@@ -9,12 +9,12 @@ from dicom_worklist.settings import Pacs
 
 #: How often Orthanc is asked how many images came, and the time over which they are counted; in seconds.
 LOOK_EVERY = 0.1
-WINDOW = 3.0
+WINDOW = 4.0
 #: While that many images come in a second, the pause before each one is as long as one takes: half the speed. With
 #: twice as many it is four times as long. What comes on a usual day is hardly slowed, and what several scanners
 #: send at once goes first.
 HALF_SPEED_AT = 50
-#: No pause is longer, in seconds.
+#: No pause is longer, in seconds; several fit into the window.
 LONGEST_REST = 1.0
 
 
@@ -39,7 +39,7 @@ class Pace:
         began = self._clock()
         if not self._seen or began - self._seen[-1][0] > LOOK_EVERY:
             self._seen.append((began, int(ask(self._pacs, "/changes?last")["Last"])))
-            while began - self._seen[0][0] > WINDOW + LONGEST_REST:
+            while began - self._seen[0][0] > WINDOW:
                 self._seen.popleft()
         self._sleep(rest(began - self._ended, self._rate()))
         self._ended = self._clock()
