@@ -1,7 +1,7 @@
 """The drill: a site is saved, its host is destroyed, and an empty one becomes the site again; every image is compared.
 
-The hosts are fresh machines. The repository is on a third one, which is reached by sftp. `DRILL_IMAGES=50000` in the
-environment for so many images (`make drill`).
+The hosts are fresh machines. The repository is on a third one, which is reached by sftp, and a second Orthanc is beside
+them. `DRILL_IMAGES=50000` in the environment for so many images (`make drill`).
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,11 +21,14 @@ from pydicom import dcmread
 
 from support import live, machines
 from support.images import synthetic_image
+from support.own_pacs import PASSWORD as SECOND_PASSWORD
+from support.own_pacs import USER, OwnPacs, own_pacs
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(6 * 3600)
 
 INVENTORY = live.PROJECT / "inventories/demo"
-SITE, SERVER = "198.18.9.2", "198.18.9.3"
+SITE, SERVER, SECOND = "198.18.9.2", "198.18.9.3", "198.18.9.4"
 #: The same as of test_update.py, so that the machine's image is made once.
 PACKAGES = "docker.io docker-cli apparmor ca-certificates nftables python3-requests cron logrotate python3-venv sqlite3"
 BASE_IMAGES = ("debian:trixie-slim", "debian:forky-slim")
@@ -32,6 +36,7 @@ IMAGES = int(os.environ.get("DRILL_IMAGES", "300"))
 A_STUDY = 100
 PASSWORD = "the-password-of-the-repository"
 LOGIN = "the-password-of-orthanc"
+DELIVER = "runuser -u dicom-delivery -- dicom-worklist deliver"
 RUN = "/usr/local/sbin/dicom-backup /etc/dicom-worklist-backup/backup.json run"
 #: What has to be the same on the new host, in addition to the images.
 KEPT = (
@@ -45,6 +50,7 @@ class Drill:
     net: machines.Net
     host: machines.Host
     server: machines.Host
+    second: OwnPacs
     folder: Path
     took: dict[str, float] = field(default_factory=dict)
 
@@ -68,6 +74,13 @@ class Drill:
                 image.save_as(path)
             line = ["storescu", "+sd", "-aet", "PRISMA", "-aec", "ORTHANC", SITE, "4042", str(folder)]
             subprocess.run(line, check=True, capture_output=True, env=os.environ | {"TCP_NODELAY": "1"})
+
+    def emptied(self) -> None:
+        """Destroy the site's host, and put an empty one in its place."""
+        self.host.container.remove(force=True, v=True)
+        self.host = machine(self.net)
+        # another host has other numbers for the users
+        self.host.run("for number in 1 2 3; do useradd --system somebody-$number; done")
 
     def held(self) -> dict[str, str]:
         """Return the checksum of each image by Orthanc's id, as the front door gives them out on the host itself."""
@@ -102,7 +115,10 @@ def machine(net: machines.Net) -> machines.Host:
 def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
     folder = tmp_path_factory.mktemp("drill")
     net = machines.Net(folder / "net", "test-drill", "198.18.9.0/24")
-    try:
+    with ExitStack() as stack:
+        stack.callback(net.remove_all)
+        second = stack.enter_context(own_pacs(folder / "second"))
+        net.network.connect(second.container, ipv4_address=SECOND)
         with ThreadPoolExecutor() as pool:
             first = pool.submit(machine, net)
             server = pool.submit(machines.Host, net, "backup", 13, SERVER).result()
@@ -118,15 +134,24 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
             "orthanc_health_interval": 2,
             "front_door_health_interval": 2,
             "wlmscpfs_health_interval": 2,
+            "delivery_destinations": [
+                {
+                    "name": "cellar",
+                    "type": "orthanc",
+                    "url": f"http://{SECOND}:8042",
+                    "user": USER,
+                    "password": SECOND_PASSWORD,
+                    "disk": "cellar",
+                }
+            ],
             "backup_repository": f"sftp:operator@{SERVER}:/home/operator/pacs",
             "backup_password": PASSWORD,
             "backup_sftp_key": key.read_text(),
             "backup_sftp_known_hosts": f"{SERVER} {server.run('cat /etc/ssh/ssh_host_ed25519_key.pub')}",
         }
         (folder / "variables.yml").write_text(yaml.safe_dump(variables))
-        yield Drill(net, host, server, folder)
-    finally:
-        net.remove_all()
+        yield Drill(net, host, server, second, folder)
+        net.network.disconnect(second.container)
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +163,7 @@ def test_a_destroyed_site_is_restored_on_an_empty_host_and_every_image_is_the_sa
     deployed = drill.play("site.yml")
     assert deployed.status == 0, deployed.output
     assert PASSWORD not in deployed.output
+    drill.host.run(DELIVER)  # what comes from now on is delivered
     drill.store(IMAGES)
     drill.host.run("runuser -u dicom-worklist -- dicom-worklist sync || true; systemctl stop cron")
     before, kept = drill.held(), {*drill.host.run(KEPT).splitlines()}
@@ -148,11 +174,10 @@ def test_a_destroyed_site_is_restored_on_an_empty_host_and_every_image_is_the_sa
     drill.took["backup"] = time.monotonic() - began
     assert saved["ok"]
     assert saved["missing"] == 0
+    said = json.loads(drill.host.run("runuser -u dicom-worklist -- dicom-worklist status --json || true"))
+    assert [one["run"]["ok"] for one in said["backups"]] == [True]
 
-    drill.host.container.remove(force=True, v=True)
-    drill.host = machine(drill.net)
-    # another host has other numbers for the users
-    drill.host.run("for number in 1 2 3; do useradd --system somebody-$number; done")
+    drill.emptied()
     restored = drill.play("restore.yml")
     print(restored.output)
     assert restored.status == 0, restored.output
@@ -196,6 +221,32 @@ def test_the_backup_takes_the_place_of_a_site_if_one_says_so(drill: Drill) -> No
     assert restored.status == 0, restored.output
     assert drill.held() == before
     assert drill.host.run("ls -d /scratch/data_dicom/orthanc.before-restore-*/index")
+
+
+def test_an_empty_host_gets_every_image_back_from_the_second_orthanc(drill: Drill) -> None:
+    before = drill.held()
+
+    def delivered() -> None:
+        drill.host.run(DELIVER)
+        assert drill.second.ask("/statistics").json()["CountInstances"] >= len(before)
+
+    wait_until(delivered, seconds=3600)
+    drill.emptied()
+    deployed = drill.play("site.yml")
+    assert deployed.status == 0, deployed.output
+    assert not drill.held()
+    began = time.monotonic()
+    fetched = json.loads(drill.host.run("dicom-worklist fetch cellar --json"))
+    drill.took["fetch"] = time.monotonic() - began
+    after = drill.held()
+    differences = {name for name in before if before[name] != after.get(name)}
+    print(
+        f"{len(before)} images, {len(differences)} differences; site.yml {drill.took['site.yml']:.0f} s, "
+        f"fetch {drill.took['fetch']:.0f} s"
+    )
+    assert not differences
+    assert fetched["wrong"] == []
+    assert fetched["came"] == len(after)
 
 
 def test_the_secrets_are_for_root_only(drill: Drill) -> None:
