@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import requests
 from docker.models.containers import Container
+from moto import settings
+from moto.server import ThreadedMotoServer
 
 from dicom_worklist.status import backups
 from support import live, own_pacs, scanner
@@ -144,6 +147,44 @@ def site(tmp_path: Path) -> Iterator[Site]:
     with site_in(tmp_path) as site:
         site.good("init")
         yield site
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of a server that speaks S3 on loopback, and compares each signature."""
+
+    folder: Path
+    url: str
+    key: str
+    secret: str
+
+    def changes(self, secret: str = "", key: str = "") -> dict[str, Any]:
+        """Return what a site is configured with, with its secrets in a file, as the role writes it."""
+        file = self.folder / "s3"
+        file.write_text(
+            f"[default]\naws_access_key_id = {key or self.key}\naws_secret_access_key = {secret or self.secret}\n"
+        )
+        return {"repository": f"s3:{self.url}/pacs/demo", "environment": {"AWS_SHARED_CREDENTIALS_FILE": str(file)}}
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        url = "http://{}:{}".format(*server.get_host_and_port())
+        requests.post(f"{url}/moto-api/reset", timeout=30).raise_for_status()  # of another test, in the same process
+        anyone = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+        iam = boto3.client("iam", endpoint_url=url, **anyone)
+        iam.create_user(UserName="backup")
+        everything = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}
+        iam.put_user_policy(UserName="backup", PolicyName="all", PolicyDocument=json.dumps(everything))
+        made = iam.create_access_key(UserName="backup")["AccessKey"]
+        boto3.client("s3", endpoint_url=url, **anyone).create_bucket(Bucket="pacs")
+        monkeypatch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on it asks who it is
+        yield Bucket(tmp_path, url, made["AccessKeyId"], made["SecretAccessKey"])
+    finally:
+        server.stop()
 
 
 def start_again(site: Site) -> None:
@@ -564,3 +605,37 @@ def test_another_repository_that_was_lost_is_not_made_again(site: Site) -> None:
     done = site.backup("init", repository=str(other))
     assert done.returncode == 4
     assert "there is no repository at that place" in done.stderr
+
+
+def test_what_is_saved_in_a_bucket_is_restored(site: Site, bucket: Bucket) -> None:
+    s3 = bucket.changes()
+    assert site.good("init", **s3) == {}
+    stored = site.put(20, "first")
+    assert site.good("run", **s3)["missing"] == 0
+    site.put(2, "second")
+    assert len(stored | site.held()) == 22
+    stored = site.held()
+    assert site.good("run", **s3)["ok"]
+    assert site.good("check", **s3)["ok"]
+    assert site.good("probe", **s3) == {}
+    lose(site)
+    found = site.good("restore", **s3)
+    assert (found["instances"], found["missing"], found["damaged"], found["not_whole"]) == (22, 0, 0, {})
+    start_again(site)
+    assert site.held() == stored
+    assert bucket.secret not in (site.root / "state/restored.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"secret": "not-the-secret"}, {"key": "AKIANOTTHEKEY0000000"}], ids=["secret", "key"]
+)
+def test_a_bucket_that_refuses_the_login_is_told(site: Site, bucket: Bucket, wrong: dict[str, str]) -> None:
+    if " 0.14." not in site.restic("version"):
+        pytest.skip("restic 0.18 asks again for minutes before it says so")
+    site.good("init", **bucket.changes())
+    done = site.backup("run", **bucket.changes(**wrong))
+    assert done.returncode == 4
+    assert "can't be reached, or refuses the login" in done.stderr
+    assert "compare the login with the vault's" in done.stderr
+    assert bucket.secret not in done.stderr
+    assert not site.known["run"]["ok"]

@@ -20,16 +20,40 @@ assert specification.loader
 backup: Any = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(backup)
 
+#: The reason is after it. The second is that of restic 0.18 where there is no such file.
+CONFIG = "Fatal: unable to open config file"
+NONE = "Fatal: repository does not exist: unable to open config file"
+SIGNATURE = "does not match the signature you provided"
+
 
 @pytest.mark.parametrize(
     ("said", "rule"),
     [
         ("Fatal: wrong password or no key found", "backup_password is not the repository's"),
-        (
-            "Fatal: unable to open config file: stat /mnt/config\nIs there a repository at the following location?",
-            "there is no repository at that place",
+        *(
+            (f"{fatal}: {why}\nIs there a repository at the following location?\n/mnt", rule)
+            for fatal, why, rule in (
+                (CONFIG, "stat /mnt/config: no such file or directory", "there is no repository at that place"),
+                (CONFIG, "Lstat: file does not exist", "there is no repository at that place"),
+                (CONFIG, "Stat: The specified key does not exist.", "there is no repository at that place"),
+                (CONFIG, "Stat: The specified bucket does not exist", "there is no repository at that place"),
+                (NONE, "stat /mnt/config: no such file or directory", "there is no repository at that place"),
+                (CONFIG, "stat /mnt/config: permission denied", "can't be written to"),
+                (CONFIG, "Stat: Access Denied.", "can't be written to"),
+                (
+                    CONFIG,
+                    "Stat: The AWS Access Key Id you provided does not exist in our records.",
+                    "refuses the login",
+                ),
+                (CONFIG, f"Stat: The request signature we calculated {SIGNATURE}.", "refuses the login"),
+                (
+                    CONFIG,
+                    'Stat: Get "http://x/": dial tcp 192.0.2.1:9: connect: connection refused',
+                    "can't be reached",
+                ),
+            )
         ),
-        ("Fatal: repository does not exist: unable to open config file", "there is no repository at that place"),
+        ("Fatal: unable to open repository at s3:x: s3.getCredentials: no credentials found.", "refuses the login"),
         ("Save(<data/12>) returned error: write /mnt/12: no space left on device", "no space left"),
         ("Fatal: create lock: open /mnt/locks/1: read-only file system", "can't be written to"),
         ("Fatal: unable to create lock in backend: repository is already locked by PID 7", "another program works"),

@@ -53,7 +53,7 @@ SAYINGS = (
         "Give the password with which the repository was made, from the vault, and run site.yml.",
     ),
     (
-        "is there a repository at the following location|unable to open config file|repository does not exist",
+        "repository does not exist|open config file: .*(no such file|(file|key|bucket) does not exist)",
         "there is no repository at that place",
         "If it is a disk or a share, mount it; if it is another place now, set backup_repository and run site.yml.",
     ),
@@ -73,7 +73,10 @@ SAYINGS = (
         "Wait until it has ended. If none does, remove its lock with restic's command unlock.",
     ),
     (
-        "dial tcp|connection (refused|timed out)|no such host|host key verification|not resolve|ssh|InvalidAccess",
+        (
+            "dial tcp|connection (refused|timed out)|no such host|host key verification|not resolve|ssh|InvalidAccess|"
+            "Access Key Id|match the signature|no credentials found"
+        ),
         "the repository's server can't be reached, or refuses the login",
         "See that it runs and that its firewall lets this host in, and compare the login with the vault's.",
     ),
