@@ -27,10 +27,10 @@ bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without
 	$(PLAY) -i inventories/demo playbooks/bundle.yml
 
 # What `unit` and `alone` run of the package; less than fail_under in pyproject.toml fails.
-test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in two processes at a time
+test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in three processes at a time
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/coverage erase
-	$(MAKE) --jobs 2 --no-print-directory live lint unit playbooks alone
+	$(MAKE) --jobs 3 --no-print-directory live unit alone lint playbooks
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -41,13 +41,29 @@ def ran(hours: float, failure: str = "", good: float | None = None, missing: int
 
 
 def wrote(since: float = 1000, **runs: object) -> dict[str, object]:
-    return {"host": "pacs <1>", "since": at(since), **runs}
+    """What a host that checked its backups lately wrote; `check=None`: it never did."""
+    return {"host": "pacs <1>", "since": at(since), "check": ran(57), **runs}
 
 
 def warnings(shown: Overview) -> list[str]:
     found = [problem for problem in shown.problems if problem.kind == "backup"]
     assert {problem.level for problem in found} <= {Level.WARNING}
     return [problem.said for problem in found]
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        pytest.param({"check": ran(24 * 8.9)}, "", id="a week ago"),
+        pytest.param({"check": ran(24 * 9.1)}, "have not been checked since 2026-11-15 10:36. They", id="long ago"),
+        pytest.param(
+            {"check": None}, "have never been checked. They should be each Sunday. See on pacs <1>", id="never"
+        ),
+    ],
+)
+def test_backups_that_nobody_checks_are_told(look: Look, runs: dict[str, object], said: str) -> None:
+    found = " ".join(warnings(look(wrote(run=ran(9), **runs))))
+    assert (said in found) if said else (found == "")
 
 
 def test_how_old_the_last_good_one_is_is_everywhere(look: Look, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ import msgspec
 #: A good one may be so old, and the first one may take so long to come; one is made each night.
 EACH = timedelta(days=2)
 FIRST = timedelta(days=1)
+#: The last check of them may be so old; one is made each Sunday.
+CHECKED_EACH = timedelta(days=9)
 _JOURNAL = "More is in that host's `journalctl -t dicom-backup`, and in docs/backup.md."
 
 #: Another host may say anything.
@@ -90,6 +92,10 @@ def problems(backup: Backup, now: datetime) -> Iterable[tuple[str, str]]:
         yield f"{backup.host} has not been saved for more than {old.days} days. {last}", silent
     elif old is None and now - backup.since > FIRST:
         yield f"{backup.host} has never been saved, and should have been since {backup.since:%Y-%m-%d %H:%M}.", silent
+    looked = check.ended if check else backup.since
+    if now - looked > CHECKED_EACH:
+        unchecked = f"have not been checked since {looked:%Y-%m-%d %H:%M}" if check else "have never been checked"
+        yield f"The backups of {backup.host} {unchecked}. They should be each Sunday.", silent
     if check and not check.ok:
         yield f"The check of the backups of {backup.host} failed, {check.ended:%Y-%m-%d %H:%M}{_why(check)}", _JOURNAL
     if run and run.missing:
