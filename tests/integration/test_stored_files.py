@@ -119,7 +119,7 @@ def test_each_file_that_pydicom_ships_comes_back_as_it_was_sent(
     uid = str(dataset.SOPInstanceUID)
     for found in pacs.ask("/tools/lookup", uid):  # several files are the same image in another syntax
         requests.delete(pacs.url + found["Path"], auth=pacs.login, timeout=30).raise_for_status()
-    status = store(pacs, sent, timeout=20 if DAMAGED.get(path.name, 0) is not None else 3)  # 3: none is due
+    status = store(pacs, sent, timeout=20 if DAMAGED.get(path.name, 0) is not None else 3)  # 3: no answer is due
     if path.name in DAMAGED:
         assert status == DAMAGED[path.name]
         assert pacs.ask("/tools/lookup", uid) == []
