@@ -40,7 +40,7 @@ def ran(hours: float, failure: str = "", good: float | None = None, missing: int
     return {"ended": at(hours), "ok": not failure, "failure": failure, "good": good and at(good), "missing": missing}
 
 
-def wrote(since: float = 1000, **runs: object) -> dict[str, object]:
+def wrote(*, since: float = 1000, **runs: object) -> dict[str, object]:
     """What a host that checked its backups lately wrote; `check=None`: it never did."""
     return {"host": "pacs <1>", "since": at(since), "check": ran(57), **runs}
 
@@ -62,7 +62,7 @@ def warnings(shown: Overview) -> list[str]:
     ],
 )
 def test_backups_that_nobody_checks_are_told(look: Look, runs: dict[str, object], said: str) -> None:
-    found = " ".join(warnings(look(wrote(run=ran(9), **runs))))
+    found = " ".join(warnings(look(wrote(run=ran(9)) | runs)))
     assert (said in found) if said else (found == "")
 
 
