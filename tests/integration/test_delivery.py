@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -545,6 +546,92 @@ def test_a_study_that_was_repaired_does_not_come_back_under_its_old_name(site: S
     assert (
         "is there as that of 045 (045) and 3010000.01_sub-044 (3010000.01_sub-044_ses-01), as after a repair" in wrong
     )
+
+
+def repaired(site: Site, study: str, subject: str) -> None:
+    """Give a study another PatientID, and keep all UIDs, as a repair does."""
+    changed = {"Replace": {"PatientID": f"3010000.01_sub-{subject}", "PatientName": f"3010000.01_sub-{subject}_ses-01"},
+               "Keep": ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"],
+               "Force": True, "KeepSource": False, "Synchronous": True}  # fmt: skip
+    site.pacs.ask(f"/studies/{study}/modify", changed).raise_for_status()
+    site.settle()
+
+
+def told(site: Site) -> dict[str, list[tuple[str, str, int]]]:
+    """Return whose copies each destination has under a name of before: whose it was, whose it is, and how many."""
+    names = {name: state.superseded for name, state in site.summary.destinations.items() if state.superseded}
+    return {name: [(one.was[14:18], one.now[14:18], one.series) for one in found] for name, found in names.items()}
+
+
+def test_copies_under_the_name_before_a_repair_are_told_until_they_are_gone(site: Site) -> None:
+    site.scan("044", 1)
+    site.scan("044", 2, SeriesInstanceUID="1.2.44.2")
+    site.scan("046")
+    site.deliver()
+    before = {one["PatientID"]: study for study in site.pacs.ask("/studies").json()
+              for one in [site.pacs.ask(f"/studies/{study}").json()["PatientMainDicomTags"]]}  # fmt: skip
+    assert told(site) == {}
+    repaired(site, before["3010000.01_sub-044"], "045")
+    site.deliver()
+    assert told(site) == {"raw": [("-044", "-045", 2)], "second": [("-044", "-045", 2)]}
+    assert str(site.raw) in site.summary.destinations["raw"].superseded[0].place
+    assert len(site.second.ask("/studies").json()) == 3
+
+    shutil.rmtree(site.raw / "3010000.01/raw/sub-044")
+    site.deliver()
+    assert told(site) == {"second": [("-044", "-045", 2)]}
+    site.second.ask(f"/studies/{before['3010000.01_sub-044']}", method="DELETE")
+    site.deliver()
+    assert told(site) == {}
+
+
+def test_a_repair_that_is_taken_back(site: Site) -> None:
+    site.scan("047")
+    site.deliver()
+    [study] = site.pacs.ask("/studies").json()
+    repaired(site, study, "048")
+    site.deliver()
+    [study] = site.pacs.ask("/studies").json()
+    repaired(site, study, "047")
+    site.deliver()
+    assert told(site) == {"raw": [("-048", "-047", 1)], "second": [("-048", "-047", 1)]}
+
+
+def test_a_path_without_a_name_is_clear_when_the_new_copy_is_there(site: Site) -> None:
+    site.destinations = [
+        {**site.destinations[0], "path": f"{site.raw}/{{{{ study_instance_uid }}}}/{{{{ series_number }}}}"}
+    ]
+    site.scan("050")
+    site.deliver()
+    [study] = site.pacs.ask("/studies").json()
+    repaired(site, study, "051")
+    site.deliver()
+    assert told(site) == {"raw": [("-050", "-051", 1)]}
+    [failure] = site.summary.destinations["raw"].failures
+    assert "isn't what was received" in failure.why
+    (site.raw / "1.2.50").rename(site.folder / "away")
+    site.deliver()
+    assert told(site) == {}
+    assert held(site.raw / "1.2.50/1")
+
+
+def test_another_session_of_the_same_subject(site: Site) -> None:
+    """Orthanc's ids are the same: only PatientName changed."""
+    files = site.scan("049")
+    site.deliver()
+    [study] = site.pacs.ask("/studies").json()
+    site.pacs.ask(f"/studies/{study}", method="DELETE")
+    site.store(files, "049", PatientName="3010000.01_sub-049_ses-02")
+    site.settle()
+    site.deliver()
+    names = ("3010000.01_sub-049_ses-01 (3010000.01_sub-049)", "3010000.01_sub-049_ses-02 (3010000.01_sub-049)")
+    for state in site.summary.destinations.values():
+        assert [(one.was, one.now) for one in state.superseded] == [names]
+    site.second.ask(f"/studies/{study}", method="DELETE")
+    (site.raw / "3010000.01/raw/sub-049/ses-mri01").rename(site.folder / "away")
+    site.deliver(after=timedelta(hours=1))
+    assert told(site) == {}
+    assert held(site.raw / "3010000.01/raw/sub-049/ses-mri02/001-T1w")
 
 
 def checksums(pacs: OwnPacs) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dicom_worklist.delivery.outbox import pause
 from dicom_worklist.delivery.pace import HALF_SPEED_AT, LONGEST_REST, rest
 from dicom_worklist.delivery.rules import matches
 from dicom_worklist.delivery.series import Series, _series
-from dicom_worklist.delivery.summary import Failure
+from dicom_worklist.delivery.summary import Failure, Superseded
 from dicom_worklist.errors import ConfigError
 from dicom_worklist.settings import Config, Delivery, FolderDestination, Matched
 from dicom_worklist.status import page
@@ -134,6 +134,23 @@ def test_what_waits_and_what_fails_is_reported(tmp_path: Path) -> None:
     assert down == "Nothing is delivered to raw since 2026-11-24 14:09, 1 series waits: /raw: No space left"
     [fails] = problems(tmp_path, State(1, NOW, failures=(Failure("sub-007 3 T1w", "a reason"),)))
     assert fails == "The series sub-007 3 T1w can't be delivered to raw: a reason"
+
+
+@pytest.mark.parametrize(
+    ("now", "series", "said"),
+    [
+        (
+            "sub-008 (P8)",
+            2,
+            "At raw 2 series are still there as sub-007 (P7), which is sub-008 (P8) since a repair: /p.",
+        ),
+        ("", 1, "At raw 1 series is still there as sub-007 (P7), which is no longer in the PACS: /p."),
+    ],
+)
+def test_copies_under_a_name_of_before_are_told(tmp_path: Path, now: str, series: int, said: str) -> None:
+    state = State(0, None, NOW, superseded=(Superseded("sub-007 (P7)", now, series, "/p"),))
+    [problem] = [one for one in seen(tmp_path, Summary(NOW, {"raw": state}, {})).problems if one.kind == "superseded"]
+    assert problem.said == f"{said} Warn those who use these images, and remove them there."
 
 
 def test_a_delivery_that_does_not_run_is_reported(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ SCHEMA = f"""
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS series_by_study ON series (study);
     CREATE INDEX IF NOT EXISTS series_by_updated ON series (updated);
+    CREATE INDEX IF NOT EXISTS series_by_uid ON series (body ->> '$.values.series_instance_uid');
     CREATE TABLE IF NOT EXISTS delivery (
         destination TEXT NOT NULL,
         series TEXT NOT NULL REFERENCES series,
@@ -44,6 +45,15 @@ SCHEMA = f"""
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS delivery_waiting ON delivery (destination, attempts, since) WHERE done IS NOT wanted;
     CREATE INDEX IF NOT EXISTS delivery_verified ON delivery (destination, verified) WHERE done IS wanted;
+    CREATE TABLE IF NOT EXISTS superseded (
+        destination TEXT NOT NULL,
+        series TEXT NOT NULL,      -- Orthanc's id at that time
+        patient TEXT NOT NULL,     -- PatientID and PatientName at that time
+        place TEXT,                -- where it was put, if it was
+        body TEXT NOT NULL,        -- Series, as JSON, at that time
+        held TEXT,                 -- when it was last seen there
+        PRIMARY KEY (destination, series, patient)
+    ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS destination (
         name TEXT PRIMARY KEY,
         attempts INTEGER NOT NULL,
@@ -64,6 +74,8 @@ SCHEMA = f"""
 #: How long another run may hold the file, in seconds.
 TIMEOUT = 30
 LONGEST_PAUSE = timedelta(hours=1)
+#: So many superseded copies are looked for in a run.
+SUPERSEDED_AT_ONCE = 50
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -77,6 +89,11 @@ class Done(msgspec.Struct, frozen=True):
 def pause(attempts: int) -> timedelta:
     """Return how long to wait after so many attempts that failed."""
     return min(timedelta(minutes=2 ** min(attempts, 10) / 2), LONGEST_PAUSE)
+
+
+#: What a row of the table `series` says about whose it is.
+_PATIENT = "(body ->> '$.values.patient_id') || ' ' || (body ->> '$.values.patient_name')"
+_UID = "body ->> '$.values.series_instance_uid'"
 
 
 class Outbox:
@@ -122,6 +139,8 @@ class Outbox:
     def want(self, series: Series, destinations: Iterable[str], now: datetime, *, again: bool = False) -> None:
         """Write down that a series has to be at these destinations; `again`: also if it is there."""
         with self._connection as transaction:
+            patient = f"{series.values['patient_id']} {series.values['patient_name']}"
+            self._supersede(f"id = ? AND {_PATIENT} != ?", (series.id, patient))
             transaction.execute(
                 "INSERT INTO series VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET updated = excluded.updated, "
                 "study = excluded.study, body = excluded.body WHERE body IS NOT excluded.body",
@@ -227,10 +246,50 @@ class Outbox:
             )
 
     def forget(self, series: str) -> None:
-        """Forget a series that the PACS no longer has."""
+        """Forget a series that the PACS no longer has. Its copies are superseded if it has another identity now."""
         with self._connection as transaction:
+            twin = f"SELECT 1 FROM series AS twin WHERE twin.{_UID} = series.{_UID} AND twin.id != series.id"  # noqa: S608
+            self._supersede(f"id = ? AND EXISTS ({twin})", (series,))
             transaction.execute("DELETE FROM delivery WHERE series = ?", (series,))
             transaction.execute("DELETE FROM series WHERE id = ?", (series,))
+
+    def _supersede(self, condition: str, values: Sequence[object]) -> None:
+        """Write down that the copies of a series as it is known are of an identity that it no longer has."""
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO superseded SELECT destination, id, {_PATIENT}, place, body, NULL "  # noqa: S608 - ours
+            f"FROM series JOIN delivery ON series = id WHERE {condition}",
+            values,
+        )
+
+    def twins(self, series: Series) -> list[str]:
+        """Return the ids of other series that are known with the same SeriesInstanceUID, as before a repair."""
+        uid = series.values["series_instance_uid"]
+        return [id_ for (id_,) in self.rows(f"SELECT id FROM series WHERE {_UID} = ? AND id != ?", (uid, series.id))]  # noqa: S608
+
+    def superseded(self, destination: str) -> list[tuple[Series, str]]:
+        """Return the series that may be at a destination under an identity that they no longer have, and the place."""
+        rows = self.rows(
+            "SELECT body, place FROM superseded WHERE destination = ? ORDER BY held LIMIT ?",
+            (destination, SUPERSEDED_AT_ONCE),
+        )
+        return [(msgspec.json.decode(body, type=Series), place) for body, place in rows]
+
+    def replaced(self, destination: str, place: str) -> None:
+        """Write down that what is at that place is what the PACS has."""
+        with self._connection as transaction:
+            transaction.execute("DELETE FROM superseded WHERE (destination, place) = (?, ?)", (destination, place))
+
+    def holds(self, destination: str, series: Series, now: datetime | None) -> None:
+        """Write down that a destination has a superseded series at this time; None: it has it no longer."""
+        patient = f"{series.values['patient_id']} {series.values['patient_name']}"
+        key = (destination, series.id, patient)
+        with self._connection as transaction:
+            if now is None:
+                transaction.execute("DELETE FROM superseded WHERE (destination, series, patient) = (?, ?, ?)", key)
+            else:
+                transaction.execute(
+                    "UPDATE superseded SET held = ? WHERE (destination, series, patient) = (?, ?, ?)", (text(now), *key)
+                )
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return what a question of the summary finds."""

@@ -10,7 +10,8 @@ import msgspec
 
 from dicom_worklist import files
 from dicom_worklist.delivery.outbox import Outbox, text
-from dicom_worklist.delivery.summary import PROVES_FOR, Copied, Failure, State, Summary
+from dicom_worklist.delivery.series import Series
+from dicom_worklist.delivery.summary import PROVES_FOR, Copied, Failure, State, Summary, Superseded
 from dicom_worklist.errors import FolderError
 from dicom_worklist.settings import Delivery, DicomDestination
 
@@ -64,8 +65,27 @@ def _states(delivery: Delivery, outbox: Outbox) -> dict[str, State]:
             down,
             datetime.fromisoformat(since) if since else None,
             tuple(Failure(series.strip(), why) for series, why in failed if why != down),
+            _superseded(outbox, destination.name),
         )
     return states
+
+
+def _superseded(outbox: Outbox, destination: str) -> tuple[Superseded, ...]:
+    """Return the studies that the destination has under an identity of before, the newest first."""
+    rows = outbox.rows(
+        "SELECT superseded.body, max(series.body), count(*), min(coalesce(superseded.place, destination)) "
+        "FROM superseded LEFT JOIN series ON series.body ->> '$.values.series_instance_uid' = "
+        "superseded.body ->> '$.values.series_instance_uid' "
+        "WHERE destination = ? AND held IS NOT NULL GROUP BY superseded.body ->> '$.study', patient "
+        "ORDER BY max(superseded.held) DESC LIMIT ?",
+        (destination, MOST),
+    )
+    return tuple(Superseded(_whose(was), _whose(now) if now else "", count, place) for was, now, count, place in rows)
+
+
+def _whose(body: str) -> str:
+    values = msgspec.json.decode(body, type=Series).values
+    return f"{values['patient_name']} ({values['patient_id']})"
 
 
 def _copied(delivery: Delivery, outbox: Outbox, now: datetime) -> dict[str, Copied]:

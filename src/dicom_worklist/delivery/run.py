@@ -7,7 +7,7 @@ import fcntl
 import os
 import pwd
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -212,6 +212,7 @@ class _Run:
             if proof is None:
                 break
             self._verify(place, *proof)
+        self._look_for_superseded(place)
 
     def _tell(self) -> None:
         report.write(self.delivery, self.outbox, self.clock())
@@ -223,6 +224,9 @@ class _Run:
         for series in asking.changed(self.pacs, since):
             if series.stable or not now - asking.QUIET < series.updated <= now:
                 self.outbox.want(series, rules.names(self.delivery.destinations, series), now)
+                for twin in self.outbox.twins(series):
+                    if not asking.images(self.pacs, twin):
+                        self.outbox.forget(twin)  # a repair gave it another identity
             else:
                 waits = min(waits, series.updated)
         self.outbox.has_found(min(waits, now))  # only now: a run that is killed before finds all of it again
@@ -257,7 +261,16 @@ class _Run:
             self._failed(series, f"the PACS doesn't give its images: {error}")
         else:
             self.outbox.delivered(name, Done(series, where, asking.digest(images)), self.clock())
+            if place.compares:
+                self.outbox.replaced(name, where)
             self.done.delivered.append((name, series, where))
+
+    def _look_for_superseded(self, place: Place) -> None:
+        """Write down which copies are still there under an identity that the PACS's series no longer have."""
+        name = self.destination.name
+        for series, where in self.outbox.superseded(name):
+            with suppress(Undelivered):  # that it doesn't work is reported with what waits for it
+                self.outbox.holds(name, series, self.clock() if place.holds(series, where) else None)
 
     def _failed(self, series: Series, why: str, *, down: bool = False) -> None:
         self.outbox.failed(self.destination.name, series.id, why, self.clock(), down=down)

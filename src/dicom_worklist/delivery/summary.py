@@ -20,11 +20,24 @@ class Failure(msgspec.Struct, frozen=True):
     why: str
 
 
+class Superseded(msgspec.Struct, frozen=True):
+    """Copies of a study under the identity that it had before it was repaired.
+
+    `was` and `now` are PatientName and PatientID; `now` is empty if the PACS no longer has the study. `series` is how
+    many are still there, `place` where one of them is.
+    """
+
+    was: str
+    now: str
+    series: int
+    place: str
+
+
 class State(msgspec.Struct, frozen=True):
     """How many series wait for a destination, since when the oldest does (None: none waits), and what fails.
 
     `ended` is when the last run for it ended (None: not yet). `down` is why nothing can be delivered there, since
-    `down_since`; `failures` are those of single series.
+    `down_since`; `failures` are those of single series; `superseded` are copies under an identity of before.
     """
 
     waiting: int
@@ -33,6 +46,7 @@ class State(msgspec.Struct, frozen=True):
     down: str = ""
     down_since: Moment | None = None
     failures: tuple[Failure, ...] = ()
+    superseded: tuple[Superseded, ...] = ()
 
 
 class Copied(msgspec.Struct, frozen=True):

@@ -409,6 +409,12 @@ def _undelivered(config: Config, delivered: Summary | None, now: datetime) -> It
         for failure in state.failures:
             text = f"The series {failure.series} can't be delivered to {name}: {failure.why}"
             yield Problem(Level.WARNING, text, kind="delivery")
+        for copies in state.superseded:
+            many = "1 series is" if copies.series == 1 else f"{copies.series} series are"
+            now_of = f"is {copies.now} since a repair" if copies.now else "is no longer in the PACS"
+            text = f"At {name} {many} still there as {copies.was}, which {now_of}: {copies.place}."
+            remedy = "Warn those who use these images, and remove them there."
+            yield Problem(Level.WARNING, text, remedy=remedy, kind="superseded")
 
 
 def _refused(lately: Iterable[Refused]) -> Iterable[Problem]:

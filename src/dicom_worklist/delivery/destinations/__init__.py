@@ -40,3 +40,11 @@ class Place(Protocol):
             Down: it can't be compared now.
         """
         ...
+
+    def holds(self, series: Series, place: str | None) -> bool:
+        """Return whether a series of an identity that it no longer has is there; `place`: where it was put, if it was.
+
+        Raises:
+            Undelivered: that can't be seen now.
+        """
+        ...

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dicom_worklist import orthanc
+from dicom_worklist.delivery import series as asking
 from dicom_worklist.delivery.destinations import Down, Read, Undelivered
 from dicom_worklist.delivery.series import Image, Series
 from dicom_worklist.errors import PacsError
@@ -42,16 +43,29 @@ class Dicom:
 
     def verify(self, series: Series, images: Sequence[Image], place: str) -> None:  # noqa: ARG002 - it has one place
         """Ask which images it has (C-FIND at the level of images, PS3.4 annex C)."""
-        names = ("study_instance_uid", "series_instance_uid")
-        query = {"StudyInstanceUID": series.values[names[0]], "SeriesInstanceUID": series.values[names[1]]}
-        found = self._ask(f"{self._node}/query", {"Level": "Instance", "Query": {**query, "SOPInstanceUID": ""}})
-        answers = self._ask(f"/queries/{found['ID']}/answers?expand&simplify")
+        uids = self._uids(series, "StudyInstanceUID", "SeriesInstanceUID")
+        answers = self._find("Instance", {**uids, "SOPInstanceUID": ""})
         missing = {image.uid for image in images} - {str(one.get("SOPInstanceUID", "")) for one in answers}
         if missing:
             raise Undelivered(
                 f"{self._settings.modality} says that it doesn't have {len(missing)} of {len(images)} images, such as "
                 f"{min(missing)}: they are sent again on their own"
             )
+
+    def holds(self, series: Series, place: str | None) -> bool:  # noqa: ARG002 - it has one place
+        """Ask whose the study is there."""
+        asked = {**self._uids(series, "StudyInstanceUID"), "PatientID": "", "PatientName": ""}
+        there = {(one.get("PatientID"), one.get("PatientName")) for one in self._find("Study", asked)}
+        return (series.values["patient_id"], series.values["patient_name"]) in there
+
+    @staticmethod
+    def _uids(series: Series, *keywords: str) -> dict[str, object]:
+        return {keyword: series.values[asking.NAMES[keyword]] for keyword in keywords}
+
+    def _find(self, level: str, query: dict[str, object]) -> list[dict[str, Any]]:
+        found = self._ask(f"{self._node}/query", {"Level": level, "Query": query})
+        answers: list[dict[str, Any]] = self._ask(f"/queries/{found['ID']}/answers?expand&simplify")
+        return answers
 
     def _committed(self, transaction: str) -> None:
         report = self._wait(f"/storage-commitment/{transaction}", "Status", {"Pending"})

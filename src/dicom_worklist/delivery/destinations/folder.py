@@ -67,6 +67,11 @@ class Folder:
         with self._faults():
             self._compare(Path(place), images)
 
+    def holds(self, series: Series, place: str | None) -> bool:  # noqa: ARG002 - the place says it
+        """Look whether the folder is there."""
+        with self._faults():
+            return place is not None and Path(place).is_dir()
+
     def place(self, values: Mapping[str, str | int]) -> Path:
         """Return the path of a series.
 

@@ -60,6 +60,11 @@ class Orthanc:
                     "and it is sent again on its own"
                 ) from error
 
+    def holds(self, series: Series, place: str | None) -> bool:  # noqa: ARG002 - it has one place
+        """Ask for its images."""
+        with self._faults():
+            return bool(asking.images(self._pacs, series.id))
+
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
