@@ -19,6 +19,7 @@ from dicom_worklist import config as configuration
 from dicom_worklist import orthanc
 from dicom_worklist.delivery import run as delivery
 from dicom_worklist.delivery import series as asking
+from dicom_worklist.delivery.destinations.folder import Folder
 from dicom_worklist.delivery.fetch import fetch
 from dicom_worklist.delivery.pace import Pace, rest
 from dicom_worklist.delivery.series import Series
@@ -583,6 +584,25 @@ def test_copies_under_the_name_before_a_repair_are_told_until_they_are_gone(site
     site.second.ask(f"/studies/{before['3010000.01_sub-044']}", method="DELETE")
     site.deliver()
     assert told(site) == {}
+
+
+def test_a_repair_while_the_series_is_delivered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.scan("052")
+    [study] = site.pacs.ask("/studies").json()
+    deliver = Folder.deliver
+
+    def meanwhile(*given: Any) -> str:
+        where = deliver(*given)
+        monkeypatch.undo()
+        repaired(site, study, "053")
+        site.deliver("second")
+        return where
+
+    monkeypatch.setattr(Folder, "deliver", meanwhile)
+    site.deliver("raw")
+    site.deliver()
+    assert told(site) == {"raw": [("-052", "-053", 1)]}
+    assert held(site.raw / "3010000.01/raw/sub-053/ses-mri01/001-series_1")
 
 
 def test_a_repair_that_is_taken_back(site: Site) -> None:

@@ -78,14 +78,6 @@ LONGEST_PAUSE = timedelta(hours=1)
 SUPERSEDED_AT_ONCE = 50
 
 
-class Done(msgspec.Struct, frozen=True):
-    """What was delivered of a series: the place, and the digest of its images."""
-
-    series: Series
-    place: str
-    digest: str
-
-
 def pause(attempts: int) -> timedelta:
     """Return how long to wait after so many attempts that failed."""
     return min(timedelta(minutes=2 ** min(attempts, 10) / 2), LONGEST_PAUSE)
@@ -139,8 +131,7 @@ class Outbox:
     def want(self, series: Series, destinations: Iterable[str], now: datetime, *, again: bool = False) -> None:
         """Write down that a series has to be at these destinations; `again`: also if it is there."""
         with self._connection as transaction:
-            patient = f"{series.values['patient_id']} {series.values['patient_name']}"
-            self._supersede(f"id = ? AND {_PATIENT} != ?", (series.id, patient))
+            self._supersede(f"id = ? AND {_PATIENT} != ?", (series.id, _patient(series)))
             transaction.execute(
                 "INSERT INTO series VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET updated = excluded.updated, "
                 "study = excluded.study, body = excluded.body WHERE body IS NOT excluded.body",
@@ -168,23 +159,24 @@ class Outbox:
         rows = self._connection.execute("SELECT due FROM destination WHERE name = ?", (destination,))
         return any(due > text(now) for (due,) in rows)
 
-    def delivered(self, destination: str, done: Done, now: datetime) -> None:
-        """Write down that all images of a series are at a destination, and were compared."""
-        series = done.series
+    def put(self, destination: str, series: Series, place: str) -> None:
+        """Write down where a series was put. If it has another identity by now, those copies are superseded."""
+        with self._connection as transaction:
+            key = (place, destination, series.id)
+            known = transaction.execute("UPDATE delivery SET place = ? WHERE (destination, series) = (?, ?)", key)
+            if not known.rowcount and self.twins(series):
+                transaction.execute(
+                    "INSERT OR REPLACE INTO superseded VALUES (?, ?, ?, ?, ?, NULL)",
+                    (destination, series.id, _patient(series), place, msgspec.json.encode(series).decode()),
+                )
+
+    def delivered(self, destination: str, series: Series, digest: str, now: datetime) -> None:
+        """Write down that all images of a series are at a destination, and were compared; `digest` is theirs."""
         with self._connection as transaction:
             transaction.execute(
-                "UPDATE delivery SET done = ?, done_at = ?, place = ?, images = ?, digest = ?, verified = ?, "
-                "attempts = 0, failure = '' WHERE destination = ? AND series = ?",
-                (
-                    series.version,
-                    text(now),
-                    done.place,
-                    series.images,
-                    done.digest,
-                    text(now),
-                    destination,
-                    series.id,
-                ),
+                "UPDATE delivery SET done = ?, done_at = ?, images = ?, digest = ?, verified = ?, attempts = 0, "
+                "failure = '' WHERE destination = ? AND series = ?",
+                (series.version, text(now), series.images, digest, text(now), destination, series.id),
             )
             transaction.execute("DELETE FROM destination WHERE name = ?", (destination,))
 
@@ -281,8 +273,7 @@ class Outbox:
 
     def holds(self, destination: str, series: Series, now: datetime | None) -> None:
         """Write down that a destination has a superseded series at this time; None: it has it no longer."""
-        patient = f"{series.values['patient_id']} {series.values['patient_name']}"
-        key = (destination, series.id, patient)
+        key = (destination, series.id, _patient(series))
         with self._connection as transaction:
             if now is None:
                 transaction.execute("DELETE FROM superseded WHERE (destination, series, patient) = (?, ?, ?)", key)
@@ -294,6 +285,11 @@ class Outbox:
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return what a question of the summary finds."""
         return self._connection.execute(query, values).fetchall()
+
+
+def _patient(series: Series) -> str:
+    """Return whose it is, as the question _PATIENT does."""
+    return f"{series.values['patient_id']} {series.values['patient_name']}"
 
 
 def text(moment: datetime) -> str:

@@ -23,7 +23,7 @@ from dicom_worklist.delivery.destinations import Down, Place, Undelivered
 from dicom_worklist.delivery.destinations.dicom import Dicom
 from dicom_worklist.delivery.destinations.folder import Folder
 from dicom_worklist.delivery.destinations.orthanc import Orthanc
-from dicom_worklist.delivery.outbox import Done, Outbox
+from dicom_worklist.delivery.outbox import Outbox
 from dicom_worklist.delivery.pace import Pace
 from dicom_worklist.delivery.series import Damaged, Series
 from dicom_worklist.errors import ConfigError, FolderError, PacsError
@@ -247,6 +247,7 @@ class _Run:
             return
         try:
             where = place.deliver(series, images, partial(asking.read, self.pacs, wait=self.pace.wait))
+            self.outbox.put(name, series, where)
             if place.compares:
                 asking.verify(self.pacs, images, self.pace.wait)
         except Undelivered as error:
@@ -260,7 +261,7 @@ class _Run:
             asking.alive(self.pacs)  # else the run ends
             self._failed(series, f"the PACS doesn't give its images: {error}")
         else:
-            self.outbox.delivered(name, Done(series, where, asking.digest(images)), self.clock())
+            self.outbox.delivered(name, series, asking.digest(images), self.clock())
             if place.compares:
                 self.outbox.replaced(name, where)
             self.done.delivered.append((name, series, where))
