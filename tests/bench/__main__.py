@@ -41,6 +41,9 @@ def rows(stack: ExitStack, only: str | None) -> Iterator[Row]:
     if only == "day":
         yield from day.rows(folder)
         return
+    if only == "growth":
+        yield from growth.rows(folder, growth.LONG)
+        return
     if not only:
         yield from sync.rows(folder)
         yield from web.rows(folder)
@@ -59,10 +62,9 @@ def rows(stack: ExitStack, only: str | None) -> Iterator[Row]:
         yield sync.minute()
         yield from queries.rows(folder)
         yield from stores.rows(stack, folder)
-    if only != "growth":
-        yield from front_door.rows(folder)
-    if only != "front_door":
-        yield from growth.rows(stack, folder, growth.LONG if only else growth.SIZES)
+    yield from front_door.rows(folder)
+    if not only:
+        yield from growth.rows(folder, growth.SIZES)
 
 
 def main() -> int:

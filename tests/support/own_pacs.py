@@ -56,8 +56,11 @@ class OwnPacs:
 
 
 @contextmanager
-def own_pacs(folder: Path, **settings: Any) -> Iterator[OwnPacs]:
-    """Run one that keeps its images in the folder; `settings` are Orthanc's own, over SETTINGS."""
+def own_pacs(folder: Path, start: str = "orthanc-start", **settings: Any) -> Iterator[OwnPacs]:
+    """Run one that keeps its images in the folder; `settings` are Orthanc's own, over SETTINGS.
+
+    `start` is the program, with `Orthanc` what orthanc-start does before is left out.
+    """
     engine = docker.from_env()
     engine.images.build(path=str(IMAGE), tag="test-orthanc-image", rm=True)
     data, configuration = folder / "data", folder / "orthanc.json"
@@ -66,7 +69,7 @@ def own_pacs(folder: Path, **settings: Any) -> Iterator[OwnPacs]:
     (folder / "password").write_text(PASSWORD)
     dicom, web = twins.free_port(), twins.free_port()
     container = engine.containers.run(
-        "test-orthanc-image", ["orthanc-start", "/etc/orthanc.json"], detach=True, environment={"TCP_NODELAY": "1"},
+        "test-orthanc-image", [start, "/etc/orthanc.json"], detach=True, environment={"TCP_NODELAY": "1"},
         labels={twins.LABEL: str(os.getpid())},
         ports={"4042/tcp": ("127.0.0.1", dicom), "8042/tcp": ("127.0.0.1", web)},
         volumes={
