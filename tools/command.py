@@ -63,7 +63,8 @@ def _values(action: argparse.Action) -> str:
 def _usage(action: argparse.Action) -> str:
     if not action.option_strings:
         return _values(action)
-    return f"[{' '.join([action.option_strings[0], _values(action)]).strip()}]"
+    usage = " ".join([action.option_strings[0], _values(action)]).strip()
+    return usage if action.required else f"[{usage}]"
 
 
 def _name(action: argparse.Action) -> str:

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 import traceback
@@ -79,12 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(
-        required=True, metavar="sync | list | status | check | preview | repair | deliver | fetch"
+        required=True, metavar="sync | list | status | usage | check | preview | repair | deliver | fetch"
     )
     for run, summary in (
         (_sync, "make the worklist equal to the calendar"),
         (_list, "show what the scanners see now"),
         (_status, "show what was booked, is on the console, was scanned and arrived"),
+        (_usage, "show how much was booked, scanned and idle, by scanner, project or person"),
         (_check, "check the configuration, the source, the folder, the broker and the PACS"),
         (_preview, "show what each row of the calendar was read as, and its entry or why it has none"),
         (_repair, "give a study in the PACS the identity that its booking has"),
@@ -99,7 +101,11 @@ def _parser() -> argparse.ArgumentParser:
         if run is _check:
             command.add_argument("--only", choices=checks.CHECKS, help="check just this")
         else:
-            command.add_argument("--json", action="store_true", help="print one JSON object")
+            form = command.add_mutually_exclusive_group()
+            form.add_argument("--json", action="store_true", help="print one JSON object")
+        if run is _usage:
+            form.add_argument("--csv", action="store_true", help="print a CSV table")
+            _add_usage(command)
         if run is _status:
             command.add_argument(
                 "--exit-code", action="store_true", help="for Nagios: 0 all is well, 1 warning, 2 critical, 3 unknown"
@@ -143,6 +149,17 @@ def _parser() -> argparse.ArgumentParser:
                 help="the file with its password (%(default)s)",
             )
     return parser
+
+
+def _add_usage(command: argparse.ArgumentParser) -> None:
+    for name, edge in (("from", "first"), ("to", "last")):
+        command.add_argument(
+            f"--{name}", dest=edge, type=_day, required=True, metavar="YYYY-MM-DD", help=f"the {edge} day"
+        )
+    command.add_argument(
+        "--by", choices=("scanner", "project", "person"), default="scanner", help="whose figures (%(default)s)"
+    )
+    command.add_argument("--per", choices=("day", "week", "month"), help="each of these for itself")
 
 
 def _day(text: str) -> date:
@@ -261,6 +278,33 @@ def _overview(config: Config, now: datetime) -> "Overview":
             "or root"
         ) from error
     return overview.overview(config, found, now)
+
+
+def _usage(options: argparse.Namespace) -> int:
+    from dicom_worklist.usage import report as usage  # noqa: PLC0415 - cron needs none of it
+
+    config = load(options.config)
+    if config.status is None:
+        raise ConfigError(NO_RECORD)
+    if options.last < options.first:
+        raise ConfigError(f"--to {options.last} is before --from {options.first}")
+    try:
+        used = usage.read(config, config.status, options.first, options.last, _now(options))
+    except (OSError, sqlite3.Error, ValueError) as error:
+        raise FolderError(
+            f"the history beside status.state {config.status.state} can't be read: {error}; run the command as the "
+            "sync's user or root"
+        ) from error
+    if options.csv:
+        print(usage.as_csv(used, options.by, options.per), end="")
+    elif options.json:
+        print(json.dumps(usage.as_dict(used, options.by, options.per), indent=2))
+    else:
+        from dicom_worklist.status import terminal  # noqa: PLC0415 - the others need no tables
+
+        terminal.show_table(*usage.as_table(used, options.by, options.per))
+        _say(*usage.remarks(used))
+    return ExitStatus.DONE
 
 
 def _preview(options: argparse.Namespace) -> int:

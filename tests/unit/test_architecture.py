@@ -26,10 +26,11 @@ ROOMS: dict[str, Set[str]] = {
     "delivery": GROUND | {"bookings", "orthanc"},
     "config": GROUND | {"bookings", "worklist", "delivery"},
     "report": GROUND | {"bookings", "worklist"},
-    "pipeline": GROUND | WINGS | {"report"},
+    "usage": GROUND | {"bookings", "status"},
+    "pipeline": GROUND | WINGS | {"report", "usage"},
     "checks": GROUND | WINGS | {"report", "pipeline"},
     "preview": GROUND | WINGS | {"report", "pipeline"},
-    "cli": GROUND | WINGS | {"config", "report", "pipeline", "checks", "preview"},
+    "cli": GROUND | WINGS | {"config", "report", "pipeline", "checks", "preview", "usage"},
     "__main__": {"cli"},
 }
 #: What some modules must never import.

@@ -41,6 +41,19 @@ def test_series_of_a_study_are_one_study() -> None:
     )  # fmt: skip
 
 
+def test_the_last_series_is_the_one_that_began_last() -> None:
+    begins = [("20261124", "091500"), ("20261124", "101500.25"), ("20261124", ""), ("", "")]
+    parts = [series() | {"MainDicomTags": {"SeriesDate": day, "SeriesTime": clock}} for day, clock in begins]
+    [study] = gathered(parts)
+    assert study.last_series == datetime.fromisoformat("2026-11-24T10:15:00")
+    [study] = gathered(
+        [*parts, series(), parts[1] | {"RequestedTags": series(TimezoneOffsetFromUTC="-0100")["RequestedTags"]}]
+    )
+    assert study.last_series == datetime.fromisoformat("2026-11-24T10:15:00")
+    [study] = gathered([parts[1] | {"RequestedTags": series(TimezoneOffsetFromUTC="-0100")["RequestedTags"]}])
+    assert study.last_series == datetime.fromisoformat("2026-11-24T11:15:00")
+
+
 @pytest.mark.parametrize(
     ("day", "clock", "start"),
     [

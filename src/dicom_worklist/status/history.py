@@ -42,6 +42,17 @@ SCHEMA = f"""
     CREATE INDEX IF NOT EXISTS study_by_day ON study (day);
     PRAGMA user_version = {FORMAT};
 """
+#: When the PACS was last asked for the studies of a day. An older release doesn't miss the table, and knows the others,
+#: so the format stays. Of days from before the table, the studies say when it answered.
+ASKED = """
+    CREATE TABLE IF NOT EXISTS asked (
+        day TEXT PRIMARY KEY,    -- at the site
+        at TEXT NOT NULL         -- when the PACS last answered, in UTC
+    ) WITHOUT ROWID;
+    INSERT OR IGNORE INTO asked SELECT substr(seen, 1, 10), max(seen) FROM study GROUP BY 1;
+    INSERT INTO asked SELECT date(day, '-1 day'), at FROM asked WHERE true
+        ON CONFLICT DO UPDATE SET at = max(at, excluded.at);
+"""
 #: How long another run may hold the file, in seconds.
 TIMEOUT = 5
 ONE_WEEK = timedelta(days=7)
@@ -81,40 +92,109 @@ def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, l
     """
     if not path.exists():
         return Past()
-    current: dict[str, BookingRecord] = {}
-    versions: defaultdict[str, list[Version]] = defaultdict(list)
     with _opened(path) as connection:
-        rows = connection.execute(
-            "SELECT since, until, ended, said FROM version WHERE booking_id IN (SELECT value FROM json_each(?)) "
-            "OR booking_id IN (SELECT booking_id FROM version WHERE day BETWEEN ? AND ?) ORDER BY booking_id, since",
-            (_names(booking_ids), first_day.isoformat(), last_day.isoformat()),
-        )
-        for since, until, ended, said in rows:
-            booked = msgspec.structs.replace(msgspec.json.decode(said, type=BookingRecord), since=_time(since))
-            if until is None:
-                current[booked.booking_id] = booked
-            else:
-                version = Version(booked=booked, until=_time(until), ended=ended)
-                versions[booked.booking_id].append(version)
-        uids = {version.booked.study_instance_uid for of_one in versions.values() for version in of_one}
-        uids |= {booked.study_instance_uid for booked in current.values()}
+        current, versions = _bookings(connection, booking_ids, first_day, last_day)
         studies: defaultdict[str, list[Study]] = defaultdict(list)
-        for seen, said in connection.execute(
-            "SELECT seen, said FROM study WHERE study_instance_uid IN (SELECT value FROM json_each(?))",
-            (_names(uids - {""}),),
-        ):
-            study = msgspec.structs.replace(msgspec.json.decode(said, type=Study), seen=_time(seen))
+        for study in _studies(connection, _uids(current, versions)):
             studies[study.study_instance_uid].append(study)
     return Past(current, versions, studies)
 
 
 @dataclass(frozen=True, slots=True)
+class Chronicle:
+    """What is known about some days.
+
+    `current` are the bookings that had a version on one of them, as they are; `versions` what they were before, the
+    oldest first, and those that ended; `studies` those of these days or of these bookings; `asked` says for each day
+    when the PACS last answered (UTC).
+    """
+
+    current: Sequence[BookingRecord] = ()
+    versions: Sequence[Version] = ()
+    studies: Sequence[Study] = ()
+    asked: Mapping[date, datetime] = field(default_factory=dict)
+
+
+def chronicle(path: Path, first_day: date, last_day: date) -> Chronicle:
+    """Return all that is known about these days, both included.
+
+    Raises:
+        OSError, sqlite3.Error: the history can't be read.
+    """
+    if not path.exists():
+        return Chronicle()
+    span = (first_day.isoformat(), last_day.isoformat())
+    with _opened(path) as connection:
+        current, versions = _bookings(connection, (), first_day, last_day)
+        studies = _studies(connection, _uids(current, versions), span)
+        asked = connection.execute("SELECT day, at FROM asked WHERE day BETWEEN ? AND ?", span).fetchall()
+    return Chronicle(
+        [*current.values()],
+        [version for of_one in versions.values() for version in of_one],
+        [*studies],
+        {date.fromisoformat(day): _time(at) for day, at in asked},
+    )
+
+
+def first_day(path: Path) -> date | None:
+    """Return the first day that the history knows.
+
+    Raises:
+        OSError, sqlite3.Error: the history can't be read.
+    """
+    if not path.exists():
+        return None
+    with _opened(path) as connection:
+        (day,) = connection.execute("SELECT min(day) FROM asked").fetchone()
+    return day and date.fromisoformat(day)
+
+
+def _bookings(
+    connection: sqlite3.Connection, booking_ids: Collection[str], first_day: date, last_day: date
+) -> tuple[dict[str, BookingRecord], dict[str, list[Version]]]:
+    """Return these bookings and all that were on one of these days, as they are; and as they were, by their ids."""
+    current: dict[str, BookingRecord] = {}
+    versions: defaultdict[str, list[Version]] = defaultdict(list)
+    rows = connection.execute(
+        "SELECT since, until, ended, said FROM version WHERE booking_id IN (SELECT value FROM json_each(?)) "
+        "OR booking_id IN (SELECT booking_id FROM version WHERE day BETWEEN ? AND ?) ORDER BY booking_id, since",
+        (_names(booking_ids), first_day.isoformat(), last_day.isoformat()),
+    )
+    for since, until, ended, said in rows:
+        booked = msgspec.structs.replace(msgspec.json.decode(said, type=BookingRecord), since=_time(since))
+        if until is None:
+            current[booked.booking_id] = booked
+        else:
+            versions[booked.booking_id].append(Version(booked=booked, until=_time(until), ended=ended))
+    return current, versions
+
+
+def _studies(connection: sqlite3.Connection, uids: Iterable[str], days: tuple[str, str] = ("", "")) -> Sequence[Study]:
+    """Return the studies with one of these StudyInstanceUIDs, and those of the days, both included."""
+    rows = connection.execute(
+        "SELECT seen, said FROM study WHERE study_instance_uid IN (SELECT value FROM json_each(?)) "
+        "OR day BETWEEN ? AND ?",
+        (_names(uids), *days),
+    )
+    return [msgspec.structs.replace(msgspec.json.decode(said, type=Study), seen=_time(seen)) for seen, said in rows]
+
+
+def _uids(current: Mapping[str, BookingRecord], versions: Mapping[str, Iterable[Version]]) -> set[str]:
+    booked = [*current.values(), *(version.booked for of_one in versions.values() for version in of_one)]
+    return {one.study_instance_uid for one in booked} - {""}
+
+
+@dataclass(frozen=True, slots=True)
 class News:
-    """What a run saw: bookings, studies with `seen`, and the bookings that ended: id → "cancelled" or "gone"."""
+    """What a run saw: bookings, studies with `seen`, and the bookings that ended: id → "cancelled" or "gone".
+
+    `asked` are the days of which the PACS gave all studies.
+    """
 
     bookings: Sequence[BookingRecord] = ()
     studies: Sequence[Study] = ()
     ended: Mapping[str, str] = field(default_factory=dict)
+    asked: Sequence[date] = ()
 
 
 def record(path: Path, now: datetime, news: News, keep: int) -> None:
@@ -161,6 +241,10 @@ def record(path: Path, now: datetime, news: News, keep: int) -> None:
                 )
         connection.execute("DELETE FROM version WHERE day < ? AND coalesce(until, day) < ?", (oldest, oldest))
         connection.execute("DELETE FROM study WHERE day < ? AND seen < ?", (oldest, oldest))
+        connection.executemany(
+            "INSERT OR REPLACE INTO asked VALUES (?, ?)", [(day.isoformat(), moment) for day in news.asked]
+        )
+        connection.execute("DELETE FROM asked WHERE day < ?", (oldest,))
         connection.execute("COMMIT")
 
 
@@ -198,6 +282,8 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         elif version != FORMAT:
             raise sqlite3.DatabaseError(f"it has the format {version}, and this version knows {FORMAT}")
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'asked'").fetchone() is None:
+            connection.executescript(f"BEGIN IMMEDIATE; {ASKED} COMMIT;")
         yield connection
 
 

@@ -123,6 +123,7 @@ def _study(orthanc_id: str, parts: list[Mapping[str, Any]], zone: tzinfo) -> Stu
         ae_titles=tuple(sorted({_text(one.get("RemoteAET")) for one in metadata} - {""})),
         start=start,
         timed=timed,
+        last_series=_last_series(parts, tags, zone),
         description=tags.get("StudyDescription", ""),
         series=len(parts),
         instances=sum(int(part["RequestedTags"].get("NumberOfSeriesRelatedInstances") or 0) for part in parts),
@@ -136,6 +137,17 @@ def _study(orthanc_id: str, parts: list[Mapping[str, Any]], zone: tzinfo) -> Stu
             default=None,
         ),
     )
+
+
+def _last_series(parts: Iterable[Mapping[str, Any]], tags: Mapping[str, str], zone: tzinfo) -> datetime | None:
+    """Return when the last series began; `tags` are the study's."""
+    begins = []
+    for part in parts:
+        main = part["MainDicomTags"]
+        said = {"StudyDate": _text(main.get("SeriesDate")), "StudyTime": _text(main.get("SeriesTime"))}
+        start, timed = _start({**tags, **said}, zone)
+        begins += [start] if start and timed else []
+    return max(begins, default=None)
 
 
 def _start(tags: Mapping[str, str], zone: tzinfo) -> tuple[datetime | None, bool]:

@@ -193,9 +193,10 @@ def _after_success(run: _Run, last: Findings, now: datetime, failures: list[str]
     path = history.path_beside(run.status.state)
     if os.path.isdir(path.parent):  # noqa: PTH112 - pathlib's raises
         try:
-            history.record(
-                path, run.known.began, history.News([*bookings], studies or (), ended), run.status.history_days
-            )
+            yesterday = run.known.days.near[0]
+            asked = () if studies is None else (yesterday, yesterday + timedelta(days=1))
+            news = history.News([*bookings], studies or (), ended, asked)
+            history.record(path, run.known.began, news, run.status.history_days)
         except (OSError, sqlite3.Error, ValueError) as error:
             failures.append(history.failure(path, "written", error))
     return Findings(

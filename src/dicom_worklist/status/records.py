@@ -53,8 +53,9 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     """A study in the PACS. `ae_titles` are those that stored it, `orthanc_id` is Orthanc's name for it.
 
     `start` is StudyDate and StudyTime, naive, in the site's time zone; None without a StudyDate; `timed` says whether
-    it has a StudyTime. `stable` says that no image has come for Orthanc's StableAge. `updated` is when the last one
-    came, by Orthanc's clock, and `seen` when a run first saw the study, both in UTC.
+    it has a StudyTime. `last_series` is the latest SeriesDate and SeriesTime, as `start`. `stable` says that no image
+    has come for Orthanc's StableAge. `updated` is when the last one came, by Orthanc's clock, and `seen` when a run
+    first saw the study, both in UTC.
     """
 
     orthanc_id: str
@@ -66,6 +67,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     ae_titles: tuple[str, ...] = ()
     start: datetime | None = None
     timed: bool = True
+    last_series: datetime | None = None
     description: str = ""
     series: int = 0
     instances: int = 0

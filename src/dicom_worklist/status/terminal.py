@@ -151,6 +151,11 @@ def show_check(name: str, found: str, level: Level) -> None:
     _console(soft_wrap=True).print(verdict, Text(printable(f"{name}: {found}")))
 
 
+def show_table(title: str, headings: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as a table; `headings` are the columns, each with its style."""
+    _console().print(_table(title, headings, rows))
+
+
 def show_repair(plan: "Plan", booked: BookingRecord, *, applied: bool) -> None:
     """Print what a repair changes, and what it leaves."""
     console = _console()
