@@ -1,13 +1,13 @@
 """Looking for sessions in the history."""
 
 import json
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime
 from pathlib import Path
 
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import history
-from dicom_worklist.status.past.days import ONE_DAY, past_days
+from dicom_worklist.status.past.days import known, ranges
 from dicom_worklist.status.past.sessions import Session, matches, sessions, words_of
 
 
@@ -19,12 +19,9 @@ def find(config: Config, status: Status, text: str, days: tuple[date, date], now
     """
     path, words = history.path_beside(status.state), words_of(text)
     found = []
-    for first, last in _ranges(_days(path, words, days)):
-        # what belongs to a day can be found on the one before, and the one after
-        past = history.read(path, (), _plus(first, -ONE_DAY), _plus(last, ONE_DAY))
-        for day, of_one in past_days(config, status, past, now).items():
-            if first <= day <= last:
-                found += [one for one in sessions(of_one) if matches(one, words)]
+    for first, last in ranges(_days(path, words, days)):
+        for day in known(config, status, (first, last), now):
+            found += [one for one in sessions(day) if matches(one, words)]
     return sorted(found, key=lambda one: one.day, reverse=True)
 
 
@@ -47,18 +44,3 @@ def _days(path: Path, words: Sequence[str], days: tuple[date, date]) -> list[dat
             [day.isoformat() for day in days],
         )
         return [date.fromisoformat(day) for (day,) in rows]
-
-
-def _ranges(days: Iterable[date]) -> list[tuple[date, date]]:
-    """Return the days as ranges, those that are near each other as one."""
-    ranges: list[tuple[date, date]] = []
-    for day in days:
-        if ranges and day - ranges[-1][1] <= 3 * ONE_DAY and day - ranges[-1][0] < timedelta(days=30):
-            ranges[-1] = (ranges[-1][0], day)
-        else:
-            ranges.append((day, day))
-    return ranges
-
-
-def _plus(day: date, span: timedelta) -> date:
-    return day + span if date.min < day < date.max else day
