@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from dicom_worklist import __version__, checks, pipeline, report
 from dicom_worklist.bookings import printable
 from dicom_worklist.config import load
@@ -27,6 +29,7 @@ from dicom_worklist.status.findings import NO_RECORD, Findings
 
 if TYPE_CHECKING:
     from dicom_worklist.status.overview import Overview
+    from dicom_worklist.status.records import BookingRecord
 
 #: Where the role writes the configuration.
 CONFIG = "/etc/dicom-worklist/config.yml"
@@ -80,13 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(
-        required=True, metavar="sync | list | status | usage | check | preview | repair | deliver | fetch"
+        required=True, metavar="sync | list | status | usage | find | check | preview | repair | deliver | fetch"
     )
     for run, summary in (
         (_sync, "make the worklist equal to the calendar"),
         (_list, "show what the scanners see now"),
         (_status, "show what was booked, is on the console, was scanned and arrived"),
         (_usage, "show how much was booked, scanned and idle, by scanner, project or person"),
+        (_find, "find sessions of the past by subject, project, booking or day"),
         (_check, "check the configuration, the source, the folder, the broker and the PACS"),
         (_preview, "show what each row of the calendar was read as, and its entry or why it has none"),
         (_repair, "give a study in the PACS the identity that its booking has"),
@@ -148,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="FILE",
                 help="the file with its password (%(default)s)",
             )
+        _search(run, command)
     return parser
 
 
@@ -160,6 +165,13 @@ def _add_usage(command: argparse.ArgumentParser) -> None:
         "--by", choices=("scanner", "project", "person"), default="scanner", help="whose figures (%(default)s)"
     )
     command.add_argument("--per", choices=("day", "week", "month"), help="each of these for itself")
+
+
+def _search(run: Callable[[argparse.Namespace], int], command: argparse.ArgumentParser) -> None:
+    if run is _find:
+        command.add_argument("text", nargs="*", metavar="TEXT", help="words that have to be in it, in any order")
+        for name, of in (("from", "first"), ("to", "last")):
+            command.add_argument(f"--{name}", type=_day, metavar="YYYY-MM-DD", dest=of, help=f"the {of} day")
 
 
 def _day(text: str) -> date:
@@ -263,6 +275,28 @@ def _status(options: argparse.Namespace) -> int:
     return overview.level if options.exit_code else ExitStatus.DONE
 
 
+def _find(options: argparse.Namespace) -> int:
+    from dicom_worklist.status import history, terminal  # noqa: PLC0415 - cron needs none of it
+    from dicom_worklist.status.past.find import find  # noqa: PLC0415
+
+    config = load(options.config)
+    if config.status is None:
+        raise ConfigError(NO_RECORD)
+    days = (options.first or date.min, options.last or date.max)
+    try:
+        found = find(config, config.status, " ".join(options.text), days, _now(options))
+    except (OSError, sqlite3.Error) as error:
+        path = history.path_beside(config.status.state)
+        raise FolderError(
+            f"the history {path} can't be read: {error}; run the command as the sync's user or root"
+        ) from error
+    if options.json:
+        print(json.dumps({"sessions": msgspec.to_builtins(found)}, indent=2))
+    else:
+        terminal.show_sessions(found)
+    return ExitStatus.DONE
+
+
 def _overview(config: Config, now: datetime) -> "Overview":
     from dicom_worklist.status import overview  # noqa: PLC0415 - cron needs none of it
 
@@ -347,9 +381,22 @@ def _repair(options: argparse.Namespace) -> int:
     if options.apply and not plan.right:
         run = repair.Run(pacs, _now(options), _progress, partial(_say, file=sys.stderr))
         study = repair.repair(run, options.study, booked)
+        _follow(config, plan.original, study, booked, _now(options))
     if options.json:
         print(json.dumps(plan.as_dict() | {"repaired": study}, indent=2))
     return ExitStatus.DONE
+
+
+def _follow(config: Config, former: str, study: str, booked: "BookingRecord", now: datetime) -> None:
+    """Let the history know where a study is that was repaired: the pages of past days lead there."""
+    from dicom_worklist.status import history  # noqa: PLC0415 - cron needs none of it
+
+    if config.status:
+        path = history.path_beside(config.status.state)
+        try:
+            history.repaired(path, former, study, booked, now)
+        except (OSError, sqlite3.Error) as error:
+            _say(f"dicom-worklist: the history {path} can't be written: {error}", file=sys.stderr)
 
 
 def _deliver(options: argparse.Namespace) -> int:

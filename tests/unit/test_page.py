@@ -21,7 +21,7 @@ from dicom_worklist.status.records import BookingRecord, Study, Version
 from support import sample_day
 from support.sample_day import DAY, HARMLESS, HOSTILE, NOW
 
-VOID = {"meta", "link", "wbr"}
+VOID = {"meta", "link", "wbr", "input"}
 HERE = NOW.astimezone(ZoneInfo("Europe/Amsterdam"))
 
 

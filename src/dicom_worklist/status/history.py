@@ -53,6 +53,14 @@ ASKED = """
     INSERT INTO asked SELECT date(day, '-1 day'), at FROM asked WHERE true
         ON CONFLICT DO UPDATE SET at = max(at, excluded.at);
 """
+#: The pages of past days that are as the history is: what came later than the first format, and older versions ignore.
+PAGES = """
+    CREATE TABLE IF NOT EXISTS page (
+        day TEXT PRIMARY KEY,
+        made TEXT NOT NULL,      -- by which version, and whether for good
+        found TEXT NOT NULL      -- what the search finds of it, as JSON
+    ) WITHOUT ROWID;
+"""
 #: How long another run may hold the file, in seconds.
 TIMEOUT = 5
 ONE_WEEK = timedelta(days=7)
@@ -63,7 +71,7 @@ class Past:
     """What is known from before about bookings and studies.
 
     `current` are bookings as the last run saw them, with `since`; `versions` what they were before that, the oldest
-    first; `studies` those with the StudyInstanceUID of one of them, by it.
+    first; `studies` those with the StudyInstanceUID of one of them, and those of the days that were asked for, by it.
     """
 
     current: Mapping[str, BookingRecord] = field(default_factory=dict)
@@ -85,17 +93,17 @@ def failure(path: Path, what: str, error: Exception) -> str:
 
 
 def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, last_day: date = date.min) -> Past:
-    """Return what is known about these bookings, and about all that were on one of these days, both included.
+    """Return what is known about these bookings, and of all that was on one of these days, both included.
 
     Raises:
         OSError, sqlite3.Error: the history can't be read.
     """
     if not path.exists():
         return Past()
-    with _opened(path) as connection:
+    with opened(path) as connection:
         current, versions = _bookings(connection, booking_ids, first_day, last_day)
         studies: defaultdict[str, list[Study]] = defaultdict(list)
-        for study in _studies(connection, _uids(current, versions)):
+        for study in _studies(connection, _uids(current, versions), (first_day.isoformat(), last_day.isoformat())):
             studies[study.study_instance_uid].append(study)
     return Past(current, versions, studies)
 
@@ -124,7 +132,7 @@ def chronicle(path: Path, first_day: date, last_day: date) -> Chronicle:
     if not path.exists():
         return Chronicle()
     span = (first_day.isoformat(), last_day.isoformat())
-    with _opened(path) as connection:
+    with opened(path) as connection:
         current, versions = _bookings(connection, (), first_day, last_day)
         studies = _studies(connection, _uids(current, versions), span)
         asked = connection.execute("SELECT day, at FROM asked WHERE day BETWEEN ? AND ?", span).fetchall()
@@ -144,7 +152,7 @@ def first_day(path: Path) -> date | None:
     """
     if not path.exists():
         return None
-    with _opened(path) as connection:
+    with opened(path) as connection:
         (day,) = connection.execute("SELECT min(day) FROM asked").fetchone()
     return day and date.fromisoformat(day)
 
@@ -204,9 +212,10 @@ def record(path: Path, now: datetime, news: News, keep: int) -> None:
         OSError, sqlite3.Error: it can't be written; what was there stays.
     """
     moment = now.astimezone(UTC).isoformat()
-    with _opened(path) as connection:
+    changed, days = {*news.ended}, set[str]()
+    with opened(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        oldest = (_now(connection, now) - timedelta(days=keep)).isoformat()
+        oldest = oldest_day(connection, now, keep).isoformat()
         known = dict(
             connection.execute(
                 "SELECT booking_id, said FROM version "
@@ -221,6 +230,7 @@ def record(path: Path, now: datetime, news: News, keep: int) -> None:
                     _end(connection, booked.booking_id, moment, "changed")
                 values = (booked.booking_id, moment, booked.day.isoformat(), said)
                 connection.execute("INSERT OR REPLACE INTO version VALUES (?, ?, NULL, NULL, ?, ?)", values)
+                changed.add(booked.booking_id)
         for booking_id, how in news.ended.items():
             _end(connection, booking_id, moment, how)
         seen = dict(
@@ -229,16 +239,15 @@ def record(path: Path, now: datetime, news: News, keep: int) -> None:
                 (_names(study.orthanc_id for study in news.studies),),
             ).fetchall()
         )
-        for study in news.studies:
-            said = _json(msgspec.structs.replace(study, seen=None))
-            if seen.get(study.orthanc_id) != said:
-                first = (study.seen or now).astimezone(UTC).isoformat()
-                day = (study.start or study.seen or now).date().isoformat()
-                connection.execute(
-                    "INSERT INTO study VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET day = excluded.day, "
-                    "said = excluded.said, study_instance_uid = excluded.study_instance_uid",
-                    (study.orthanc_id, study.study_instance_uid, first, day, said),
-                )
+        owners = {booked.study_instance_uid: booked.booking_id for booked in news.bookings}
+        there = _names(study.orthanc_id for study in news.studies)
+        for found in news.studies:
+            before = seen.get(found.orthanc_id)
+            study = _came_first(found, before)
+            if before != _json(msgspec.structs.replace(study, seen=None)):
+                days |= _put(connection, study, there, now)
+                changed.add(owners.get(study.study_instance_uid, ""))
+        _outdate(connection, changed, days)
         connection.execute("DELETE FROM version WHERE day < ? AND coalesce(until, day) < ?", (oldest, oldest))
         connection.execute("DELETE FROM study WHERE day < ? AND seen < ?", (oldest, oldest))
         connection.executemany(
@@ -248,11 +257,78 @@ def record(path: Path, now: datetime, news: News, keep: int) -> None:
         connection.execute("COMMIT")
 
 
-def _now(connection: sqlite3.Connection, now: datetime) -> date:
-    """Return the day from which the days to keep count: a clock that jumps ahead must not erase everything."""
+def repaired(path: Path, former: str, study: str, booked: BookingRecord, now: datetime) -> None:
+    """Note that a study has another id of Orthanc's now, `study`, and the identity of its booking.
+
+    A run finds it out, too, but only of the studies of yesterday, today and tomorrow.
+
+    Raises:
+        OSError, sqlite3.Error: it can't be written; what was there stays.
+    """
+    if not path.exists():
+        return
+    with opened(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        row = connection.execute("SELECT seen, said FROM study WHERE orthanc_id = ?", (former,)).fetchone()
+        if row:
+            seen, said = row
+            changed = msgspec.structs.replace(
+                msgspec.json.decode(said, type=Study),
+                orthanc_id=study,
+                patient_id=booked.patient_id,
+                patient_name=booked.patient_name,
+                accession_number=booked.accession_number,
+                step_ids=(booked.step_id,) if booked.step_id else (),
+                seen=_time(seen),
+            )
+            _outdate(connection, [booked.booking_id], _put(connection, changed, _names([study]), now))
+        connection.execute("COMMIT")
+
+
+def _put(connection: sqlite3.Connection, study: Study, there: str, now: datetime) -> set[str]:
+    """Write a study down, and return the days that it was on, or is.
+
+    `there` are the ids of all studies that the PACS has of these days: one of the same UID that isn't among them is
+    this one before a repair.
+    """
+    uid = study.study_instance_uid
+    day = (study.start or study.seen or now).date().isoformat()
+    former = connection.execute(
+        "SELECT orthanc_id, seen, day, said FROM study WHERE orthanc_id = ? "
+        "OR study_instance_uid = ? AND ? != '' AND day = ? AND orthanc_id NOT IN (SELECT value FROM json_each(?))",
+        (study.orthanc_id, uid, uid, day, there),
+    ).fetchall()
+    first = min([(study.seen or now).astimezone(UTC).isoformat(), *(seen for _, seen, _, _ in former)])
+    for orthanc_id, _, _, said in former:
+        study = _came_first(study, said)
+        connection.execute("DELETE FROM study WHERE orthanc_id = ?", (orthanc_id,))
+    said = _json(msgspec.structs.replace(study, seen=None))
+    connection.execute("INSERT INTO study VALUES (?, ?, ?, ?, ?)", (study.orthanc_id, uid, first, day, said))
+    return {day, *(day for _, _, day, _ in former)}
+
+
+def _came_first(study: Study, before: str | None) -> Study:
+    """Return the study with the time at which its last image came first: a repair stores the images again."""
+    known = msgspec.json.decode(before, type=Study) if before else None
+    if known and known.updated and known.instances == study.instances:
+        return msgspec.structs.replace(study, updated=known.updated)
+    return study
+
+
+def _outdate(connection: sqlite3.Connection, booking_ids: Iterable[str], days: Iterable[str]) -> None:
+    """Forget the pages of these days, and of those that these bookings were on, so that they are made again."""
+    connection.execute(
+        "DELETE FROM page WHERE day IN (SELECT value FROM json_each(?)) "
+        "OR day IN (SELECT day FROM version WHERE booking_id IN (SELECT value FROM json_each(?)))",
+        (_names(days), _names(booking_ids)),
+    )
+
+
+def oldest_day(connection: sqlite3.Connection, now: datetime, keep: int) -> date:
+    """Return the first day that is kept. It counts from the newest: a clock that jumps ahead must not erase all."""
     (newest,) = connection.execute("SELECT max(day) FROM version").fetchone()
     today = now.astimezone(UTC).date()
-    return min(today, date.fromisoformat(newest) + ONE_WEEK) if newest else today
+    return (min(today, date.fromisoformat(newest) + ONE_WEEK) if newest else today) - timedelta(days=keep)
 
 
 def _end(connection: sqlite3.Connection, booking_id: str, moment: str, how: str) -> None:
@@ -262,7 +338,7 @@ def _end(connection: sqlite3.Connection, booking_id: str, moment: str, how: str)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the history; a new one gets the folder's owner and group, so that after root the cron job can use it."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -284,6 +360,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             raise sqlite3.DatabaseError(f"it has the format {version}, and this version knows {FORMAT}")
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'asked'").fetchone() is None:
             connection.executescript(f"BEGIN IMMEDIATE; {ASKED} COMMIT;")
+        connection.execute(PAGES)
         yield connection
 
 

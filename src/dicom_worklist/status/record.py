@@ -23,6 +23,7 @@ from dicom_worklist.status.evidence import EARLY
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.memory import Memory
 from dicom_worklist.status.overview import overview
+from dicom_worklist.status.past import write as past
 from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study
 from dicom_worklist.status.updates import Updates
 
@@ -178,6 +179,7 @@ def _write(run: _Run, failures: list[str]) -> None:
         attempt(f"status.page {page}", lambda found: _write_page(Path(page), run, found))
     if (to := run.known.config.pacs) and (path := to.page):
         attempt(f"pacs.page {path}", lambda found: _send_page(to, path, run, found))
+    attempt("the pages of past days", lambda _: past.update(run.known.config, run.status, run.now()))
     if len(failures) > before:
         with suppress(OSError, ValueError):  # reported already
             findings.save(run.status.state, msgspec.structs.replace(found, failures=tuple(failures)))

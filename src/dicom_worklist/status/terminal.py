@@ -16,6 +16,7 @@ from dicom_worklist.status.overview import Day, Level, Overview, spell
 from dicom_worklist.status.records import BookingRecord
 
 if TYPE_CHECKING:
+    from dicom_worklist.status.past.sessions import Session
     from dicom_worklist.status.repair import Plan  # which needs pydicom
 
 LEVELS = {Level.OK: "bold green", Level.WARNING: "bold yellow", Level.CRITICAL: "bold red"}
@@ -125,6 +126,39 @@ def show_overview(overview: Overview) -> None:
         console.print(Text(printable(f"Last good backup of {backup.host}: {overview.saved(backup)}.")))
     for line in _updates(overview):
         console.print(Text(printable(line)))
+
+
+def show_sessions(sessions: Sequence["Session"]) -> None:
+    """Print sessions that were found, each study with Orthanc's id of it."""
+    headings = {
+        "day": "bold",
+        "start": "bold",
+        "scanner": "bold cyan",
+        "subject": "bold green",
+        "project": "",
+        "booked by": "",
+        "booking": "dim",
+        "state": "",
+        "images": "",
+        "study": "dim",
+    }
+    rows = (
+        (
+            one.day,
+            one.time,
+            one.ae_title,
+            one.subject,
+            one.project,
+            one.booked_by,
+            one.booking_id,
+            Text(one.state, STATES[State(one.state)] if one.state in [*State] else ""),
+            sum(study.instances for study in one.studies) or "",
+            " ".join(study.orthanc_id for study in one.studies),
+        )
+        for one in sessions
+    )
+    title = "1 session" if len(sessions) == 1 else f"{len(sessions)} sessions"
+    _console().print(_table(title, headings, rows))
 
 
 def _updates(overview: Overview) -> Iterator[str]:

@@ -1,0 +1,130 @@
+"""The pages of past days, and the page that finds them: HTML, each file whole in itself."""
+
+import calendar
+import hashlib
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dicom_worklist.bookings import printable
+from dicom_worklist.status import oddities
+from dicom_worklist.status.booking_status import State
+from dicom_worklist.status.past.days import PastDay
+from dicom_worklist.status.past.sessions import ENDED, UNBOOKED, sessions
+
+
+class Found(msgspec.Struct, frozen=True, array_like=True):
+    """What the search knows of a day: the scanners and the projects, and of each session where these stand in them.
+
+    The lines are as `sessions` gives them: time, scanner, subject, project, booking and state. Their places in the list
+    are the anchors of the day's page.
+    """
+
+    day: date
+    scanners: Sequence[str]
+    projects: Sequence[str]
+    lines: Sequence[tuple[str, int, str, int, str, str]]
+
+
+class _Count(msgspec.Struct, array_like=True):
+    """As much of `Found` as the calendar needs."""
+
+    day: date
+    scanners: msgspec.Raw
+    projects: msgspec.Raw
+    lines: list[msgspec.Raw]
+
+
+def found(day: PastDay) -> bytes:
+    """Return what the search finds of a day, as JSON that can stand in a page."""
+    scanners, projects = dict[str, int](), dict[str, int]()
+
+    def place(table: dict[str, int], value: str) -> int:
+        return table.setdefault(printable(value), len(table))
+
+    lines = [
+        (
+            one.time,
+            place(scanners, one.ae_title),
+            printable(one.subject),
+            place(projects, one.project),
+            printable(one.booking_id),
+            one.state,
+        )
+        for one in sessions(day)
+    ]
+    said = msgspec.json.encode(Found(day.day, [*scanners], [*projects], lines))
+    # no text can end the element that it stands in
+    return said.replace(b"<", rb"\u003c").replace(b">", rb"\u003e").replace(b"&", rb"\u0026")
+
+
+def day_page(site: str, zone: object, day: PastDay) -> str:
+    """Return the page of a day."""
+    lines, states = [*enumerate(day.lines)], Counter(one.state for one in sessions(day))
+    return _rendered(
+        "day.html.j2",
+        site=site,
+        zone=zone,
+        day=day,
+        lanes=[
+            (title, [(at, line) for at, line in lines if line.booked.ae_title == title])
+            for title in sorted({line.booked.ae_title for _, line in lines})
+        ],
+        ended=[(at, version, ENDED[version.ended]) for at, version in enumerate(day.ended, len(day.lines))],
+        unscheduled=[*enumerate(day.unscheduled, len(day.lines) + len(day.ended))],
+        counts={state: states[state] for state in [*map(str, State), *ENDED.values(), UNBOOKED] if states[state]},
+        difference=oddities.difference,
+        person=oddities.person,
+    )
+
+
+def index_page(site: str, founds: Iterable[bytes]) -> str:
+    """Return the page that finds a day, or a session, of what `found` returned of each."""
+    from markupsafe import Markup  # noqa: PLC0415 - a run with nothing to make doesn't pay for the import
+
+    founds = list(founds)
+    counts = {one.day: len(one.lines) for one in (msgspec.json.decode(said, type=_Count) for said in founds)}
+    months = sorted({(day.year, day.month) for day in counts}, reverse=True)
+    return _rendered(
+        "index.html.j2",
+        site=site,
+        data=Markup("[" + ",\n".join(said.decode() for said in founds) + "]"),  # noqa: S704 - see `found`
+        months=[(date(year, month, 1), calendar.Calendar().monthdatescalendar(year, month)) for year, month in months],
+        counts=counts,
+    )
+
+
+def _rendered(template: str, **values: object) -> str:
+    page: str = _template(template).render(values)
+    return page
+
+
+@lru_cache(maxsize=2)
+def _template(name: str) -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+    from markupsafe import Markup  # noqa: PLC0415
+
+    def shown(value: object) -> object:
+        return value if isinstance(value, Markup) else printable(str(value))
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=shown,
+    )
+    environment.filters |= {"printable": printable, "digest": _digest}
+    return environment.get_template(name)
+
+
+def _digest(script: str) -> str:
+    """Return the name under which a Content-Security-Policy allows this script and no other."""
+    return "sha256-" + b64encode(hashlib.sha256(script.encode()).digest()).decode()
