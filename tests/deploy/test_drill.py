@@ -235,7 +235,7 @@ def test_an_empty_host_gets_every_image_back_from_the_second_orthanc(drill: Dril
     refused = drill.play("site.yml")
     assert "of demo, the last one of" in refused.output, refused.output  # an empty host isn't saved beside a site's
     # those backups are lost, too
-    deployed = drill.play("site.yml", "-e", f"backup_repository=sftp:operator@{SERVER}:/home/operator/anew")
+    deployed = drill.play("site.yml", "-e", f"backup_repository=sftp:operator@{SERVER}:/home/operator/again")
     assert deployed.status == 0, deployed.output
     assert not drill.held()
     began = time.monotonic()
