@@ -53,6 +53,10 @@ class Drill:
     second: OwnPacs
     folder: Path
     took: dict[str, float] = field(default_factory=dict)
+    #: what the site had when it was saved: its images' checksums, and the rows of its databases
+    images: dict[str, str] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
+    paused: float = 0
 
     def play(self, playbook: str, *options: str) -> live.Played:
         began = time.monotonic()
@@ -159,24 +163,27 @@ def named(drill: Drill, record_property: Callable[[str, object], None]) -> None:
     record_property("host", f"demo ({drill.host.distribution})")
 
 
-def test_a_destroyed_site_is_restored_on_an_empty_host_and_every_image_is_the_same(drill: Drill) -> None:
+def test_a_site_is_saved(drill: Drill) -> None:
     deployed = drill.play("site.yml")
     assert deployed.status == 0, deployed.output
     assert PASSWORD not in deployed.output
     drill.host.run(DELIVER)  # what comes from now on is delivered
     drill.store(IMAGES)
     drill.host.run("runuser -u dicom-worklist -- dicom-worklist sync || true; systemctl stop cron")
-    before, kept = drill.held(), {*drill.host.run(KEPT).splitlines()}
-    assert len(before) == IMAGES
-    assert len([line for line in kept if "|" in line]) == -(-IMAGES // A_STUDY)
+    drill.images, drill.kept = drill.held(), {*drill.host.run(KEPT).splitlines()}
+    assert len(drill.images) == IMAGES
+    assert len([line for line in drill.kept if "|" in line]) == -(-IMAGES // A_STUDY)
     began = time.monotonic()
     saved = json.loads(drill.host.run(RUN))
     drill.took["backup"] = time.monotonic() - began
+    drill.paused = saved["paused_seconds"]
     assert saved["ok"]
     assert saved["missing"] == 0
     said = json.loads(drill.host.run("runuser -u dicom-worklist -- dicom-worklist status --json || true"))
     assert [one["run"]["ok"] for one in said["backups"]] == [True]
 
+
+def test_destroyed_it_is_restored_on_an_empty_host_and_every_image_is_the_same(drill: Drill) -> None:
     drill.emptied()
     restored = drill.play("restore.yml")
     print(restored.output)
@@ -184,14 +191,12 @@ def test_a_destroyed_site_is_restored_on_an_empty_host_and_every_image_is_the_sa
     text = " ".join(restored.output.split())
     assert f"{-(-IMAGES // A_STUDY)} studies with {IMAGES} images" in text
     assert "0 missing, 0 damaged" in text
-    after = drill.held()
+    before, after = drill.images, drill.held()
     differences = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in drill.took.items())
-    print(
-        f"{len(before)} images, {len(differences)} differences; Orthanc stood still {saved['paused_seconds']} s; {took}"
-    )
+    print(f"{len(before)} images, {len(differences)} differences; Orthanc stood still {drill.paused} s; {took}")
     assert not differences
-    assert kept <= {*drill.host.run(KEPT).splitlines()}
+    assert drill.kept <= {*drill.host.run(KEPT).splitlines()}
     files = "/scratch/data_dicom/orthanc/index /var/lib/dicom-worklist/status.history.sqlite"
     owners = drill.host.run(f"stat -c '%U %G' {files}").split()
     assert owners == ["orthanc", "orthanc", "dicom-worklist", "dicom-worklist"]

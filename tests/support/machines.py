@@ -53,7 +53,8 @@ class Net:
     """A network of machines, with the ssh key of the operator who looks after them."""
 
     def __init__(self, folder: Path, name: str = "test-hosts", subnet: str = SUBNET) -> None:
-        self.engine, self.folder, self.name = docker.from_env(), folder, name
+        # seconds: a machine with 50,000 images takes minutes to remove
+        self.engine, self.folder, self.name = docker.from_env(timeout=600), folder, name
         self.remove_all()
         pool = docker.types.IPAMPool(subnet=subnet, gateway=subnet.replace("0/24", "254"))
         self.network: Network = self.engine.networks.create(name, ipam=docker.types.IPAMConfig(pool_configs=[pool]))
