@@ -20,7 +20,7 @@ from dicom_worklist.status.past.sessions import ENDED, UNBOOKED, sessions
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True):
-    """What the search knows of a day: the scanners and the projects, and of each session where these stand in them.
+    """What the search has of a day: the scanners and the projects, and of each session where these stand in them.
 
     The lines are as `sessions` gives them: time, scanner, subject, project, booking and state. Their places in the list
     are the anchors of the day's page.
