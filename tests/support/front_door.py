@@ -25,6 +25,7 @@ BEHIND = """events {} http { client_max_body_size 0; large_client_header_buffers
     listen 8042;
     location / { proxy_pass http://127.0.0.1:8043; }
     location = /tools/bulk-delete { return 400; }
+    location ~ /zip/archive$ { add_header Content-Disposition 'attachment; filename="s.zip"'; return 200 'PK'; }
     location ~ /slow/archive$ { root /etc/front-door; try_files /archive =404; limit_rate 100k; }
 } server {
     listen 8043;

@@ -33,8 +33,8 @@ PAGE = re.compile(r"(\d{4}-\d{2}-\d{2})\.html")
 class Place(Protocol):
     """Where the pages are kept, by their names."""
 
-    def begun(self) -> bool:
-        """Return whether there may be an index."""
+    def begun(self, *, making: bool) -> bool:
+        """Return whether an index is there; `making` says that a page will be put there now."""
 
     def put(self, name: str, content: bytes) -> None:
         """Put a page there, in place of the one before."""
@@ -53,8 +53,9 @@ class Folder:
         """Remember where it is; it is made when something is put there."""
         self._page, self._path = page, page / "past"
 
-    def begun(self) -> bool:
-        """Return whether there is an index."""
+    def begun(self, *, making: bool) -> bool:
+        """Return whether an index is there."""
+        del making
         return (self._path / INDEX).is_file()
 
     def put(self, name: str, content: bytes) -> None:
@@ -86,29 +87,32 @@ class Host:
         """Remember how it is asked, and where the page is there."""
         self._pacs, self._path = pacs, page.rpartition("/")[0] + "/past/"
 
-    def begun(self) -> bool:
-        """Return that there may be an index: a run doesn't ask."""
-        return True
+    def begun(self, *, making: bool) -> bool:
+        """Return whether an index is there; a run that makes nothing doesn't ask."""
+        return not making or self._asked(INDEX, "HEAD")
 
     def put(self, name: str, content: bytes) -> None:
         """Send a page."""
-        self._ask(name, content, "PUT")
+        self._asked(name, "PUT", content)
 
     def remove(self, name: str) -> None:
         """Remove a page, if it is there."""
-        try:
-            self._ask(name, None, "DELETE")
-        except PacsError as error:
-            if not (isinstance(error.__cause__, HTTPError) and error.__cause__.code == 404):
-                raise
+        self._asked(name, "DELETE")
 
     def clear(self, oldest: date) -> None:
         """Do nothing: what is there can't be seen from here."""
 
-    def _ask(self, name: str, content: bytes | None, method: str) -> None:
+    def _asked(self, name: str, method: str, content: bytes | None = None) -> bool:
+        """Ask it, and return whether what was asked for is there."""
         from dicom_worklist import orthanc  # noqa: PLC0415 - a site without pays nothing
 
-        orthanc.ask(self._pacs, self._path + name, content, method)
+        try:
+            orthanc.ask(self._pacs, self._path + name, content, method)
+        except PacsError as error:
+            if method == "PUT" or not (isinstance(error.__cause__, HTTPError) and error.__cause__.code == 404):
+                raise
+            return False
+        return True
 
 
 def _places(config: Config) -> list[Place]:
@@ -134,11 +138,12 @@ def update(config: Config, status: Status, now: datetime) -> None:
     # in UTC: the night in which the clock is changed has three hours, too
     ended = (now.astimezone(UTC) - NIGHT).astimezone(zone).date()
     with history.opened(path) as connection:
-        if not all(place.begun() for place in places):
-            connection.execute("DELETE FROM page")
         oldest = history.oldest_day(connection, now, status.history_days)
         forgotten = [day for (day,) in connection.execute("SELECT day FROM page WHERE day < ?", (oldest.isoformat(),))]
         wanted = _wanted(connection, oldest, ended)
+        if not all(place.begun(making=bool(wanted)) for place in places):
+            connection.execute("DELETE FROM page")
+            wanted = _wanted(connection, oldest, ended)
     for place in places:
         place.clear(oldest)
     if not (wanted or forgotten):
