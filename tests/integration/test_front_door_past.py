@@ -63,6 +63,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
             page="/worklist/index.html",
         )
         site = sample_day.config()
+        assert site.status
         status = msgspec.structs.replace(site.status, state=str(state / "status.json"))
         yield Sent(found, msgspec.structs.replace(site, pacs=pacs, status=status))
 
@@ -149,6 +150,5 @@ def test_a_browser_finds_a_session_and_downloads_its_images(all_sent: Sent) -> N
             assert download.value.url.endswith("/studies/zip/archive")
             seen.page.go_back()
             assert seen.page.get_by_role("searchbox").input_value() == "sub-000 ses-01 2026-11-24"
-            assert [
-                fault for fault in seen.faults if "Cross-Origin-Opener-Policy" not in fault
-            ] == []  # it has no HTTPS
+            # that header needs HTTPS
+            assert [fault for fault in seen.faults if "Cross-Origin-Opener-Policy" not in fault] == []
