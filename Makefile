@@ -39,7 +39,7 @@ live: $(VENV)/test
 	$(BIN)/pytest -m "not hosts" $(addprefix --clock=,$(CLOCK)) $(addprefix --ignore=,$(ALONE)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py examples.py site.py site_teardown.py)
 
 # What needs containers of its own and no site runs beside it.
-ALONE := $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery \
+ALONE := $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery explorer \
     front_door_configuration front_door_limits front_door_past front_door_sign_on front_door_updates source_postgresql \
     stored_files three_centres viewer) tests/faults/test_delivery.py
 alone: $(VENV)/test

@@ -94,6 +94,16 @@ def test_no_person_can_change_them(who: str, method: str, all_sent: Sent) -> Non
     assert "index.html" in all_sent.there
 
 
+def test_who_may_see_images_opens_them_from_there(all_sent: Sent) -> None:
+    study = "/studies/4f9c1d2e-4f9c1d2e-4f9c1d2e-4f9c1d2e-4f9c1d2e"
+    before = len(all_sent.front_door.audit)
+    for who, status in (("vera", 200), ("olga", 200)):
+        assert all_sent.front_door.ask(OTHER, f"{study}/view", "-u", f"{who}:right") == status
+    assert len(all_sent.front_door.audit) == before, "a list of series is a look"
+    for path in ("view", "archive"):
+        assert all_sent.front_door.ask(OTHER, f"{study}/{path}", "-u", "paul:right") == 403
+
+
 @pytest.mark.parametrize("path", ["x.html", "2026-11-24.html/x", "2026-11-24.js", "a/2026-11-24.html", "../x.html", ""])
 def test_the_sync_sends_nothing_else(path: str, all_sent: Sent) -> None:
     assert all_sent.status(READER, path, "--path-as-is", "-X", "PUT", "-d", "x") == 403
