@@ -7,13 +7,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Browser
 
 from dicom_worklist.settings import Config, Pacs
 from dicom_worklist.status import history
 from dicom_worklist.status.history import News
 from dicom_worklist.status.past import write
 from support import browser, inside, sample_day
-from support.browser import Visitor
+from support.browser import Scheme, Visitor
 from support.front_door import DOOR, OTHER, Door, door
 
 PEOPLE = {"vera": "viewer", "olga": "operator", "paul": "page"}
@@ -51,6 +53,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
     for ahead in range(DAYS):
         day = sample_day.DAY + timedelta(days=ahead)
         booked = [sample_day.booked(100 * ahead + number, f"{9 + number:02}:00", day=day) for number in range(8)]
+        booked.append(sample_day.booked(100 * ahead + 9, "20:00", day=day, title=sample_day.HOSTILE))
         studies = [msgspec.structs.replace(sample_day.study(1, booked[0]), orthanc_id="zip")] if ahead == 0 else []
         now = sample_day.NOW + timedelta(days=ahead)
         history.record(state / "status.history.sqlite", now, News(booked, studies), 400)
@@ -146,19 +149,79 @@ def test_a_folder_that_was_lost_is_filled_again_with_the_next_day(all_sent: Sent
     assert len(all_sent.there) == DAYS + 1
 
 
-def test_a_browser_finds_a_session_and_downloads_its_images(all_sent: Sent) -> None:
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser.chromium() as opened:
+        yield opened
+
+
+def visitor(chromium: Browser, page: str) -> Visitor:
+    return Visitor(chromium, f"http://{DOOR}:8080/worklist/past/{page}", ("vera", "right"))
+
+
+def faults(seen: browser.Visit) -> list[str]:
+    """Return what went wrong; one of its headers needs HTTPS."""
+    return [fault for fault in seen.faults if "Cross-Origin-Opener-Policy" not in fault]
+
+
+@pytest.mark.parametrize("scheme", browser.SCHEMES)
+@pytest.mark.parametrize("width", browser.WIDTHS)
+@pytest.mark.parametrize("page", ["index.html", "2026-11-24.html"])
+def test_everybody_can_read_them_on_any_screen(
+    page: str, width: int, scheme: Scheme, all_sent: Sent, chromium: Browser
+) -> None:
+    with browser.visit(visitor(chromium, page), width=width, scheme=scheme) as seen:
+        if page == "index.html":
+            seen.page.get_by_role("searchbox").fill("ses-01")
+            assert seen.page.get_by_role("status").inner_text().startswith("180 sessions, the newest 100 of them")
+        widths = seen.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        assert widths[0] <= widths[1], widths
+        found = Axe().run(seen.page)
+        assert not found.violations_count, found.generate_report()
+        assert seen.requests == [f"http://{DOOR}:8080/worklist/past/{page}"]
+        assert faults(seen) == []
+
+
+def test_without_a_script_there_are_the_days(all_sent: Sent, chromium: Browser) -> None:
+    with browser.visit(visitor(chromium, "index.html"), script=False) as seen:
+        assert "Find a session" not in seen.text
+        seen.page.get_by_role("link", name="24 November, 9 sessions").click()
+        assert "Tuesday 24 November 2026" in seen.text
+        assert "3010000.01_sub-000_ses-01" in seen.text
+
+
+def test_hostile_text_is_text_in_the_search(all_sent: Sent, chromium: Browser) -> None:
+    with browser.visit(visitor(chromium, "index.html")) as seen:
+        seen.page.get_by_role("searchbox").fill("ONERROR 2026-11-25")
+        row = seen.page.locator("#found li")
+        assert row.count() == 1
+        assert " ".join(sample_day.HARMLESS.split()) in row.inner_text()
+        assert seen.page.locator("#found img, #found script").count() == 0
+        seen.page.get_by_role("searchbox").fill("<script>alert(9)</script>")
+        assert seen.page.get_by_role("status").inner_text() == "0 sessions"
+        assert faults(seen) == []
+
+
+def test_the_keyboard_alone_finds_a_session(all_sent: Sent, chromium: Browser) -> None:
+    with browser.visit(visitor(chromium, "index.html")) as seen:
+        for key in ("Tab", "Tab"):
+            seen.page.keyboard.press(key)
+        seen.page.keyboard.type("2026-11-24 09:00")
+        seen.page.keyboard.press("Tab")
+        seen.page.keyboard.press("Enter")
+        seen.page.wait_for_url("**/2026-11-24.html#s0")
+
+
+def test_a_browser_finds_a_session_and_downloads_its_images(all_sent: Sent, chromium: Browser) -> None:
     """Within what the front door lets the page do: two clicks from the search to the images."""
-    with browser.chromium() as chromium:
-        visitor = Visitor(chromium, f"http://{DOOR}:8080/worklist/past/index.html", ("vera", "right"))
-        with browser.visit(visitor) as seen:
-            seen.page.get_by_role("searchbox").fill("sub-000 ses-01 2026-11-24")
-            seen.page.get_by_role("link", name="2026-11-24 09:00").click()
-            card = seen.page.locator(":target")
-            assert "sub-000_ses-01" in card.inner_text()
-            with seen.page.expect_download(timeout=10_000) as download:
-                card.get_by_role("link", name="download").click()
-            assert download.value.url.endswith("/studies/zip/archive")
-            seen.page.go_back()
-            assert seen.page.get_by_role("searchbox").input_value() == "sub-000 ses-01 2026-11-24"
-            # that header needs HTTPS
-            assert [fault for fault in seen.faults if "Cross-Origin-Opener-Policy" not in fault] == []
+    with browser.visit(visitor(chromium, "index.html")) as seen:
+        seen.page.get_by_role("searchbox").fill("sub-000 ses-01 2026-11-24")
+        seen.page.get_by_role("link", name="2026-11-24 09:00").click()
+        card = seen.page.locator(":target")
+        assert "sub-000_ses-01" in card.inner_text()
+        with seen.page.expect_download(timeout=10_000) as download:
+            card.get_by_role("link", name="download").click()
+        assert download.value.url.endswith("/studies/zip/archive")
+        seen.page.go_back()
+        assert seen.page.get_by_role("searchbox").input_value() == "sub-000 ses-01 2026-11-24"
+        assert faults(seen) == []
