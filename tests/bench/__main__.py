@@ -17,6 +17,7 @@ from bench import (
     growth,
     history,
     ical,
+    past,
     queries,
     reconcile,
     stores,
@@ -50,6 +51,7 @@ def rows(stack: ExitStack, only: str | None) -> Iterator[Row]:
         yield from ical.rows(folder)
         yield from reconcile.rows()
         yield from history.rows(folder)
+        yield from past.rows(folder)
         yield from delivery.rows(folder)
     database = BookingDatabase()
     stack.callback(database.remove)

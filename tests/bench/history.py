@@ -18,11 +18,11 @@ LAST = date(2026, 6, 1)
 CHANGED = 3
 
 
-def day(number: int) -> tuple[list[BookingRecord], list[Study]]:
+def day(number: int, count: int = SCANNERS * BOOKINGS) -> tuple[list[BookingRecord], list[Study]]:
     """Return the bookings and the studies of a day, so many days before the last."""
     bookings, studies = [], []
     of = LAST - timedelta(days=number)
-    for at in range(SCANNERS * BOOKINGS):
+    for at in range(count):
         name = f"{number:03}-{at:03}"
         start = datetime.combine(of, datetime.min.time()) + timedelta(hours=8 + at // SCANNERS)
         patient = f"3010000.01_sub-{name}"

@@ -4,6 +4,7 @@ They are in the page's folder, in `past/`: one a day, and index.html, which find
 is, the history itself knows. So a run that is killed leaves pages that the next one makes again.
 """
 
+import hashlib
 import os
 import re
 import sqlite3
@@ -14,7 +15,7 @@ from typing import Protocol
 from urllib.error import HTTPError
 from zoneinfo import ZoneInfo
 
-from dicom_worklist import __version__, files
+from dicom_worklist import files
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Config, Pacs, Status
 from dicom_worklist.status import history
@@ -23,10 +24,14 @@ from dicom_worklist.status.past.days import ONE_DAY, known, ranges
 #: After midnight sessions go on; then they have ended.
 NIGHT = timedelta(hours=3)
 #: So many days are made in a run at most, so that the first run after an update is a short one, too.
-MOST = 7
+MOST = 3
 INDEX = "index.html"
+#: What makes the pages: after an update that changed it, each is made again.
+LAYOUT = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.*")) if path.is_file())
+).hexdigest()
 #: What a page was made by; that of a day which runs still see is made once more when they don't.
-FOR_GOOD, FOR_NOW = __version__, f"{__version__} for now"
+FOR_GOOD, FOR_NOW = LAYOUT, f"{LAYOUT} for now"
 PAGE = re.compile(r"(\d{4}-\d{2}-\d{2})\.html")
 
 
