@@ -197,6 +197,12 @@ def test_a_hostile_id_of_a_study_stays_within_its_link() -> None:
     assert {link.partition("uuid=")[2] for link in links} == {quote(HARMLESS)}
 
 
+def test_a_study_leads_to_its_images_and_to_a_download() -> None:
+    links = read(everything("../../system?x")).values("href")
+    study = "../studies/..%2F..%2Fsystem%3Fx"
+    assert {link for link in links if link.startswith("../studies/")} == {f"{study}/view", f"{study}/archive"}
+
+
 def test_every_link_within_the_page_has_its_place() -> None:
     seen = read(sample_day.rich())
     places = seen.values("id")
