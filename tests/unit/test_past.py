@@ -1,6 +1,7 @@
 """The pages of past days, from a history that real runs wrote: what they say, when they are made, and when they go."""
 
 import json
+import os
 import re
 import sqlite3
 import stat
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -333,3 +335,26 @@ def test_a_clock_that_jumps_ahead_removes_nothing(site: Site) -> None:
     site.now += timedelta(days=5000)
     site.run()
     assert there(site) == [name(), name(1)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_the_group_that_serves_the_page_can_read_what_a_stranger_to_it_writes() -> None:
+    """As the sync's user does, who isn't in Orthanc's group; with a strict umask, too."""
+    with TemporaryDirectory(dir="/var/tmp") as root:
+        page = Path(root)
+        os.chown(page, 12345, 23456)
+        page.chmod(0o2750)
+        if (child := os.fork()) == 0:
+            status = 1
+            try:
+                os.setgroups([])
+                os.setgid(12345)
+                os.setuid(12345)
+                os.umask(0o077)
+                write.Folder(page).put("index.html", b"a page")
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        modes = {path.name: (path.stat().st_gid, path.stat().st_mode & 0o7777) for path in page.rglob("*")}
+        assert modes == {"past": (23456, 0o2750), "index.html": (23456, 0o640)}

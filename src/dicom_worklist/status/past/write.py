@@ -67,10 +67,14 @@ class Folder:
         """Put a page there, whole, for its group alone."""
         if not self._path.is_dir():
             folder = self._page.stat()
-            self._path.mkdir(0o700)
+            # its group, and that of its files, comes from the page's folder: a chmod by somebody who isn't in it ends that
+            before = os.umask(0)
+            try:
+                self._path.mkdir(stat.S_IMODE(folder.st_mode) & 0o777)
+            finally:
+                os.umask(before)
             if os.geteuid() == 0:  # a run of root's leaves nothing that the cron job's can't write
                 os.chown(self._path, folder.st_uid, folder.st_gid)
-            self._path.chmod(stat.S_IMODE(folder.st_mode))
         files.replace(self._path / name, content, 0o640)
 
     def remove(self, name: str) -> None:
