@@ -67,7 +67,7 @@ class Folder:
         """Put a page there, whole, for its group alone."""
         if not self._path.is_dir():
             folder = self._page.stat()
-            # its group, and that of its files, comes from the page's folder: a chmod by somebody who isn't in it ends that
+            # its group, and its files', comes from the page's folder: a chmod by who isn't in that group would end that
             before = os.umask(0)
             try:
                 self._path.mkdir(stat.S_IMODE(folder.st_mode) & 0o777)
