@@ -314,12 +314,12 @@ def a_series(_: Random, __: Made) -> list[tuple[Image, int]]:
 DAMAGES = {"one image": one, "a slice": a_slice, "a volume": a_volume, "the end": the_end, "a series": a_series}
 
 
-# --- a session as it comes ---
+# --- a session, minute by minute ---
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A series, what came of it, and when its last image came."""
+    """A series, its images that came, and when the last one did."""
 
     made: Made
     images: Sequence[tuple[Image, int]]

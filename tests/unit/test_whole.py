@@ -1,4 +1,4 @@
-"""Whether all images of a session have come: each hint with its evidence, and what must not be told."""
+"""Whether all images of a session have come: each hint with its evidence, and what is none."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

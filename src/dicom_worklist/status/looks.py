@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dicom_worklist.status.records import Look
 
-#: Of fewer images nothing can be said.
+#: Fewer images don't show how a console counts.
 FEWEST = 4
 #: So many places of a stack have to agree on how many images a place has.
 MOST_AGREE = 0.7

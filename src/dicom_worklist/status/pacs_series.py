@@ -55,7 +55,8 @@ def looked_into(pacs: Pacs, series: Iterable[Series], known: Mapping[str, Look])
         PacsError: they can't be had.
     """
     series = tuple(msgspec.structs.replace(one, look=_known(one, known)) for one in series)
-    some, room = [], MOST_IMAGES
+    some: list[Series] = []
+    room = MOST_IMAGES
     for one in sorted(series, key=lambda one: one.updated or datetime.min.replace(tzinfo=UTC), reverse=True):
         wanted = one.look is None and one.stable and one.uid and 0 < one.images <= LARGEST_SERIES
         if wanted and not {*one.uid} & {*"*?\\"} and (room >= one.images or not some):
@@ -139,7 +140,7 @@ def _updated(metadata: Mapping[str, Any]) -> datetime | None:
 
 
 def _number(value: object) -> int:
-    """Return a number of the answer; 0 for what is none, or is too large for one."""
+    """Return a number of the answer; 0 for anything else, or one that is too large."""
     with suppress(ValueError):
         number = int(_text(value).strip()[:20])
         return number if -(1 << 31) <= number < 1 << 31 else 0

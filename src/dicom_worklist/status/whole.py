@@ -1,4 +1,4 @@
-"""Whether all images of a session have come: hints, each with its evidence in words. Pure logic.
+"""Whether all images of a session have come: hints, each with its evidence. Pure logic.
 
 Three things say what there should be: the images of a series themselves (numbers and slices without a gap), the
 header of the series, and what the same protocol gave in the project's earlier sessions. A series is judged when it is
@@ -124,7 +124,7 @@ def announced(one: Series) -> int | None:
     """
     images, volumes = one.in_acquisition, one.temporal_positions
     if one.look and one.look.frames != one.images:
-        return None  # an enhanced object has all of its frames, or it is none
+        return None  # an enhanced object has all of its frames, or doesn't come at all
     if images > 1:
         if one.images <= images:
             return images
@@ -222,7 +222,7 @@ def _later(other: Series, one: Series) -> bool:
     return (other.number or 0, other.orthanc_id) > (one.number or 0, one.orthanc_id)
 
 
-# --- in words ---
+# --- sentences ---
 
 
 def _sessions(had: int, case: Case) -> str:
