@@ -283,9 +283,8 @@ def stored(made: Made, at: int, left: Sequence[tuple[Image, int]] | None = None)
 
 def one(random: Random, made: Made) -> list[tuple[Image, int]]:
     """Leave out an image."""
-    left = list(made.images)
-    del left[random.randrange(len(left))]
-    return left
+    gone = random.choice(made.images)
+    return [image for image in made.images if image is not gone or len(made.images) == 1]
 
 
 def a_slice(random: Random, made: Made) -> list[tuple[Image, int]]:
@@ -297,13 +296,14 @@ def a_slice(random: Random, made: Made) -> list[tuple[Image, int]]:
 
 def a_volume(random: Random, made: Made) -> list[tuple[Image, int]]:
     """Leave out a volume."""
-    gone = random.choice([volume for _, volume in made.images])
-    return [image for image in made.images if image[1] != gone]
+    volumes = sorted({volume for _, volume in made.images})
+    gone = random.choice(volumes)
+    return [image for image in made.images if image[1] != gone or len(volumes) == 1]
 
 
 def the_end(random: Random, made: Made) -> list[tuple[Image, int]]:
     """Leave out the last images in the order in which they were made: one to half of them."""
-    return list(made.images[: -random.randint(1, max(1, len(made.images) // 2))])
+    return list(made.images[: len(made.images) - random.randint(0, len(made.images) // 2)])
 
 
 def a_series(_: Random, __: Made) -> list[tuple[Image, int]]:

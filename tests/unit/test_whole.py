@@ -1,4 +1,4 @@
-"""Whether all images of a session have come: each hint with its evidence, and what is none."""
+"""Whether all images of a session have come: each hint with its evidence, and when there is no hint."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
