@@ -45,7 +45,7 @@ class Measured:
             + ", ".join(f"{what} {self.alarms[what]:,} of {count:,}" for what, count in self.whole.items() if what)
         )
         table = Table("left out", title=title, title_justify="left")
-        for heading in ("first sessions", "found", "later ones", "found", "median delay", "of 95 %"):
+        for heading in ("first sessions", "found", "later ones", "found", "median delay", "95 % within"):
             table.add_column(heading, justify="right")
         for damage in DAMAGES:
             counts = [

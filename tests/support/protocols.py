@@ -210,6 +210,8 @@ class Project:
                 series.append(made)
                 if random.random() < 0.02:  # somebody moved: once more
                     series.append(made)
+        if random.random() < 0.05:  # in another order
+            series.append(series.pop(random.randrange(len(series))))
         if random.random() < 0.05:  # out for a while: the localizer again, and one more scan
             series.append(self.steps[0].made)
         if random.random() < 0.3:

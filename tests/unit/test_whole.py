@@ -117,6 +117,21 @@ def test_a_protocol_that_all_earlier_sessions_had_is_missed_when_the_session_is_
     assert told([], earlier[:4]) == []
 
 
+def test_a_protocol_is_missed_as_soon_as_two_are_there_that_always_came_after_it() -> None:
+    names = ["localizer", "T1", "bold", "bold", "fmap", "dwi"]
+    earlier = sessions(*[[series(name, number=at) for at, name in enumerate(names)]] * 5)
+
+    def now(*names: str) -> list[str]:
+        return texts(told([series(name, number=at) for at, name in enumerate(names)], earlier, over=False))
+
+    before = "all 5 earlier sessions of project 3010000.01 had"
+    assert now("localizer", "bold", "bold") == []
+    assert now("localizer", "bold", "bold", "fmap") == [f'There is no series "T1"; {before} it.']
+    assert now("localizer", "T1", "bold", "fmap", "dwi") == [f'There is 1 series "bold"; {before} 2.']
+    earlier = [*sessions([series(name, number=at) for at, name in enumerate(reversed(names))]), *earlier]
+    assert now("localizer", "bold", "bold", "fmap") == []
+
+
 def test_nothing_is_said_of_a_series_that_grows_or_has_not_been_looked_at() -> None:
     earlier = sessions(*[[series("T1"), series("bold", 1200)]] * 5)
     growing = series("bold", GAP, stable=False)

@@ -22,6 +22,8 @@ LATEST, MOST_AGREE = 20, 0.93
 STOPPED = 0.8
 #: What has fewer than this share of what a later series of the same name has was scanned again.
 AGAIN = 0.95
+#: When so many protocols are here that always came after another one, that one is missing.
+AFTER = 2
 #: For so long no image has come when a session counts as over: before the end of its booking, and after it.
 QUIET_BEFORE, QUIET_AFTER = timedelta(minutes=15), timedelta(minutes=5)
 #: Objects that are made at any time, and say nothing of the images.
@@ -50,7 +52,9 @@ def hints(case: Case) -> list[Oddity]:
     said = []
     for one in judged:
         if any(
-            _later(other, one) and _count(one) < AGAIN * _count(other) for other in judged if other.name == one.name
+            _place(other) > _place(one) and _count(one) < AGAIN * _count(other)
+            for other in judged
+            if other.name == one.name
         ):
             evidence = []
         else:
@@ -61,8 +65,8 @@ def hints(case: Case) -> list[Oddity]:
             evidence.append(few[one])
         if evidence:
             said.append(_incomplete(one, evidence, case.session))
-    if case.over and not growing and "missing" not in case.off:
-        said += _missing(judged, case)
+    if "missing" not in case.off:
+        said += _missing(judged, growing, case)
     return said
 
 
@@ -75,14 +79,14 @@ def compared(series: Iterable[Series]) -> Iterator[Series]:
 
 def remembered(session: Session, series: Iterable[Series]) -> Session:
     """Return the session as later ones are compared with it."""
-    rows = [(one.name, _count(one), _sign(one)) for one in compared(series) if one.look]
+    ordered = sorted(compared(series), key=_place)
     return Session(
         booking_id=session.booking_id,
         project=session.project,
         label=session.label,
         ae_title=session.ae_title,
         start=session.start,
-        series=tuple(sorted(rows)),
+        series=tuple((one.name, _count(one), _sign(one)) for one in ordered if one.look),
     )
 
 
@@ -186,19 +190,34 @@ def _usual_counts(name: str, earlier: Sequence[Session]) -> list[int]:
     return sorted(agreed.elements()) if all(agree[:enough]) and _steady(agree) else []
 
 
-def _missing(series: Sequence[Series], case: Case) -> Iterator[Oddity]:
-    """Return the protocols that earlier sessions had, or had more often."""
+def _missing(series: Sequence[Series], growing: Collection[str], case: Case) -> Iterator[Oddity]:
+    """Return the protocols that earlier sessions had, or had more often, once it is their time."""
     ours = {name: len(some) for name, some in _named(series).items()}
     known = {name for session in case.earlier for name, _, _ in session.series}
     gone = []
     for name in sorted(known):
         times = [sum(called == name for called, _, _ in session.series) for session in case.earlier]
         usual = min(times[:ENOUGH_FOR_A_PROTOCOL]) if len(times) >= ENOUGH_FOR_A_PROTOCOL else 0
-        if ours.get(name, 0) < usual and _steady([count >= usual for count in times]):
+        if ours.get(name, 0) >= usual or not _steady([count >= usual for count in times]):
+            continue
+        if (case.over and not growing) or (name not in growing and _passed(name, usual, ours, case.earlier)):
             gone.append((name, usual, sum(count >= usual for count in times)))
     # a protocol that got another name is not missing
     if len(gone) > len(ours.keys() - known):
         yield from (_not_scanned(name, ours.get(name, 0), usual, had, case) for name, usual, had in gone)
+
+
+def _passed(name: str, usual: int, ours: Collection[str], earlier: Sequence[Session]) -> bool:
+    """Return whether several protocols are here that always came after this one: then it won't come any later."""
+    after = set(ours)
+    for session in earlier[:ENOUGH_FOR_A_PROTOCOL]:
+        names = [called for called, _, _ in session.series]
+        for _ in range(usual):
+            if name not in names:
+                return False
+            begin, names = names[: names.index(name)], names[names.index(name) + 1 :]
+            after -= {*begin, name}
+    return len(after) >= AFTER
 
 
 def _steady(agree: Sequence[bool]) -> bool:
@@ -218,8 +237,9 @@ def _count(one: Series) -> int:
     return one.look.frames if one.look else one.images
 
 
-def _later(other: Series, one: Series) -> bool:
-    return (other.number or 0, other.orthanc_id) > (one.number or 0, one.orthanc_id)
+def _place(one: Series) -> tuple[int, str]:
+    """Return what series are ordered by."""
+    return one.number or 0, one.orthanc_id
 
 
 # --- sentences ---
