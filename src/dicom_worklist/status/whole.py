@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
 from dicom_worklist.status.oddities import Kind, Oddity, Weight
 from dicom_worklist.status.records import Series, Session
@@ -30,7 +31,7 @@ QUIET_BEFORE, QUIET_AFTER = timedelta(minutes=15), timedelta(minutes=5)
 REPORTS = {"SR", "PR", "KO", "DOC", "SEG", "RTSTRUCT", "REG", "AU"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """A session to judge: its series, its earlier sessions (the latest first), the rules that are off.
 
@@ -42,6 +43,16 @@ class Case:
     earlier: Sequence[Session]
     over: bool
     off: Collection[str] = ()
+
+    @cached_property
+    def counts(self) -> Sequence[Mapping[str, list[int]]]:
+        """How many images the series of each name had in each earlier session."""
+        found: list[dict[str, list[int]]] = []
+        for session in self.earlier:
+            found.append({})
+            for name, count, _ in session.series:
+                found[-1].setdefault(name, []).append(count)
+        return found
 
 
 def hints(case: Case) -> list[Oddity]:
@@ -161,7 +172,9 @@ def _sign(one: Series) -> str:
 def _fewer(series: Sequence[Series], case: Case) -> Iterator[tuple[Series, str]]:
     """Return the series that have fewer images than the same protocol usually gave."""
     for name, ours in _named(series).items():
-        usual = _usual_counts(name, case.earlier)
+        if sorted(map(_count, ours)) == sorted(_latest(name, case)):
+            continue  # most are
+        usual = _usual_counts([session.get(name, []) for session in case.counts])
         spare = sorted(ours, key=_count)
         open_counts = []
         for count in usual:  # the smallest first: each takes the smallest series that is enough
@@ -175,16 +188,20 @@ def _fewer(series: Sequence[Series], case: Case) -> Iterator[tuple[Series, str]]
                 yield one, _before(name, count, case)
 
 
-def _usual_counts(name: str, earlier: Sequence[Session]) -> list[int]:
+def _latest(name: str, case: Case) -> Sequence[int]:
+    return case.counts[0].get(name, ()) if case.counts else ()
+
+
+def _usual_counts(lists: Sequence[list[int]]) -> list[int]:
     """Return how many images each series of a protocol usually has: what the latest sessions agree on."""
-    counts = [Counter(count for called, count, _ in one.series if called == name) for one in earlier]
-    if len(counts) < ENOUGH:
+    if len(lists) < ENOUGH:
         return []
+    counts = [Counter(one) for one in lists]
     agreed = counts[0]
     for other in counts[1:ENOUGH]:
         agreed = agreed & other
     agree = [not agreed - other for other in counts]
-    others = {tuple(sorted(other.elements())) for other, one in zip(counts, agree, strict=True) if not one}
+    others = {tuple(sorted(other)) for other, one in zip(lists, agree, strict=True) if not one}
     # changed once on purpose, or else it has to be the same for longer
     enough = ENOUGH if len(others) <= 1 else ENOUGH_FOR_A_PROTOCOL
     return sorted(agreed.elements()) if all(agree[:enough]) and _steady(agree) else []
@@ -193,17 +210,18 @@ def _usual_counts(name: str, earlier: Sequence[Session]) -> list[int]:
 def _missing(series: Sequence[Series], growing: Collection[str], case: Case) -> Iterator[Oddity]:
     """Return the protocols that earlier sessions had, or had more often, once it is their time."""
     ours = {name: len(some) for name, some in _named(series).items()}
-    known = {name for session in case.earlier for name, _, _ in session.series}
     gone = []
-    for name in sorted(known):
-        times = [sum(called == name for called, _, _ in session.series) for session in case.earlier]
-        usual = min(times[:ENOUGH_FOR_A_PROTOCOL]) if len(times) >= ENOUGH_FOR_A_PROTOCOL else 0
+    for name in sorted(case.counts[0]) if len(case.counts) >= ENOUGH_FOR_A_PROTOCOL else ():
+        if ours.get(name, 0) >= len(_latest(name, case)):
+            continue  # most are
+        times = [len(session.get(name, ())) for session in case.counts]
+        usual = min(times[:ENOUGH_FOR_A_PROTOCOL])
         if ours.get(name, 0) >= usual or not _steady([count >= usual for count in times]):
             continue
         if (case.over and not growing) or (name not in growing and _passed(name, usual, ours, case.earlier)):
             gone.append((name, usual, sum(count >= usual for count in times)))
     # a protocol that got another name is not missing
-    if len(gone) > len(ours.keys() - known):
+    if gone and len(gone) > len(ours.keys() - {name for session in case.counts for name in session}):
         yield from (_not_scanned(name, ours.get(name, 0), usual, had, case) for name, usual, had in gone)
 
 
