@@ -124,10 +124,10 @@ def test_a_protocol_is_missed_as_soon_as_two_are_there_that_always_came_after_it
     def now(*names: str) -> list[str]:
         return texts(told([series(name, number=at) for at, name in enumerate(names)], earlier, over=False))
 
-    before = "all 5 earlier sessions of project 3010000.01 had"
+    had, before = "yet; all 5 earlier sessions of project 3010000.01 had", "before others that are here"
     assert now("localizer", "bold", "bold") == []
-    assert now("localizer", "bold", "bold", "fmap") == [f'There is no series "T1"; {before} it.']
-    assert now("localizer", "T1", "bold", "fmap", "dwi") == [f'There is 1 series "bold"; {before} 2.']
+    assert now("localizer", "bold", "bold", "fmap") == [f'There is no series "T1" {had} it, {before}.']
+    assert now("localizer", "T1", "bold", "fmap", "dwi") == [f'There is 1 series "bold" {had} 2, {before}.']
     earlier = [*sessions([series(name, number=at) for at, name in enumerate(reversed(names))]), *earlier]
     assert now("localizer", "bold", "bold", "fmap") == []
 

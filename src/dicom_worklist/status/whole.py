@@ -289,8 +289,9 @@ def _incomplete(one: Series, evidence: Sequence[str], session: Session) -> Oddit
 
 
 def _not_scanned(name: str, ours: int, usual: int, had: int, case: Case) -> Oddity:
-    what = f"{ours} series {_quoted(name)}" if ours else f"no series {_quoted(name)}"
-    text = f"There {'is' if ours < 2 else 'are'} {what}; {_sessions(had, case)} had {usual if usual > 1 else 'it'}."
+    there = f"There {'is' if ours < 2 else 'are'} {ours or 'no'} series {_quoted(name)}{'' if case.over else ' yet'}"
+    before = "" if case.over else ", before others that are here"
+    text = f"{there}; {_sessions(had, case)} had {usual if usual > 1 else 'it'}{before}."
     remedy = (
         f"Before the subject leaves, ask who is at {case.session.ae_title} whether it was scanned. If it was, send it "
         "from the console. If it was left out on purpose, there is nothing to do."
