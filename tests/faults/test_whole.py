@@ -44,13 +44,13 @@ class Measured:
     delays: defaultdict[str, list[timedelta]] = field(default_factory=lambda: defaultdict(list))
 
     def table(self) -> Table:
-        whole_ones = self.whole[""]
+        changed = [f"{what} {self.alarms[what]:,} of {count:,}" for what, count in self.whole.items() if what]
         title = (
-            f"{self.projects:,} projects. {whole_ones:,} whole sessions, {self.alarms['']:,} with a hint in the end; {self.played:,} were played, "
-            f"{self.passing:,} had one for a while. Changed on purpose, with a hint in the end: "
-            + ", ".join(f"{what} {self.alarms[what]:,} of {count:,}" for what, count in self.whole.items() if what)
+            f"{self.projects:,} projects. {self.whole['']:,} whole sessions, {self.alarms['']:,} with a hint in the "
+            f"end; {self.played:,} were played, {self.passing:,} had one for a while. Changed on purpose, with a hint in "
+            f"the end: {', '.join(changed)}. Of {self.damaged.total():,} sessions with images left out {self.elsewhere:,} "
+            "had a hint elsewhere"
         )
-        title += f". Of {self.damaged.total():,} sessions with images left out {self.elsewhere:,} had a hint elsewhere"
         table = Table("left out", title=title, title_justify="left")
         for heading in ("first sessions", "found", "later ones", "found", "median delay", "95 % within"):
             table.add_column(heading, justify="right")
@@ -63,11 +63,9 @@ class Measured:
         return table
 
 
-def names(said: Oddity, at: int, made: Made) -> bool:
-    """Return whether a hint is about a series."""
-    return said.text.startswith(f'Series {at + 1} "') or (
-        said.text.startswith("There ") and f'series "{made.name}"' in said.text
-    )
+def names(said: Oddity, made: Made) -> bool:
+    """Return whether a hint is about a series, or another one of its name."""
+    return f' "{made.name}"' in said.text
 
 
 def measure(seed: int, sessions: int, share: float) -> Measured:
@@ -111,13 +109,13 @@ def one_session(of: Project, series: list[Made], random: Random, measured: Measu
     runs = list(play(session, came, end, earlier))
     final = runs[-1][1] if runs else []
     made = came[at].made
-    if any(names(said, at, made) for said in final):
+    if any(names(said, made) for said in final):
         measured.found[case] += 1
-        first = next(run for run, said in runs if any(names(one, at, made) for one in said))
+        first = next(run for run, said in runs if any(names(one, made) for one in said))
         # of a series that did not come, from the last image of its session on
         since = came[at].at if left else max(one.at for one in came if one.images)
         measured.delays[damage].append(first - since)
-    measured.elsewhere += any(not names(said, at, made) and said not in last for said in final)
+    measured.elsewhere += any(not names(said, made) and said not in last for said in final)
 
 
 def test_of_whole_sessions_nothing_is_said_and_what_is_left_out_is_found(
