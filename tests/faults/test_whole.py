@@ -47,9 +47,9 @@ class Measured:
         changed = [f"{what} {self.alarms[what]:,} of {count:,}" for what, count in self.whole.items() if what]
         title = (
             f"{self.projects:,} projects. {self.whole['']:,} whole sessions, {self.alarms['']:,} with a hint in the "
-            f"end; {self.played:,} were played, {self.passing:,} had one for a while. Changed on purpose, with a hint in "
-            f"the end: {', '.join(changed)}. Of {self.damaged.total():,} sessions with images left out {self.elsewhere:,} "
-            "had a hint elsewhere"
+            f"end; {self.played:,} were played, {self.passing:,} had one for a while. Changed on purpose, with a hint "
+            f"in the end: {', '.join(changed)}. Of {self.damaged.total():,} sessions with images left out "
+            f"{self.elsewhere:,} had a hint elsewhere"
         )
         table = Table("left out", title=title, title_justify="left")
         for heading in ("first sessions", "found", "later ones", "found", "median delay", "95 % within"):

@@ -117,6 +117,15 @@ def test_a_protocol_that_all_earlier_sessions_had_is_missed_when_the_session_is_
     assert told([], earlier[:4]) == []
 
 
+def test_many_missing_protocols_are_one_hint() -> None:
+    earlier = sessions(*[[series(name) for name in ("localizer", "T1", "bold", "fmap", "dwi")]] * 5)
+    [said] = texts(told([series("localizer")], earlier))
+    assert said.split("; ") == [
+        '4 protocols are missing: "T1", "bold", "dwi" and 1 more',
+        "all 5 earlier sessions of project 3010000.01 had them.",
+    ]
+
+
 def test_a_protocol_is_missed_as_soon_as_two_are_there_that_always_came_after_it() -> None:
     names = ["localizer", "T1", "bold", "bold", "fmap", "dwi"]
     earlier = sessions(*[[series(name, number=at) for at, name in enumerate(names)]] * 5)

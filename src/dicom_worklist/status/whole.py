@@ -2,8 +2,8 @@
 
 Three things say what there should be: the images of a series themselves (numbers and slices without a gap), the
 header of the series, and what the same protocol gave in the project's earlier sessions. A series is judged when it is
-stable, a protocol that is missing when no image has come for a while. None of it is certain: a scan may have been
-stopped, or changed, on purpose.
+stable. A protocol is missing when no image has come for a while, or when others are there that always came after it.
+None of it is certain: a scan may have been stopped, or changed, on purpose.
 """
 
 from collections import Counter
@@ -25,6 +25,8 @@ STOPPED = 0.8
 AGAIN = 0.95
 #: When so many protocols are here that always came after another one, that one is missing.
 AFTER = 2
+#: So many missing protocols have a hint each; more have one together.
+FEW = 3
 #: For so long no image has come when a session counts as over: before the end of its booking, and after it.
 QUIET_BEFORE, QUIET_AFTER = timedelta(minutes=15), timedelta(minutes=5)
 #: Objects that are made at any time, and say nothing of the images.
@@ -222,7 +224,10 @@ def _missing(series: Sequence[Series], growing: Collection[str], case: Case) -> 
             gone.append((name, usual, sum(count >= usual for count in times)))
     # a protocol that got another name is not missing
     if gone and len(gone) > len(ours.keys() - {name for session in case.counts for name in session}):
-        yield from (_not_scanned(name, ours.get(name, 0), usual, had, case) for name, usual, had in gone)
+        if len(gone) > FEW:
+            yield _none_scanned([name for name, _, _ in gone], min(had for _, _, had in gone), case)
+        else:
+            yield from (_not_scanned(name, ours.get(name, 0), usual, had, case) for name, usual, had in gone)
 
 
 def _passed(name: str, usual: int, ours: Collection[str], earlier: Sequence[Session]) -> bool:
@@ -288,15 +293,24 @@ def _incomplete(one: Series, evidence: Sequence[str], session: Session) -> Oddit
     return Oddity(Kind.SERIES, text, remedy, Weight.HINT)
 
 
+def _none_scanned(names: Sequence[str], had: int, case: Case) -> Oddity:
+    some = f"{', '.join(map(_quoted, names[:FEW]))} and {len(names) - FEW} more"
+    text = f"{len(names)} protocols are missing{'' if case.over else ' yet'}: {some}; {_sessions(had, case)} had them."
+    return Oddity(Kind.PROTOCOL, text, _ask_for(case), Weight.HINT)
+
+
 def _not_scanned(name: str, ours: int, usual: int, had: int, case: Case) -> Oddity:
     there = f"There {'is' if ours < 2 else 'are'} {ours or 'no'} series {_quoted(name)}{'' if case.over else ' yet'}"
     before = "" if case.over else ", before others that are here"
     text = f"{there}; {_sessions(had, case)} had {usual if usual > 1 else 'it'}{before}."
-    remedy = (
+    return Oddity(Kind.PROTOCOL, text, _ask_for(case), Weight.HINT)
+
+
+def _ask_for(case: Case) -> str:
+    return (
         f"Before the subject leaves, ask who is at {case.session.ae_title} whether it was scanned. If it was, send it "
         "from the console. If it was left out on purpose, there is nothing to do."
     )
-    return Oddity(Kind.PROTOCOL, text, remedy, Weight.HINT)
 
 
 def _called(one: Series) -> str:
