@@ -105,7 +105,7 @@ def _image(tags: Mapping[str, Any]) -> Image:
     number = _text(tags.get("InstanceNumber")).strip()
     places = [_place(_text(tags.get(name))) for name in ("ImagePositionPatient", "ImageOrientationPatient")]
     frames = _number(tags.get("NumberOfFrames"))
-    return Image(_number(number) if number else None, "/".join(places) if places[0] else "", frames or 1)
+    return Image(_number(number) if number else None, "/".join(places) if places[0] else "", max(frames, 1))
 
 
 def _place(value: str) -> str:
