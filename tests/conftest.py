@@ -20,7 +20,9 @@ hypothesis_settings.load_profile("here")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="try each fault as often as `make faults` does")
-    parser.addoption("--seed", type=int, action="append", help="play a month of this seed; may be given twice")
+    parser.addoption(
+        "--seed", type=int, action="append", help="play a month, or sessions, of this seed; may be given twice"
+    )
     parser.addoption("--tables", type=Path, help="write the tables of what was tried to this file, too")
     parser.addoption(
         "--clock",

@@ -127,7 +127,7 @@ def _pacs(config: Config, now: datetime, day: date | None) -> str:
     from dicom_worklist.status import pacs  # noqa: PLC0415 - only where there is one
 
     day = day or pipeline.at_site(config, now).date()
-    return f"{config.pacs.url} can be asked and has {len(pacs.studies(config.pacs, day, day))} studies of {day}"
+    return f"{config.pacs.url} can be asked and has {len(pacs.studies(config.pacs, day, day).studies)} studies of {day}"
 
 
 CHECKS: dict[str, Callable[[Config, datetime, date | None], str]] = {

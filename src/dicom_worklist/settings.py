@@ -116,6 +116,10 @@ class Pacs(_Section, frozen=True):
     backup: Annotated[str, msgspec.Meta(pattern="^/")] | None = None
 
 
+#: What says that images of a session may be missing: docs/reconciliation.md.
+Rule = Literal["gaps", "slices", "header", "fewer", "missing"]
+
+
 class Status(_Section, frozen=True):
     """Where each run says what it found, and when a booking counts as over; `session` and the others in minutes.
 
@@ -126,6 +130,7 @@ class Status(_Section, frozen=True):
     as it can know, that is a warning; None: never. That the PACS's disk will be full within `disk_full_within` days is
     one, too. `images` says when the image of each container was built, and the
     file `updates`, which updates of Debian wait for them. The file `backup` says what this host's backup did.
+    `hints_off` has the rules that are off for a project, or for `*`, all of them.
     """
 
     state: str
@@ -141,6 +146,7 @@ class Status(_Section, frozen=True):
     images: dict[str, Annotated[datetime, msgspec.Meta(tz=True)]] = {}
     updates: str | None = None
     backup: str | None = None
+    hints_off: dict[str, tuple[Rule, ...]] = {}
 
 
 #: What the rules of a destination can ask for.

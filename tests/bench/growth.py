@@ -114,7 +114,7 @@ def questions(folder: Path) -> list[Question]:
 
     def reconcile(pacs: OwnPacs) -> float:
         began = perf_counter()
-        assert asking.studies(pacs.login, DAY - timedelta(days=2), DAY)
+        assert asking.studies(pacs.login, DAY - timedelta(days=2), DAY).studies
         return perf_counter() - began
 
     def search(pacs: OwnPacs) -> float:

@@ -103,6 +103,9 @@ CASES = {
     "a PACS's password that YAML takes for a number": Case(
         "worklist_sync", {"worklist_sync_pacs_password": 12345678}, ("worklist_sync_pacs_password", "quotes")
     ),
+    "a rule that there isn't": Case(
+        "worklist_sync", {"worklist_sync_hints_off": {"3010000.01": ["holes"]}}, ("hints_off", "holes")
+    ),
     "an invalid address of a PACS": Case(
         "worklist_sync", {"worklist_sync_pacs_url": "pacs.example:8042"}, ("pacs.url", "worklist_sync_pacs_url")
     ),

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -38,10 +38,12 @@ def at(clock: str, ahead: int = 0) -> datetime:
 
 
 class Pacs:
-    """Answers /tools/find as Orthanc does, of the series that it was given."""
+    """Answers /tools/find as Orthanc does, of the series that it was given, and of the images of some."""
 
     def __init__(self) -> None:
         self.series: list[dict[str, Any]] = []
+        #: Their images: SeriesInstanceUID → what Orthanc says of each.
+        self.images: dict[str, list[dict[str, Any]]] = {}
         self.refused: list[dict[str, Any]] = []
         self.disk: dict[str, Any] = {"free": 10**12, "size": 10**12}
         #: What it was asked: keyword → value.
@@ -54,7 +56,11 @@ class Pacs:
                 pacs.asked.append(question["Query"])
                 self.send_response(200)
                 self.end_headers()
-                self.wfile.write(json.dumps([one for one in pacs.series if _matches(one, question["Query"])]).encode())
+                if uids := question["Query"].get("SeriesInstanceUID"):
+                    found = [one for uid in uids.split("\\") for one in pacs.images.get(uid, ())]
+                else:
+                    found = [one for one in pacs.series if _matches(one, question["Query"])]
+                self.wfile.write(json.dumps(found).encode())
 
             def do_GET(self) -> None:
                 self.send_response(200)
@@ -89,6 +95,26 @@ class Pacs:
                 "RequestedTags": {name: value for name, value in {**dated, **tags}.items() if value is not None},
             }
         )
+
+    def add(
+        self, study: str, begun: datetime, ae_title: str, tags: Mapping[str, str | None], *, name: str,
+        numbers: Iterable[int], last: datetime,
+    ) -> None:  # fmt: skip
+        """Keep a series with images of these numbers, the last of which came at `last`."""
+        uid, numbers = f"1.2.{len(self.series)}", [*numbers]
+        self.store(study, begun, ae_title, {**tags, "NumberOfSeriesRelatedInstances": str(len(numbers))})
+        named = {
+            "SeriesInstanceUID": uid,
+            "SeriesNumber": str(len(self.series)),
+            "SeriesDescription": name,
+            "Modality": "MR",
+        }
+        updated = {"LastUpdate": f"{last.astimezone(UTC):%Y%m%dT%H%M%S}"}
+        self.series[-1] |= {"ID": uid, "MainDicomTags": named}
+        self.series[-1]["Metadata"] |= updated
+        self.images[uid] = [
+            {"ParentSeries": uid, "MainDicomTags": {"InstanceNumber": str(number)}} for number in numbers
+        ]
 
 
 def _matches(series: Mapping[str, Any], query: Mapping[str, str]) -> bool:
@@ -167,6 +193,13 @@ class Site:
         """Make images, with the entry of a booking or with one that was taken before; tags are edited so."""
         taken = entry if isinstance(entry, Mapping) else self.take(entry)
         self.pacs.store(study, at(clock, ahead), ae_title, {**taken, **tags})
+
+    def make(self, entry: object, clock: str, name: str, numbers: Iterable[int], last: str) -> None:
+        """Make a series with the entry of a booking, of images with these numbers; the last one comes at `last`."""
+        ahead, tags = (self.now.date() - DAY).days, self.take(entry)
+        self.pacs.add(
+            f"study-{entry}", at(clock, ahead), "PRISMA", tags, name=name, numbers=numbers, last=at(last, ahead)
+        )
 
     @property
     def found(self) -> state.Findings:

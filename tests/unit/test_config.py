@@ -201,6 +201,8 @@ def test_defaults_of_pacs_and_status(configure: Configure) -> None:
         ("status.session", -1),
         ("status.missing_after", 1441),
         ("status.leave_after", "60"),
+        ("status.hints_off", {"3010000.01": ["holes"]}),
+        ("status.hints_off", ["gaps"]),
     ],
 )
 def test_a_wrong_value_of_pacs_or_status_is_named(place: str, value: object, configure: Configure) -> None:

@@ -72,6 +72,11 @@ def odd(said: Iterable[Oddity]) -> bool:
     return any(oddity.level is Weight.WARNING for oddity in said)
 
 
+def hinted(said: Iterable[Oddity]) -> bool:
+    """Return whether images may be missing."""
+    return any(oddity.level is Weight.HINT for oddity in said)
+
+
 def arrival(studies: Iterable[Study]) -> State:
     """Return whether all images of these studies have arrived, or some may still come."""
     return State.ARRIVED if all(study.stable for study in studies) else State.IN_PROGRESS

@@ -7,7 +7,8 @@ import msgspec
 
 from dicom_worklist import files
 from dicom_worklist.status.backups import Backup
-from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study, Version
+from dicom_worklist.status.oddities import Oddity
+from dicom_worklist.status.records import BookingRecord, DiskSpace, Look, Refused, Study, Version
 from dicom_worklist.status.updates import Updates
 
 #: Why there is nothing to show.
@@ -38,7 +39,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     `pacs_failure`, and `failures` of what else it could not do.
     `said` are the rejections and warnings of the last good run, and `made` is when what the calendar gave it was made,
     as far as that is known. `updates` is what the PACS's host, where it is another, said last of its images,
-    and `backup` what it said of its backup.
+    and `backup` what it said of its backup. `looks` says how the images of each series look, by Orthanc's name for it,
+    and `hints` what may be missing, by that for the study.
     """
 
     bookings: tuple[BookingRecord, ...] = ()
@@ -62,6 +64,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     disk: tuple[DiskSpace, ...] = ()
     updates: Updates | None = None
     backup: Backup | None = None
+    looks: dict[str, Look] = {}
+    hints: dict[str, tuple[Oddity, ...]] = {}
 
     @property
     def remarks(self) -> list[str]:

@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dicom_worklist import files
-from dicom_worklist.status.booking_status import State
+from dicom_worklist.status.booking_status import State, hinted
 from dicom_worklist.status.booking_status import odd as is_odd
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.overview import Overview
@@ -42,6 +42,12 @@ def write(folder: Path, overview: Overview, found: Findings) -> None:
     )
     tell("odd_studies", odd, "Studies of yesterday and today that don't fit their booking, or may be of one.")
     tell("unscheduled_studies", len(unscheduled), "Studies of yesterday and today that are of no booking.")
+
+    tell(
+        "incomplete_sessions",
+        sum(hinted(line.oddities) for line in lines) + sum(hinted(one.oddities) for one in unscheduled),
+        "Bookings and studies of yesterday and today of which images may be missing.",
+    )
 
     tell(
         "emptied_scanners",

@@ -33,12 +33,15 @@ class Kind(StrEnum):
     AMBIGUOUS = "several bookings fit"
     ACCESSION = "AccessionNumber of a booking"
     PATIENT = "PatientID of a booking"
+    SERIES = "series not whole"
+    PROTOCOL = "protocol missing"
 
 
 class Weight(StrEnum):
-    """Whether somebody has to look at it; a note is only for information."""
+    """Whether somebody has to look at it; a hint is worth a look, a note is only for information."""
 
     NOTE = "note"
+    HINT = "hint"
     WARNING = "warning"
 
 

@@ -16,12 +16,13 @@ from dicom_worklist.delivery import PROVES_FOR, Copied, Summary
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import backups, disk, oddities, refused, updates
 from dicom_worklist.status.backups import Backup
-from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled
+from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled, hinted
 from dicom_worklist.status.evidence import Times
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.oddities import Weight
 from dicom_worklist.status.reconcile import reconcile
 from dicom_worklist.status.records import FullDisk, Refused, Study
+from dicom_worklist.status.sessions import with_hints
 from dicom_worklist.status.updates import Updates
 
 #: A delivery that works may take so long: a run is at most ten minutes, and cron starts the next one.
@@ -77,6 +78,11 @@ class Day:
     def lines(self) -> list[BookingStatus]:
         """All bookings of the day."""
         return [line for lane in self.lanes for line in lane.lines]
+
+    @property
+    def hinted(self) -> list[BookingStatus]:
+        """The bookings of which images may be missing."""
+        return [line for line in self.lines if hinted(line.oddities)]
 
     @property
     def counts(self) -> dict[State, int]:
@@ -173,6 +179,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
     zone = ZoneInfo(config.site.timezone)
     now = now.astimezone(zone)
     reconciled = seen(config, config.status, found, now) if config.status else Reconciled()
+    reconciled = with_hints(reconciled, found.hints)
     days = [_day(config, now.date() + timedelta(days=ahead), reconciled) for ahead in (-1, 0, 1)]
     good = found.good.astimezone(zone) if found.good else None
     # in UTC: Python subtracts times of one zone by the clock on the wall, an hour off when that is changed

@@ -1,15 +1,19 @@
-"""Asking Orthanc, through its REST interface, for studies (in three questions), what it refused, and its disk."""
+"""Asking Orthanc, through its REST interface, for studies (in three questions), what it refused, and its disk.
+
+What it says of single series and images is read by `pacs_series`.
+"""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from dicom_worklist.errors import PacsError
 from dicom_worklist.orthanc import ask, failure
 from dicom_worklist.settings import Pacs
-from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study
+from dicom_worklist.status import pacs_series
+from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Series, Study
 
 #: What is asked of each series in addition to Orthanc's main tags.
 TAGS = (
@@ -31,9 +35,16 @@ UNKNOWN = 17
 MAKERS = {"1.2.840.113619.": "GE", "1.3.12.2.1107.": "Siemens", "1.3.46.670589.": "Philips"}
 
 
+class Found(NamedTuple):
+    """Studies, and their series."""
+
+    studies: tuple[Study, ...]
+    series: tuple[Series, ...]
+
+
 def studies(
     pacs: Pacs, first_day: date, last_day: date, zone: tzinfo = UTC, bookings: Collection[BookingRecord] = ()
-) -> tuple[Study, ...]:
+) -> Found:
     """Return the studies whose StudyDate is one of these days, both included, and those of these bookings.
 
     A console whose clock is wrong dates its studies elsewhere. So the bookings without a study are asked for by
@@ -46,33 +57,38 @@ def studies(
     """
     found = _find(pacs, zone, "StudyDate", f"{first_day:%Y%m%d}-{last_day:%Y%m%d}")
     uids = [booked.study_instance_uid for booked in _sought(bookings, found)]
-    for one in _named(pacs, zone, "StudyInstanceUID", uids):
-        found[one.orthanc_id] = one
+    found |= _named(pacs, zone, "StudyInstanceUID", uids)
     sought = {(booked.accession_number, booked.patient_id) for booked in _sought(bookings, found)}
-    for one in _named(pacs, zone, "AccessionNumber", {number for number, _ in sought}):
-        if (one.accession_number, one.patient_id) in sought:
-            found[one.orthanc_id] = one
-    return tuple(found[orthanc_id] for orthanc_id in sorted(found))
+    for orthanc_id, one in _named(pacs, zone, "AccessionNumber", {number for number, _ in sought}).items():
+        if (one[0].accession_number, one[0].patient_id) in sought:
+            found[orthanc_id] = one
+    ordered = [found[orthanc_id] for orthanc_id in sorted(found)]
+    return Found(tuple(study for study, _ in ordered), tuple(one for _, series in ordered for one in series))
 
 
-def _sought(bookings: Iterable[BookingRecord], found: Mapping[str, Study]) -> Iterable[BookingRecord]:
+_ByStudy = dict[str, tuple[Study, tuple[Series, ...]]]
+
+
+def _sought(bookings: Iterable[BookingRecord], found: _ByStudy) -> Iterable[BookingRecord]:
     """Return the bookings of which no study was found."""
-    uids = {study.study_instance_uid for study in found.values()}
-    numbers = {(study.accession_number, study.patient_id) for study in found.values()}
+    uids = {study.study_instance_uid for study, _ in found.values()}
+    numbers = {(study.accession_number, study.patient_id) for study, _ in found.values()}
     for booked in bookings:
         if booked.study_instance_uid not in uids and (booked.accession_number, booked.patient_id) not in numbers:
             yield booked
 
 
-def _named(pacs: Pacs, zone: tzinfo, keyword: str, values: Iterable[str]) -> Iterable[Study]:
+def _named(pacs: Pacs, zone: tzinfo, keyword: str, values: Iterable[str]) -> _ByStudy:
     """Return the studies with one of these values, many of which make one question (PS3.4 C.2.2.2.2)."""
     names = sorted({value for value in values if value and not {*value} & {*"*?\\"}})  # no wildcards
+    found: _ByStudy = {}
     for at in range(0, len(names), MOST):
-        yield from _find(pacs, zone, keyword, "\\".join(names[at : at + MOST])).values()
+        found |= _find(pacs, zone, keyword, "\\".join(names[at : at + MOST]))
+    return found
 
 
-def _find(pacs: Pacs, zone: tzinfo, keyword: str, value: str) -> dict[str, Study]:
-    """Return the studies that match, by Orthanc's names for them."""
+def _find(pacs: Pacs, zone: tzinfo, keyword: str, value: str) -> _ByStudy:
+    """Return the studies that match, each with its series, by Orthanc's names for them."""
     question = {
         "Level": "Series",
         "Query": {keyword: value},
@@ -81,7 +97,8 @@ def _find(pacs: Pacs, zone: tzinfo, keyword: str, value: str) -> dict[str, Study
     }
     answer = ask(pacs, "/tools/find", question)
     try:
-        return {study.orthanc_id: study for study in gathered(answer, zone)}
+        series = pacs_series.listed(answer)
+        return {study.orthanc_id: (study, series.get(study.orthanc_id, ())) for study in gathered(answer, zone)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"answers with something other than studies ({error!r}); is it Orthanc 1.12.5 or newer?"
         raise failure(pacs, what) from error

@@ -17,14 +17,14 @@ import msgspec
 
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Pacs, Status
-from dicom_worklist.status import backups, changes, disk, findings, history, memory, updates
+from dicom_worklist.status import backups, changes, disk, earlier, findings, history, memory, sessions, updates
 from dicom_worklist.status.backups import Backup
 from dicom_worklist.status.evidence import EARLY
 from dicom_worklist.status.findings import Findings
 from dicom_worklist.status.memory import Memory
-from dicom_worklist.status.overview import overview
+from dicom_worklist.status.overview import overview, seen
 from dicom_worklist.status.past import write as past
-from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Study
+from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Series, Study
 from dicom_worklist.status.updates import Updates
 
 
@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The studies that the PACS has of these days, what it refused to scanners, and how much room its disk has.
+    """The studies of these days and their series, what the PACS refused to scanners, and how much room its disk has.
 
     Each is None if it can't say, or there is no PACS; `failure` is why there are no studies, `failures` what else it
     could not say.
@@ -64,6 +64,7 @@ class Answer:
     refused: tuple[Refused, ...] | None = None
     disk: DiskSpace | None = None
     failures: tuple[str, ...] = ()
+    series: tuple[Series, ...] | None = None
 
 
 def ask(known: Memory) -> Answer:
@@ -71,20 +72,24 @@ def ask(known: Memory) -> Answer:
     config, now = known.config, known.began
     if config.pacs is None:
         return Answer()
-    from dicom_worklist.status import pacs  # noqa: PLC0415 - a site without one doesn't pay for the import
+    from dicom_worklist.status import pacs, pacs_series  # noqa: PLC0415 - a site without one doesn't pay for it
 
     zone = ZoneInfo(config.site.timezone)
     here = now.astimezone(zone).replace(tzinfo=None)
     bookings = [*known.last.bookings, *(version.booked for version in known.last.past)]
     begun = [booked for booked in bookings if not booked.reason and booked.start and booked.start - EARLY <= here]
     try:
-        studies = pacs.studies(config.pacs, *known.days.near, zone, begun)
+        studies, series = pacs.studies(config.pacs, *known.days.near, zone, begun)
     except PacsError as error:
         return Answer(failure=str(error))
     first = {study.orthanc_id: study.seen for of_one in known.past.studies.values() for study in of_one}
     first |= {study.orthanc_id: study.seen for study in known.last.studies}
     answer = Answer(tuple(msgspec.structs.replace(study, seen=first.get(study.orthanc_id) or now) for study in studies))
     failures = []
+    try:
+        answer = replace(answer, series=pacs_series.looked_into(config.pacs, series, known.last.looks))
+    except PacsError as error:
+        failures.append(f"whether all images have come is not known: {error}")
     try:
         answer = replace(answer, refused=pacs.refused(config.pacs))
     except PacsError as error:
@@ -160,6 +165,7 @@ def _write(run: _Run, failures: list[str]) -> None:
     if last.began and run.known.began < last.began <= now:
         return  # another run began later, and has written already
     found = _after_failure(run, last, now) if run.outcome.failure else _after_success(run, last, now, failures)
+    found = _with_hints(run, found, last, failures)
 
     def attempt(what: str, write: Callable[[Findings], None]) -> None:
         try:
@@ -248,6 +254,24 @@ def _after_failure(run: _Run, last: Findings, now: datetime) -> Findings:
         backup=run.backup,
         doubles=(),
     )
+
+
+def _with_hints(run: _Run, found: Findings, last: Findings, failures: list[str]) -> Findings:
+    """Return what was found with what may be missing of it, beside what earlier sessions had."""
+    config, series = run.known.config, run.answer.series
+    if series is None or found.asked is None:
+        return msgspec.structs.replace(found, looks=last.looks, hints=last.hints)
+    came = sessions.came(seen(config, run.status, found, found.asked), series, found.asked, config.reading.zone)
+    path, before = history.path_beside(run.status.state), {}
+    if os.path.isdir(path.parent):  # noqa: PTH112 - pathlib's raises
+        try:
+            known = [one.session for one in came if one.known]
+            before = dict(earlier.beside(path, known, run.known.began, run.status.history_days))
+        except (OSError, sqlite3.Error, ValueError) as error:
+            if not any(str(path) in failure for failure in failures):  # once is enough
+                failures.append(history.failure(path, "used", error))
+    looks = {one.orthanc_id: one.look for one in series if one.look}
+    return msgspec.structs.replace(found, looks=looks, hints=sessions.hints(came, before, run.status.hints_off))
 
 
 def _write_metrics(folder: Path, run: _Run, found: Findings) -> None:

@@ -76,6 +76,60 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     seen: datetime | None = None
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the images of a series say of each other, when it had so many `images`, with so many `frames`.
+
+    `lost` are the ranges of InstanceNumbers that are missing among those that are there. Its `places` (a position and
+    an orientation) have up to `volumes` images each, and `short` of them have fewer than the others. It is `derived` if
+    the console computed it of another series: then its header may be that one's.
+    """
+
+    images: int
+    frames: int
+    lost: tuple[tuple[int, int], ...] = ()
+    short: int = 0
+    places: int = 0
+    volumes: int = 0
+    derived: bool = False
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A series in the PACS, and how its images look, once that is known; `study` is Orthanc's name for its study.
+
+    `name` is its SeriesDescription, or else its ProtocolName. `in_acquisition` is ImagesInAcquisition,
+    `temporal_positions` NumberOfTemporalPositions, and `expected` how many images Orthanc expects; 0: unknown.
+    """
+
+    orthanc_id: str
+    study: str
+    uid: str = ""
+    number: int | None = None
+    name: str = ""
+    modality: str = ""
+    images: int = 0
+    stable: bool = True
+    updated: datetime | None = None
+    in_acquisition: int = 0
+    temporal_positions: int = 0
+    expected: int = 0
+    look: Look | None = None
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """The series of a booking, as later sessions are compared with it. No name of a subject is in it.
+
+    Sessions of the same `project`, `label` (what follows `_ses-` in the PatientName) and `ae_title` are alike. `series`
+    has for each its name, the number of its frames, and its gaps.
+    """
+
+    booking_id: str
+    project: str = ""
+    label: str = ""
+    ae_title: str = ""
+    start: datetime | None = None
+    series: tuple[tuple[str, int, str], ...] = ()
+
+
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """A SOP class that Orthanc refused to a scanner, from `first` to `last` (aware), in `count` associations.
 
