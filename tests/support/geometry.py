@@ -30,9 +30,12 @@ _MEASURE = """
       let shown = true;
       for (let box = owner; box && box !== document.body; box = box.parentElement) {
         if (getComputedStyle(box).overflowX === "visible") continue;
-        const frame = box.getBoundingClientRect();
-        if (apart(rect, frame)) shown = false;
-        else if (!inside(rect, frame)) faults.clipped.push(rect.text);
+        const edge = box.getBoundingClientRect();
+        const frame = { left: edge.left + box.clientLeft, top: edge.top + box.clientTop };
+        frame.right = frame.left + box.clientWidth;
+        frame.bottom = frame.top + box.clientHeight;
+        if (apart(rect, frame)) { shown = false; break; }
+        if (!inside(rect, frame)) faults.clipped.push(rect.text);
       }
       if (!shown) continue;
       if (rect.right > width + 1 || rect.left < -1) faults.clipped.push(rect.text);

@@ -36,7 +36,7 @@ class Block:
     certain: bool
     prefix: str
     subject: str
-    rest: str
+    rest: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def current(day: Day, now: datetime) -> list[Current]:
     ]
 
 
-def label(booked: BookingRecord) -> tuple[str, str, str]:
+def label(booked: BookingRecord) -> tuple[str, str, Sequence[str]]:
     """Return of a booking's name what can be left out before the subject, the subject, and the rest.
 
     By default a name is `<project>_sub-<subject>_ses-<session>`.
@@ -136,8 +136,8 @@ def label(booked: BookingRecord) -> tuple[str, str, str]:
     names = name.split("_")
     at = next((at for at, one in enumerate(names) if one.startswith("sub-") and len(one) > 4), None)
     if at is None:
-        return "", name, ""
-    return "sub-", names[at].removeprefix("sub-"), " ".join([*names[at + 1 :], *names[:at]])
+        return "", name, ()
+    return "sub-", names[at].removeprefix("sub-"), [*names[at + 1 :], *names[:at]]
 
 
 def scanned(study: Study, now: datetime) -> tuple[datetime, datetime | None] | None:
