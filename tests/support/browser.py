@@ -54,6 +54,19 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
+def opened(browser: Browser, url: str, at: datetime, scheme: Scheme = "light") -> Iterator[Page]:
+    """Open a page that needs no login; `at` is the time by the visitor's clock."""
+    context = browser.new_context(color_scheme=scheme)
+    try:
+        page = context.new_page()
+        page.clock.install(time=at)
+        page.goto(url)
+        yield page
+    finally:
+        context.close()
+
+
+@contextmanager
 def visit(
     visitor: Visitor, *, width: int = 1280, scheme: Scheme = "light", script: bool = True, at: datetime | None = None
 ) -> Iterator[Visit]:

@@ -38,10 +38,17 @@ def config(scanners: int) -> Config:
     return msgspec.structs.replace(sample_day.config(), scanners=titles)
 
 
-def busy(name: str, now: datetime = NOW) -> Overview:
-    """Return the overview of one of DAYS."""
+def busy(name: str, now: datetime = NOW, subjects: str = "") -> Overview:
+    """Return the overview of one of DAYS; `subjects` is what a subject is called instead, from its number."""
     scanners, bookings = DAYS[name]
     found = findings(scanners, bookings)
+    if subjects:
+        renamed = [
+            msgspec.structs.replace(one, patient_id=called, patient_name=called)
+            for one in found.bookings
+            for called in [subjects.format(int(one.booking_id) % 1000000)]
+        ]
+        found = msgspec.structs.replace(found, bookings=tuple(renamed))
     return overview(config(scanners), msgspec.structs.replace(found, good=now, asked=now, began=now), now)
 
 

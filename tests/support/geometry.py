@@ -14,6 +14,17 @@ _MEASURE = """
   const apart = (a, b) =>
     a.right <= b.left + 1 || a.left >= b.right - 1 || a.bottom <= b.top + 1 || a.top >= b.bottom - 1;
   const width = document.documentElement.clientWidth;
+  // what cuts off what is inside an element, from the inside
+  const known = new Map([[document.body, []]]);
+  const framesOf = (box) => {
+    if (!known.has(box)) {
+      const outer = framesOf(box.parentElement), edge = box.getBoundingClientRect();
+      const [left, top] = [edge.left + box.clientLeft, edge.top + box.clientTop];
+      const frame = { left, top, right: left + box.clientWidth, bottom: top + box.clientHeight };
+      known.set(box, getComputedStyle(box).overflowX === "visible" ? outer : [frame, ...outer]);
+    }
+    return known.get(box);
+  };
   const seen = [];
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let text = texts.nextNode(); text; text = texts.nextNode()) {
@@ -28,12 +39,7 @@ _MEASURE = """
                      bottom: whole.bottom - whole.height * .2, text: name(text.data), owner };
       if (whole.width < 1) continue;
       let shown = true;
-      for (let box = owner; box && box !== document.body; box = box.parentElement) {
-        if (getComputedStyle(box).overflowX === "visible") continue;
-        const edge = box.getBoundingClientRect();
-        const frame = { left: edge.left + box.clientLeft, top: edge.top + box.clientTop };
-        frame.right = frame.left + box.clientWidth;
-        frame.bottom = frame.top + box.clientHeight;
+      for (const frame of framesOf(owner)) {
         if (apart(rect, frame)) { shown = false; break; }
         if (!inside(rect, frame)) faults.clipped.push(rect.text);
       }
@@ -49,19 +55,18 @@ _MEASURE = """
   });
   const blocks = [...document.querySelectorAll(".block")].filter((one) => one.checkVisibility());
   const frames = blocks.map((one) => one.getBoundingClientRect());
+  const readable = new Set(seen.map((rect) => rect.owner.closest(".who")?.parentElement));
   frames.forEach((one, at) => {
     for (let next = at + 1; next < frames.length; next++)
       if (!apart(one, frames[next])) faults.blocks.push(name(blocks[at].title) + " | " + name(blocks[next].title));
-    const who = blocks[at].querySelector(".who");
-    const readable = seen.some((rect) => who.contains(rect.owner) && inside(rect, one));
-    if (one.width >= 20 && one.height >= 20 && !readable) faults.mute.push(name(blocks[at].title));
+    if (one.width >= 20 && one.height >= 20 && !readable.has(blocks[at])) faults.mute.push(name(blocks[at].title));
   });
   const bottom = (selector) => {
     const found = [...document.querySelectorAll(selector)].find((one) => one.checkVisibility());
     return found ? found.getBoundingClientRect().bottom + scrollY : null;
   };
   return { ...faults, drawn: blocks.length, wide: frames.filter((one) => one.width >= 20).length,
-           worst: bottom(".verdict li"), now: bottom(".now"),
+           worst: bottom(".verdict li"), now: bottom(".now, .now-list"),
            sideways: document.documentElement.scrollWidth - width };
 }
 """
