@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page
 
+from dicom_worklist.bookings import printable
 from dicom_worklist.status import page
 from dicom_worklist.status.overview import Overview
 from support import browser, busy_day, geometry, sample_day
@@ -45,7 +46,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module", params=DAYS)
-def shown(request: pytest.FixtureRequest, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def shown(
+    request: pytest.FixtureRequest, chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
     """One of the days, open at the time at which it was written."""
     seen = DAYS[request.param]
     file = tmp_path_factory.mktemp("page") / "index.html"
@@ -99,7 +102,7 @@ def test_a_sheet_for_each_scanner_of_today_and_no_more(shown: Page, request: pyt
     assert len(re.findall(rb"/Type\s*/Page\b", sheets)) == sum(bool(lane.lines) for lane in today.lanes)
     assert {*colours} <= {"rgb(0, 0, 0)", "rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"}
     for line in today.lines:
-        assert " ".join(page.printable(line.booked.patient_name).split()) in " ".join(text.split())
+        assert " ".join(printable(line.booked.patient_name).split()) in " ".join(text.split())
     assert "Yesterday" not in text
 
 

@@ -23,7 +23,8 @@ from support.sample_day import NOW
 from support.web import Asked, Reply, WebServer, serving
 
 ROLE = Path(__file__).parents[2] / "roles/front_door"
-POLICY = re.search(r'^ *unix:/tmp/page.sock: "(default-src.*)";$', (ROLE / "templates/nginx.conf.j2").read_text(), re.M)
+NGINX = (ROLE / "templates/nginx.conf.j2").read_text(encoding="utf-8")
+POLICY = re.search(r'^ *unix:/tmp/page.sock: "(default-src.*)";$', NGINX, re.MULTILINE)
 MINUTE = timedelta(minutes=1)
 
 
@@ -88,7 +89,9 @@ def test_the_open_page_follows_and_is_not_loaded_anew(chromium: Browser, site: S
         assert "sub-012" not in text
         assert "14:21:05" in text
         assert opened.evaluate("window.mine") == "still here"
-        assert [asked.target for asked in server.asked if asked.target != "/favicon.ico"] == ["/worklist/index.html"] * 2
+        assert [asked.target for asked in server.asked if asked.target != "/favicon.ico"] == [
+            "/worklist/index.html"
+        ] * 2
 
 
 def test_what_it_becomes_is_what_is_served(chromium: Browser, site: Site) -> None:
@@ -144,7 +147,7 @@ def test_a_filter_stays(chromium: Browser, site: Site) -> None:
 
 @pytest.mark.parametrize("status", [0, 401, 502])
 def test_a_page_that_can_t_reach_its_server_says_so_and_looks_so(chromium: Browser, site: Site, status: int) -> None:
-    with visited(chromium, site) as (opened, server):
+    with visited(chromium, site) as (opened, _):
         away = opened.locator("#away")
         colour = "getComputedStyle(document.querySelector('main')).filter"
         assert not away.is_visible()
@@ -173,7 +176,7 @@ def test_a_page_that_is_not_written_any_more_says_that_it_is_old(chromium: Brows
 
 
 def test_a_new_version_of_the_page_is_loaded(chromium: Browser, site: Site) -> None:
-    with visited(chromium, site) as (opened, server):
+    with visited(chromium, site) as (opened, _):
         opened.evaluate("window.mine = 'still here'")
         site.html = page.render(later(1)).replace("<script>", "<script>//")
         with opened.expect_navigation():

@@ -1,7 +1,7 @@
 """Days of one to twelve scanners, as busy as they come: what the page is measured with.
 
 They are invented with a seed, so each time the same: bookings of five minutes to four hours, back to back, at the same
-time, at night; and by the clock of `sample_day` most that have begun are scanned, some under a wrong name, elsewhere, or
+time, at night. By the clock of `sample_day` most that have begun are scanned; some under a wrong name, elsewhere, or
 not at all.
 """
 
@@ -54,7 +54,7 @@ def busy(name: str, now: datetime = NOW, subjects: str = "") -> Overview:
 
 def findings(scanners: int, bookings: int) -> Findings:
     """Return what the runs of such a day found."""
-    random = Random(scanners * 1000 + bookings)  # noqa: S311 - invented, and the same each time
+    random = Random(scanners * 1000 + bookings)
     made = [
         *_day(random, DAY, TITLES[:scanners], bookings, 1),
         *_day(random, YESTERDAY, TITLES[:scanners], bookings // 3, 1000),
@@ -81,25 +81,18 @@ def _day(random: Random, day: date, titles: tuple[str, ...], count: int, first: 
             length = random.choice([x for x in (5, 10, 15, 20, 30, 45, 60, 90, 120, 240) if x <= max(left * 1.6, 5)])
             if many > 8 and index == many - 1:  # at night
                 minute, length = random.choice((30, 135, 21 * 60 + 30)), 90
-            yield _booked(random, number, day, title, minute, length)
+            begin = datetime.combine(day, time()) + timedelta(minutes=minute)
+            yield _booked(random, number, title, begin, begin + timedelta(minutes=length))
             number += 1
             twice = many > 8 and index % 9 == 4
             minute += 0 if twice else length + (random.choice((0, 0, 0, 15)) if left > length else 0)
             minute = min(minute, 23 * 60)
 
 
-def _booked(random: Random, number: int, day: date, title: str, minute: int, length: int) -> BookingRecord:
-    start = datetime.combine(day, time()) + timedelta(minutes=minute)
-    booked = sample_day.booked(
-        number,
-        "00:00",
-        title,
-        day=day,
-        title=random.choice(_PROJECTS),
-        by=random.choice(_PEOPLE),
-        on_console=day == DAY,
-    )
-    return msgspec.structs.replace(booked, start=start, end=start + timedelta(minutes=length))
+def _booked(random: Random, number: int, title: str, start: datetime, end: datetime) -> BookingRecord:
+    project, by, day = random.choice(_PROJECTS), random.choice(_PEOPLE), start.date()
+    booked = sample_day.booked(number, "00:00", title, day=day, title=project, by=by, on_console=day == DAY)
+    return msgspec.structs.replace(booked, start=start, end=end)
 
 
 def _scanned(random: Random, booked: BookingRecord, titles: tuple[str, ...]) -> Iterator[Study]:

@@ -60,7 +60,7 @@ class Track:
     @property
     def rows(self) -> int:
         """How many bookings are at most at the same time."""
-        return max((one.row + 1 for one in (*self.blocks, *self.scans)), default=0)
+        return max([*(one.row + 1 for one in self.blocks), *(one.row + 1 for one in self.scans)], default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +204,9 @@ def _blocks(lane: Lane, spans: Mapping[int, Span], within: Span) -> Iterator[Blo
         if span and span[0] < within[1] and span[1] > within[0]:
             row = next((at for at, before in enumerate(ends) if before <= span[0]), len(ends))
             ends[row : row + 1] = [span[1]]
-            certain = line.booked.end is not None
-            yield Block(line, *_place(span, within), row, certain, *label(line.booked))
+            prefix, subject, rest = label(line.booked)
+            left, width = _place(span, within)
+            yield Block(line, left, width, row, line.booked.end is not None, prefix, subject, rest)
 
 
 def _scan(study: Study, day: date, within: Span, now: datetime) -> tuple[float, float] | None:

@@ -3,13 +3,25 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
 from dicom_worklist.status.booking_status import State
 from dicom_worklist.status.oddities import Kind
 
-if TYPE_CHECKING:
-    from dicom_worklist.status.overview import Level, Problem
+
+class Told(Protocol):
+    """What is known of a problem here: how bad it is (the larger, the worse), and its kind."""
+
+    @property
+    def level(self) -> int:
+        """Return how bad it is."""
+
+    @property
+    def kind(self) -> str:
+        """Return which kind it is of."""
+
+
+P = TypeVar("P", bound=Told)
 
 
 class Harm(IntEnum):
@@ -53,27 +65,35 @@ _TITLES: dict[str, tuple[Harm, str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Group(Generic[P]):
     """Problems of one level and kind, in the order in which they came; `title` is empty for one that stands alone."""
 
-    level: "Level"
-    kind: str
     title: str
-    problems: Sequence["Problem"]
+    problems: Sequence[P]
+
+    @property
+    def level(self) -> int:
+        """How bad they are."""
+        return self.problems[0].level
+
+    @property
+    def kind(self) -> str:
+        """Which kind they are of."""
+        return self.problems[0].kind
 
 
-def order(problem: "Problem") -> tuple[int, Harm]:
+def order(problem: Told) -> tuple[int, Harm]:
     """Return what sorts problems: the level, then the harm."""
     return -problem.level, _TITLES.get(problem.kind, (Harm.REST,))[0]
 
 
-def groups(problems: Iterable["Problem"]) -> list[Group]:
+def groups(problems: Iterable[P]) -> list[Group[P]]:
     """Return the problems by level and kind, the most harmful kind first; what has no kind of its own stands alone."""
-    found: dict[tuple[int, str], list[Problem]] = {}
+    found: dict[tuple[int, str], list[P]] = {}
     for at, problem in enumerate(sorted(problems, key=order)):
         key = (problem.level, problem.kind) if _title(problem.kind, 1) else (at, " alone")
         found.setdefault(key, []).append(problem)
-    return [Group(of[0].level, of[0].kind, _title(of[0].kind, len(of)), of) for of in found.values()]
+    return [Group(_title(of[0].kind, len(of)), of) for of in found.values()]
 
 
 def _title(kind: str, count: int) -> str:
