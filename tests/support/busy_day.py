@@ -1,4 +1,4 @@
-"""Days of one to twelve scanners, as busy as they come: what the page is measured with.
+"""Days of one to twelve scanners, quiet and very busy: what the page is measured with.
 
 They are invented with a seed, so each time the same: bookings of five minutes to four hours, back to back, at the same
 time, at night. By the clock of `sample_day` most that have begun are scanned; some under a wrong name, elsewhere, or

@@ -98,7 +98,7 @@
       busy = false;
     }
   };
-  // where it may not ask, such as in a file, it is loaded anew; who reads with the keyboard is not interrupted for a while
+  // where it may not ask, such as in a file, it is loaded again; who reads with the keyboard is not interrupted for a while
   const opened = Date.now();
   const still = () => document.activeElement !== document.body || !getSelection().isCollapsed;
   const reload = () => still() && Date.now() - opened < 3 * EACH || location.reload();

@@ -9,8 +9,8 @@ from dicom_worklist.status.booking_status import State
 from dicom_worklist.status.oddities import Kind
 
 
-class Told(Protocol):
-    """What is known of a problem here: how bad it is (the larger, the worse), and its kind."""
+class Rated(Protocol):
+    """A problem, as far as it matters here: how bad it is (the larger, the worse), and its kind."""
 
     @property
     def level(self) -> int:
@@ -21,7 +21,7 @@ class Told(Protocol):
         """Return which kind it is of."""
 
 
-P = TypeVar("P", bound=Told)
+P = TypeVar("P", bound=Rated)
 
 
 class Harm(IntEnum):
@@ -82,7 +82,7 @@ class Group(Generic[P]):
         return self.problems[0].kind
 
 
-def order(problem: Told) -> tuple[int, Harm]:
+def order(problem: Rated) -> tuple[int, Harm]:
     """Return what sorts problems: the level, then the harm."""
     return -problem.level, _TITLES.get(problem.kind, (Harm.REST,))[0]
 
