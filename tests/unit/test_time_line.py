@@ -114,6 +114,13 @@ def test_the_part_of_the_present_time_comes_first(clock: str, first: int) -> Non
     assert [part.now is not None for part in parts[1:]] == [False, False]
 
 
+def test_a_scanner_without_a_booking_is_shown_at_work_and_not_at_night() -> None:
+    of_day = day(("09:00", "10:00"), ("21:30", "23:00"))
+    shown = Day(DAY, [*of_day.lanes, Lane("SKYRA", []), Lane("", [])], [])
+    names = [[track.ae_title for track in part.tracks] for part in time_line.parts(shown, HERE)]
+    assert names == [["PRISMA", "SKYRA"], ["PRISMA"]]
+
+
 def test_what_begins_in_the_evening_and_goes_on_belongs_to_the_working_hours() -> None:
     assert hours(day(("09:00", "10:00"), ("19:30", "21:30"), ("21:00", "22:15"))) == [(9, 23)]
 

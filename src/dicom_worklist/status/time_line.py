@@ -111,7 +111,7 @@ def parts(day: Day, now: datetime) -> list[Part]:
     minute = _minutes(now.replace(tzinfo=None), day.day)
     bounds = [span for span in (work, early, late) if span]
     bounds.sort(key=lambda span: not span[0] <= minute < span[1])  # stable: only that of now comes first
-    return [_part(day, spans, span, now) for span in bounds]
+    return [_part(day, spans, span, now, every=span == work) for span in bounds]
 
 
 def current(day: Day, now: datetime) -> list[Current]:
@@ -171,14 +171,14 @@ def _hours(spans: Sequence[Span], low: int = 0, high: int = 1440) -> Span | None
     return max(low, min(first, last - _HOURS * 60)), last
 
 
-def _part(day: Day, spans: Mapping[int, Span], within: Span, now: datetime) -> Part:
+def _part(day: Day, spans: Mapping[int, Span], within: Span, now: datetime, *, every: bool) -> Part:
+    """Return a part with the scanners that have something there, or with every scanner."""
     minute = _minutes(now.replace(tzinfo=None), day.day)
     tracks = [_track(lane, day, spans, within, now) for lane in day.lanes]
-    at_work = within[0] < _WORK[1] and within[1] > _WORK[0]
     return Part(
         within[0] // 60,
         within[1] // 60,
-        [track for track in tracks if track.blocks or track.scans or (at_work and track.ae_title)],
+        [track for track in tracks if track.blocks or track.scans or (every and track.ae_title)],
         _percent(minute, within) if within[0] <= minute < within[1] else None,
     )
 
