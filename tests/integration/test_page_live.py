@@ -115,7 +115,8 @@ def test_what_it_becomes_is_what_is_served(chromium: Browser, site: Site) -> Non
             assert same
 
 
-def test_scroll_focus_and_what_is_opened_stay(chromium: Browser, site: Site) -> None:
+@pytest.mark.parametrize("gone", ["", "41001"])
+def test_scroll_focus_and_what_is_opened_stay(chromium: Browser, site: Site, gone: str) -> None:
     with visited(chromium, site) as (opened, _):
         opened.set_viewport_size({"width": 390, "height": 700})
         details = opened.locator(".verdict details:not([open])").first
@@ -125,7 +126,7 @@ def test_scroll_focus_and_what_is_opened_stay(chromium: Browser, site: Site) -> 
         link.focus()
         target = link.get_attribute("href")
         before = link.bounding_box()
-        site.html = page.render(later(1))
+        site.html = page.render(later(1, without=gone))
         wait(opened)
         assert opened.evaluate("document.activeElement.getAttribute('href')") == target
         after = opened.locator(":focus").bounding_box()
@@ -133,6 +134,21 @@ def test_scroll_focus_and_what_is_opened_stay(chromium: Browser, site: Site) -> 
         assert after
         assert abs(before["y"] - after["y"]) < 2
         assert opened.locator(f"#{name}").evaluate("one => one.open")
+
+
+def test_the_place_that_is_looked_at_stays_also_without_focus(chromium: Browser, site: Site) -> None:
+    with visited(chromium, site) as (opened, _):
+        opened.set_viewport_size({"width": 390, "height": 700})
+        card = opened.locator(".lanes .card").nth(9)
+        opened.evaluate("y => scrollTo(0, y)", card.bounding_box()["y"] - 300)  # type: ignore[index]
+        before = card.bounding_box()
+        name = card.get_attribute("id")
+        site.html = page.render(later(1, without="41002"))
+        wait(opened)
+        after = opened.locator(f"#{name}").bounding_box()
+        assert before
+        assert after
+        assert abs(before["y"] - after["y"]) < 2
 
 
 def test_a_filter_stays(chromium: Browser, site: Site) -> None:

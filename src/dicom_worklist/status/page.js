@@ -41,7 +41,8 @@
 
   // ---- the open page becomes the new one: what stays is not touched, so it keeps focus and place
   const OURS = new Set(["open", "data-only", "role", "aria-pressed"]);
-  const same = (one, other) => one.nodeName === other.nodeName && (one.id || "") === (other.id || "");
+  const key = (one) => one.id || one.dataset?.key || "";
+  const same = (one, other) => one.nodeName === other.nodeName && key(one) === key(other);
   const renew = (old, fresh) => {
     if (old.nodeType !== Node.ELEMENT_NODE) {
       if (old.data !== fresh.data) old.data = fresh.data;
@@ -50,12 +51,15 @@
     for (const { name } of [...old.attributes]) if (!OURS.has(name) && !fresh.hasAttribute(name)) old.removeAttribute(name);
     for (const { name, value } of fresh.attributes)
       if (!OURS.has(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
-    const wanted = new Set([...fresh.children].map((one) => one.id).filter(Boolean));
-    for (const one of [...old.children]) if (one.id && !wanted.has(one.id)) one.remove();
+    // first what is gone, so that what stays needn't be moved, which takes its focus away
+    const wanted = new Set([...fresh.children].map(key));
+    for (const one of [...old.children]) if (key(one) && !wanted.has(key(one))) one.remove();
     let next = old.firstChild;
+    const free = new Set(old.children);
     for (const one of [...fresh.childNodes]) {
-      const found = one.id ? [...old.children].find((other) => same(other, one)) : next && same(next, one) ? next : null;
+      const found = key(one) ? [...free].find((other) => same(other, one)) : next && same(next, one) ? next : null;
       if (found) {
+        free.delete(found);
         if (found === next) next = next.nextSibling;
         else old.insertBefore(found, next);
         renew(found, one);
@@ -68,14 +72,20 @@
     }
   };
   const become = (fresh) => {
-    const focused = document.activeElement;
+    const focused = document.activeElement, { top, bottom } = focused.getBoundingClientRect();
+    const seen = focused !== document.body && bottom > 0 && top < innerHeight;
+    // what is looked at stays where it is on the screen, unless that is the top of the page
+    const mark = seen ? focused : document.elementFromPoint(innerWidth / 2, innerHeight / 2)?.closest("[id], [data-key]");
+    const before = mark?.getBoundingClientRect().top;
     document.title = fresh.title;
     document.querySelector("link[rel=icon]").href = fresh.querySelector("link[rel=icon]").href;
     for (const part of ["header", "main", "footer"]) renew(document.querySelector(part), fresh.querySelector(part));
     if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
     choose(main.dataset.only || "");
     look();
+    if (scrollY && mark?.isConnected) scrollBy(0, mark.getBoundingClientRect().top - before);
   };
+  document.documentElement.style.overflowAnchor = "none"; // done here, once
 
   // ---- each minute it asks for itself
   let busy = false;

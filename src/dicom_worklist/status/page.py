@@ -26,7 +26,7 @@ def render(overview: Overview, links: Sequence[tuple[str, str]] = ()) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=shown
     )
-    environment.filters |= {"spell": spell, "printable": printable, "digest": _digest, "person": oddities.person}
+    environment.filters |= {"spell": spell, "printable": printable, "digest": _digest, "key": _key}
     template = environment.from_string((_HERE / "page.html.j2").read_text(encoding="utf-8"))
     days = [("today", overview.today), ("yesterday", overview.yesterday), ("tomorrow", overview.tomorrow)]
     anchors = _anchors([line for _, day in days for line in day.lines])
@@ -57,12 +57,16 @@ def _anchors(lines: Sequence[BookingStatus]) -> dict[int, str]:
     taken: dict[str, int] = {}
     for line in lines:
         booked = line.booked
-        key = f"{booked.booking_id}\0{booked.day}\0{booked.ae_title}".encode(errors="surrogatepass")
-        name = f"booking-{hashlib.blake2s(key, digest_size=5).hexdigest()}"
+        name = f"booking-{_key([booked.booking_id, booked.day, booked.ae_title])}"
         while name in taken:
             name += "x"
         taken[name] = id(line)
     return {line: name for name, line in taken.items()}
+
+
+def _key(parts: Sequence[object]) -> str:
+    """Return a short name for these, which may be any text."""
+    return hashlib.blake2s("\0".join(map(str, parts)).encode(errors="surrogatepass"), digest_size=5).hexdigest()
 
 
 def _last(line: BookingStatus, now: datetime) -> datetime | None:
