@@ -51,9 +51,6 @@
     for (const { name } of [...old.attributes]) if (!OURS.has(name) && !fresh.hasAttribute(name)) old.removeAttribute(name);
     for (const { name, value } of fresh.attributes)
       if (!OURS.has(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
-    // first what is gone, so that what stays needn't be moved, which takes its focus away
-    const wanted = new Set([...fresh.children].map(key));
-    for (const one of [...old.children]) if (key(one) && !wanted.has(key(one))) one.remove();
     let next = old.firstChild;
     const free = new Set(old.children);
     for (const one of [...fresh.childNodes]) {
@@ -85,7 +82,7 @@
     look();
     if (scrollY && mark?.isConnected) scrollBy(0, mark.getBoundingClientRect().top - before);
   };
-  document.documentElement.style.overflowAnchor = "none"; // done here, once
+  document.documentElement.style.overflowAnchor = "none";
 
   // ---- each minute it asks for itself
   let busy = false;
