@@ -32,7 +32,7 @@ def days() -> dict[str, Overview]:
         "everything": sample_day.rich(),
         "long subjects": busy_day.busy("eight", subjects="HC-00{:06}"),
         "at night": busy_day.busy("eight", NOW + NIGHT),
-        "in the evening": busy_day.busy("twelve", NOW + EVENING),
+        "in the evening": busy_day.busy("eight", NOW + EVENING),
     }
 
 
