@@ -281,7 +281,7 @@ def test_the_page_is_put_in_place_whole_and_for_its_group_alone(
     index = tmp_path / "index.html"
     page.write(tmp_path, empty())
     before = index.read_bytes()
-    assert before == page.render(empty()).encode()
+    assert before == page.render(empty(), []).encode()
     assert stat.S_IMODE(index.stat().st_mode) == 0o640
 
     def full(*_: object) -> None:
@@ -301,14 +301,14 @@ def test_further_pages_are_linked_where_they_are(tmp_path: Path) -> None:
     def linked() -> list[str]:
         page.write(tmp_path, empty())
         html = (tmp_path / "index.html").read_text()
-        return [value for value in Reader(html).values("href") if value.startswith("past")]
+        return [value for value in Reader(html).values("href") if value.startswith("./past")]
 
     assert linked() == []
     (tmp_path / "past/usage").mkdir(parents=True)
     assert linked() == []
     (tmp_path / "past/usage/index.html").touch()
     (tmp_path / "past/index.html").touch()
-    assert linked() == ["past/index.html", "past/usage/index.html"]
+    assert linked() == ["./past/index.html", "./past/usage/index.html"]
 
 
 # --- what an open page relies on ---

@@ -15,7 +15,11 @@ from dicom_worklist.status.overview import Level, Overview, spell
 _HERE = Path(__file__).parent
 
 
-def render(overview: Overview, links: Sequence[tuple[str, str]] = ()) -> str:
+#: Further pages, beside the page: their names and where they are.
+_KEPT = (("Earlier", "./past/index.html"), ("Usage", "./past/usage/index.html"))
+
+
+def render(overview: Overview, links: Sequence[tuple[str, str]] = _KEPT[:1]) -> str:
     """Return the page, whole in itself; `links` are the names and the addresses of further pages beside it."""
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - a site without a page doesn't pay for the import
     from markupsafe import Markup  # noqa: PLC0415
@@ -80,8 +84,7 @@ def write(folder: Path, overview: Overview) -> None:
     Raises:
         OSError: it can't be written; what was there stays.
     """
-    kept = [("Past days", "past/index.html"), ("Usage", "past/usage/index.html")]
-    links = [(name, path) for name, path in kept if (folder / path).exists()]
+    links = [(name, path) for name, path in _KEPT if (folder / path).exists()]
     files.replace(folder / "index.html", render(overview, links).encode(), 0o640)
 
 
