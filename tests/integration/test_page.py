@@ -59,8 +59,8 @@ def test_the_page_reports_its_own_age(visitor: Visitor) -> None:
     browser.tells_its_age(visitor, RICH.now)
 
 
-def test_the_printed_page_is_complete(visitor: Visitor) -> None:
-    browser.prints(visitor, TEXTS)
+def test_the_printed_page_has_the_sheets_of_today(visitor: Visitor) -> None:
+    browser.prints(visitor, ["PRISMA", "3010000.01_sub-005_ses-01", "in progress", "Tuesday 24 November 2026"])
 
 
 def test_the_link_of_a_study_is_orthancs_own_page(visitor: Visitor) -> None:

@@ -286,8 +286,8 @@ def test_each_oddity_is_a_problem(site: Site) -> None:
     named, yesterday = f"Booking 1, PRISMA {DAY} 09:00", f"Booking 2, PRISMA {YESTERDAY} 09:00"
     assert site.problems(bookings=(booked(1), booked(2, day=YESTERDAY)), studies=odd) == [
         (Level.WARNING, f'{named}: The PatientID was edited: "edited"; the booking says "sub-001".', "1"),
-        (Level.WARNING, f"{named}: It was scanned on SKYRA; the booking says PRISMA.", "1"),
         (Level.WARNING, f'{yesterday}: The PatientID was edited: "too"; the booking says "sub-002".', "2"),
+        (Level.WARNING, f"{named}: It was scanned on SKYRA; the booking says PRISMA.", "1"),
     ]
 
 

@@ -1,6 +1,7 @@
 """The page, read as its HTML: what it says, and that nothing of what people typed is more than text."""
 
 import os
+import re
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
@@ -12,11 +13,13 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+import yaml
 
 from dicom_worklist.status import page
 from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
 from dicom_worklist.status.oddities import Kind, Oddity
-from dicom_worklist.status.overview import Day, Lane, Level, Overview, Problem, overview
+from dicom_worklist.status.overview import About, Day, Lane, Level, Overview, Problem, overview
+from dicom_worklist.status.past import pages
 from dicom_worklist.status.records import BookingRecord, Study, Version
 from support import sample_day
 from support.sample_day import DAY, HARMLESS, HOSTILE, NOW
@@ -94,12 +97,14 @@ def everything(text: str) -> Overview:
         step_ids=(text,), ae_titles=(text, text), start=start, description=text, series=1, instances=2,
     )  # fmt: skip
     lines = [BookingStatus(booked, state, (study,), (odd(text), odd(text))) for state in State]
+    about = About(text, text, text, text, text, text)
+    told = [Problem(level, text, text, text, kind, about) for kind in (Kind.SWAPPED, "missing") for level in Level]
     return empty(
         site=text,
         failure=text,
         pacs_failure=text,
         frozen=timedelta(hours=3),
-        problems=[Problem(level, text, text) for level in Level],
+        problems=[*(Problem(level, text, text, text) for level in Level), *told, *told, *told],
         today=Day(DAY, [Lane(text, lines), Lane("", lines)], [Unscheduled(study, (odd(text),))]),
     )
 
@@ -112,6 +117,7 @@ def test_typed_text_is_escaped_in_every_field() -> None:
     assert plain.text.count("plain") > 50
     assert hostile.text == plain.text.replace("plain", ours)
     assert {*hostile.values("title")} == {f"09:00 {state} {HARMLESS}" for state in State}
+    assert hostile.elements.count("script") == 1
 
 
 @pytest.mark.parametrize(
@@ -251,9 +257,9 @@ def test_an_empty_day_is_calm_and_whole() -> None:
     assert seen.text.count("nothing booked") == 6
     assert "Time line" not in " ".join(seen.values("aria-label"))
     order = [seen.text.index(words) for words in (
-        "Worklist of DCCN Tuesday 24 November 2026", "All is well Last good run", "The PACS last answered",
-        "This page was written 2026-11-24 14:20:05 Europe/Amsterdam; each run renews it",
-        "Today Tuesday 24 November 2026", "Yesterday Monday 23 November 2026", "Tomorrow Wednesday 25 November 2026",
+        "Worklist of DCCN Tuesday 24 November 2026", "Today Tuesday 24 November 2026",
+        "Yesterday Monday 23 November 2026", "Tomorrow Wednesday 25 November 2026", "Last good run",
+        "The PACS last answered", "This page was written 2026-11-24 14:20:05 Europe/Amsterdam; each run renews it",
     )]  # fmt: skip
     assert order == sorted(order)
 
@@ -266,69 +272,6 @@ def test_the_page_asks_for_nothing_but_itself() -> None:
     assert any(value.startswith("default-src 'none'") for value in seen.values("content"))
 
 
-# --- the time line ---
-
-
-def day(*times: tuple[str, str | None], ae_title: str = "PRISMA") -> Day:
-    """Return a day with bookings at these times: beginning, end."""
-    lines = [
-        BookingStatus(
-            sample_day.booked(number, begin),
-            State.SCHEDULED,
-            end=datetime.combine(DAY, time.fromisoformat(end)) if end else None,
-        )
-        for number, (begin, end) in enumerate(times)
-    ]
-    return Day(DAY, [Lane(ae_title, lines)], [])
-
-
-def drawn(shown: Day, now: datetime = HERE) -> page.TimeLine:
-    line = page.time_line(shown, now)
-    assert line
-    return line
-
-
-def test_the_time_line_is_that_of_the_hours_that_are_booked() -> None:
-    line = drawn(day(("08:30", "09:30"), ("17:00", "17:45")))
-    assert (line.first, line.last) == (8, 18)
-    first, second = line.tracks[0].blocks
-    assert (first.left, first.width, second.left, second.width) == (5, 10, 90, 7.5)
-    assert [line.left(hour) for hour in (8, 13)] == [0, 50]
-
-
-def test_a_lonely_booking_does_not_fill_the_time_line() -> None:
-    for clock in ("00:00", "09:00", "23:59"):
-        line = drawn(day((clock, None)))
-        (block,) = line.tracks[0].blocks
-        assert 0 <= line.first < line.last <= 24
-        assert block.left >= 0
-        assert block.left + block.width <= 100
-        assert block.width < 20
-
-
-def test_bookings_at_the_same_time_are_one_below_the_other() -> None:
-    (track,) = drawn(day(("09:00", "10:00"), ("09:00", "09:05"), ("09:20", None), ("10:00", None))).tracks
-    assert [block.row for block in track.blocks] == [0, 1, 1, 0]
-    assert track.rows == 2
-
-
-def test_a_booking_ends_with_its_day_on_the_time_line() -> None:
-    late = BookingStatus(
-        sample_day.booked(1, "23:30"), State.SCHEDULED, end=datetime.combine(sample_day.TOMORROW, time(1))
-    )
-    line = drawn(Day(DAY, [Lane("PRISMA", [late])], []))
-    (block,) = line.tracks[0].blocks
-    assert line.last == 24
-    assert block.left + block.width == 100
-
-
-def test_now_is_marked_where_it_is_on_the_line() -> None:
-    shown = day(("08:00", "09:00"), ("17:00", "18:00"))
-    for clock, left in (("08:00", 0), ("13:00", 50), ("07:59", None), ("18:00", None)):
-        assert drawn(shown, datetime.combine(DAY, time.fromisoformat(clock), HERE.tzinfo)).now == left
-    assert drawn(shown, HERE + timedelta(days=1)).now is None
-
-
 # --- the file ---
 
 
@@ -338,7 +281,7 @@ def test_the_page_is_put_in_place_whole_and_for_its_group_alone(
     index = tmp_path / "index.html"
     page.write(tmp_path, empty())
     before = index.read_bytes()
-    assert before == page.render(empty()).encode()
+    assert before == page.render(empty(), []).encode()
     assert stat.S_IMODE(index.stat().st_mode) == 0o640
 
     def full(*_: object) -> None:
@@ -352,3 +295,41 @@ def test_the_page_is_put_in_place_whole_and_for_its_group_alone(
     assert list(tmp_path.iterdir()) == [index]
     page.write(tmp_path, sample_day.rich())
     assert b"the list has not been updated" in index.read_bytes()
+
+
+def test_further_pages_are_linked_where_they_are(tmp_path: Path) -> None:
+    def linked() -> list[str]:
+        page.write(tmp_path, empty())
+        html = (tmp_path / "index.html").read_text()
+        return [value for value in Reader(html).values("href") if value.startswith("./past")]
+
+    assert linked() == []
+    (tmp_path / "past/usage").mkdir(parents=True)
+    assert linked() == []
+    (tmp_path / "past/usage/index.html").touch()
+    (tmp_path / "past/index.html").touch()
+    assert linked() == ["./past/index.html", "./past/usage/index.html"]
+
+
+# --- what an open page relies on ---
+
+
+def test_a_booking_has_the_same_place_in_the_next_page() -> None:
+    one, same, two, three = (BookingStatus(sample_day.booked(at, "09:00"), State.SCHEDULED) for at in (1, 1, 2, 3))
+
+    def places(*lines: BookingStatus) -> list[str]:
+        seen = read(empty(today=Day(DAY, [Lane("PRISMA", lines)], [])))
+        return [value for value in seen.values("id") if value.startswith("booking-")]
+
+    first, second = places(one, two)
+    assert places(three, two) == [places(three)[0], second]
+    assert len({*places(one, same, two)}) == 3
+    assert first != second
+
+
+def test_the_front_door_allows_the_scripts_of_the_pages_and_no_others() -> None:
+    role = yaml.safe_load((Path(__file__).parents[2] / "roles/front_door/vars/main.yml").read_text(encoding="utf-8"))
+    made = [page.render(empty()), pages.index_page("DCCN", [])]
+    policies = [value for html in made for value in Reader(html).values("content") if value.startswith("default-src")]
+    allowed = [re.findall(r"script-src ([^;]*);", policy) for policy in policies]
+    assert allowed == [[f"'{digest}'"] for digest in role["__front_door_page_scripts"][:2]]

@@ -14,7 +14,7 @@ from dicom_worklist import delivery
 from dicom_worklist.bookings import CANCELLING
 from dicom_worklist.delivery import PROVES_FOR, Copied, Summary
 from dicom_worklist.settings import Config, Status
-from dicom_worklist.status import backups, disk, oddities, refused, updates
+from dicom_worklist.status import backups, disk, oddities, refused, triage, updates
 from dicom_worklist.status.backups import Backup
 from dicom_worklist.status.booking_status import BookingStatus, Reconciled, State, Unscheduled, hinted
 from dicom_worklist.status.evidence import Times
@@ -43,14 +43,30 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """The booking or the study of a problem, as far as it is known, whom to ask, and `what` happened to it."""
+
+    what: str
+    subject: str = ""
+    project: str = ""
+    when: str = ""
+    scanner: str = ""
+    ask: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that somebody has to look at: what happened, what to do, and the booking that it is about."""
+    """Something that somebody has to look at: what happened, what to do, and the booking that it is about.
+
+    `text` says all of it; `about` has the same in parts, where it is about a booking or a study.
+    """
 
     level: Level
     text: str
     booking_id: str = ""
     remedy: str = ""
     kind: str = ""
+    about: About | None = None
 
     @property
     def said(self) -> str:
@@ -218,7 +234,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
                 *unsaved,
                 *_unsaved(saved, now),
             ],
-            key=lambda problem: -problem.level,
+            key=triage.order,
         ),
         yesterday=days[0],
         today=days[1],
@@ -291,7 +307,7 @@ def _unknown(found: Findings) -> Iterable[Problem]:
     if found.pacs_failure:
         yield Problem(Level.WARNING, f"What arrived is not known: {found.pacs_failure}")
     for failure in found.failures:
-        yield Problem(Level.WARNING, failure)
+        yield Problem(Level.WARNING, failure, kind="run")
 
 
 def _shown(today: Day, frozen: timedelta | None) -> Iterable[Problem]:
@@ -308,28 +324,39 @@ def _shown(today: Day, frozen: timedelta | None) -> Iterable[Problem]:
 
 def _odd(days: Sequence[Day]) -> Iterable[Problem]:
     yesterday, today, tomorrow = days
-    for line in today.lines:
-        if line.state is State.REJECTED:
-            text = f"{_named(line)}, is not on the console: {line.booked.reason}"
-            yield Problem(Level.CRITICAL, text, line.booked.booking_id)
-    for line in tomorrow.lines:
-        if line.state is State.REJECTED:
-            text = f"{_named(line)}, will not be on the console: {line.booked.reason}"
-            yield Problem(Level.WARNING, text, line.booked.booking_id)
+    for level, day, what in ((Level.CRITICAL, today, "is not"), (Level.WARNING, tomorrow, "will not be")):
+        for line in day.lines:
+            if line.state is State.REJECTED:
+                text = f"{_named(line)}, {what} on the console: {line.booked.reason}"
+                about = _about(line, f"{what.capitalize()} on the console: {line.booked.reason}")
+                yield Problem(level, text, line.booked.booking_id, kind=State.REJECTED, about=about)
     for line in [*today.lines, *yesterday.lines, *tomorrow.lines]:
         if line.state is State.MISSING:
             notes = [oddity.text for oddity in line.oddities]
-            text = " ".join([f"{_named(line)}: no images, long after its time.", *notes])
+            text = " ".join(["no images, long after its time.", *notes])
             remedy = " ".join([oddities.missing(line.booked), *(oddity.remedy for oddity in line.oddities)]).strip()
-            yield Problem(Level.WARNING, text, line.booked.booking_id, remedy, State.MISSING)
+            yield _told(line, text, remedy, State.MISSING)
         for oddity in line.oddities:
             if oddity.level is Weight.WARNING:
-                text = f"{_named(line)}: {oddity.text}"
-                yield Problem(Level.WARNING, text, line.booked.booking_id, oddity.remedy, oddity.kind)
+                yield _told(line, oddity.text, oddity.remedy, oddity.kind)
     for one in [*today.unscheduled, *yesterday.unscheduled]:
         for oddity in (oddity for oddity in one.oddities if oddity.level is Weight.WARNING):
-            text = f'The study of PatientID "{one.study.patient_id}" belongs to no booking. {oddity.text}'
-            yield Problem(Level.WARNING, text, remedy=oddity.remedy, kind=oddity.kind)
+            study = one.study
+            text = f'The study of PatientID "{study.patient_id}" belongs to no booking. {oddity.text}'
+            when = f"{study.start:%Y-%m-%d %H:%M}" if study.start else ""
+            about = About(oddity.text, study.patient_id, study.description, when, ", ".join(study.ae_titles))
+            yield Problem(Level.WARNING, text, remedy=oddity.remedy, kind=oddity.kind, about=about)
+
+
+def _told(line: BookingStatus, what: str, remedy: str, kind: str) -> Problem:
+    text, about = f"{_named(line)}: {what}", _about(line, f"{what[:1].upper()}{what[1:]}")
+    return Problem(Level.WARNING, text, line.booked.booking_id, remedy, kind, about)
+
+
+def _about(line: BookingStatus, what: str) -> About:
+    booked = line.booked
+    subject, by = booked.patient_name or booked.patient_id, oddities.person(booked.booked_by)
+    return About(what, subject, booked.project, oddities.when(booked), booked.ae_title, by)
 
 
 def _named(line: BookingStatus) -> str:
