@@ -40,8 +40,8 @@ live: $(VENV)/test
 
 # What needs containers of its own and no site runs beside it.
 ALONE := $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery explorer \
-    front_door_configuration front_door_limits front_door_past front_door_sign_on front_door_updates source_postgresql \
-    stored_files three_centres viewer) tests/faults/test_delivery.py
+    front_door_configuration front_door_limits front_door_past front_door_sign_on front_door_updates page_drawn page_live \
+    source_postgresql stored_files three_centres viewer whole) $(patsubst %,tests/faults/test_%.py,delivery whole)
 alone: $(VENV)/test
 	$(BIN)/coverage run -m pytest $(ALONE)
 

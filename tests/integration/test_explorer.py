@@ -13,7 +13,7 @@ from support import browser, role_pacs
 from support.images import synthetic_image
 from support.sample_day import HOSTILE
 
-SUBNET = "198.18.218.0/24"
+SUBNET = "198.18.221.0/24"
 
 
 @pytest.fixture(scope="module")
