@@ -280,11 +280,11 @@ class Quarter:
         booking_id, truth = self._book(scanner, start, end)
         self._session(truth)
         study, wrong = f"wrong-{booking_id}", {"PatientID": "typed", "PatientName": "typed"}
-        self._scan(booking_id, truth, start, end - MINUTE, study=study, tags={**wrong})
+        self._scan(booking_id, truth, start, end - 9 * MINUTE, study=study, tags={**wrong})
         # a run sees the study as it was, before it is repaired
-        noon = _at(start.astimezone(ZONE).date(), time(21, 30))
-        self._do(noon - MINUTE, lambda: None, run=True)
-        self._do(noon, lambda: self._repair(study, booking_id, noon), run=False)
+        evening = _at(start.astimezone(ZONE).date(), time(21, 30))
+        self._do(evening - MINUTE, lambda: None, run=True)
+        self._do(evening, lambda: self._repair(study, booking_id, evening), run=False)
 
     def _typed(self, scanner: str, start: datetime, end: datetime) -> None:
         booking_id, truth = self._book(scanner, start, end)

@@ -2,13 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from dicom_worklist.usage import report
-from dicom_worklist.usage.figures import By, Figures
+from dicom_worklist.usage.figures import By, Estimate, Figures
 from dicom_worklist.usage.report import COUNTS, ESTIMATES, Per, Usage
 from support.calendar import Calendar
 from support.configuration import changed, settings, write_yaml
@@ -91,6 +92,14 @@ def test_everything_happens_in_the_quarter(quarter: Quarter) -> None:
 @pytest.mark.parametrize("by", ["scanner", "project", "person"])
 def test_every_figure_is_true_or_has_bounds_that_hold(usage: Usage, quarter: Quarter, by: By, per: Per) -> None:
     assert wrong(usage, quarter, by, per) == []
+
+
+@pytest.mark.parametrize("name", ["sessions", "booked", "scanned", "idle", "overrun", *COUNTS])
+def test_a_figure_that_is_wrong_is_seen(usage: Usage, quarter: Quarter, name: str) -> None:
+    [one, *_] = [one for one in usage.entries if one.figures.booked and not one.figures.unclear]
+    times = {"booked": timedelta(minutes=1), **dict.fromkeys(ESTIMATES, Estimate(*[timedelta(hours=20)] * 3))}
+    more = replace(one, figures=Figures(**{name: times.get(name, 1)}))  # type: ignore[arg-type]
+    assert wrong(replace(usage, entries=[*usage.entries, more]), quarter, "scanner", "day")
 
 
 def test_the_days_without_a_run_are_named(usage: Usage) -> None:
