@@ -50,7 +50,7 @@ def past(site: Site) -> Path:
 
 def there(site: Site) -> list[str]:
     """Return which days have a page."""
-    return sorted(path.name for path in past(site).glob("*") if path.name != "index.html")
+    return sorted(path.name for path in past(site).glob("*.html") if path.name != "index.html")
 
 
 def page(site: Site, ahead: int = 0) -> Reader:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dicom_worklist.usage import report
-from dicom_worklist.usage.figures import By, Estimate, Figures
-from dicom_worklist.usage.report import COUNTS, ESTIMATES, Per, Usage
+from dicom_worklist.status.usage import report
+from dicom_worklist.status.usage.figures import By, Estimate, Figures
+from dicom_worklist.status.usage.report import COUNTS, ESTIMATES, Per, Usage
 from support.calendar import Calendar
 from support.configuration import changed, settings, write_yaml
 from support.quarter import DAYS, FIRST, KINDS, NO_RUN, Quarter
