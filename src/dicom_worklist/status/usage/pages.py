@@ -8,10 +8,12 @@ from dicom_worklist.status import oddities
 from dicom_worklist.status.past.pages import rendered
 from dicom_worklist.status.usage.figures import Entry, Estimate, Figures, tally, total
 from dicom_worklist.status.usage.periods import Period, period
-from dicom_worklist.status.usage.report import COUNTS, ESTIMATES, NAMELESS, estimated
+from dicom_worklist.status.usage.report import COUNTS, ESTIMATES, NAMELESS
 
 #: The height of a picture of bars, and the width of the place for one.
 HEIGHT, STEP = 160, 28
+#: The counts that a table always has.
+ALWAYS = {"no_shows", "late_cancellations", "unbooked_scans"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,13 @@ class Chart:
     top: int
 
 
-def period_page(site: str, one: Period, entries: Sequence[Entry], around: Mapping[str, Period]) -> str:
-    """Return the page of a period; `around` are those that it leads to, by their relation to it."""
-    scanners = tally(entries, lambda entry: entry.scanner)
+def period_page(site: str, one: Period, days: Mapping[date, Sequence[Entry]], around: Mapping[str, Period]) -> str:
+    """Return the page of a period; `around` are those that it leads to, by their relation to it.
+
+    `days` are those of it that are known; each has a page.
+    """
+    entries = [entry for of_day in days.values() for entry in of_day]
+    scanners, everything = tally(entries, lambda entry: entry.scanner), total([entry.figures for entry in entries])
     tables = [("scanner", scanners), ("project", tally(entries, lambda entry: entry.project))]
     if any(entry.person for entry in entries):
         people = tally(entries, lambda entry: entry.person)
@@ -43,18 +49,18 @@ def period_page(site: str, one: Period, entries: Sequence[Entry], around: Mappin
     if one.per == "day":
         chart = _chart(list(scanners.items()))
     else:
-        days = {day: Figures() for day in one.days} | tally(entries, lambda entry: entry.day)
-        tables.insert(0, ("day", {str(day): figures for day, figures in days.items()}))
-        chart = _chart([(_day(day, one), figures) for day, figures in days.items()])
+        sums = tally(entries, lambda entry: entry.day)
+        tables.append(("day", {str(day): sums.get(day, Figures()) for day in days}))
+        chart = _chart([(_day(day, one), sums.get(day, Figures())) for day in one.days])
     return rendered(
         "period.html.j2",
         site=site,
         one=one,
         around=around,
         tables=tables,
-        all=total([entry.figures for entry in entries]),
+        all=everything,
         chart=chart,
-        **_words(),
+        **_words(everything),
     )
 
 
@@ -66,19 +72,19 @@ def index_page(site: str, months: Sequence[tuple[str, Figures]]) -> str:
         months=[*reversed(months)],
         titles={name: period("month", date.fromisoformat(f"{name}-01")).title for name, _ in months},
         chart=_chart([(name, figures) for name, figures in months][-24:]),
-        **_words(),
+        **_words(total([figures for _, figures in months])),
     )
 
 
-def _words() -> dict[str, object]:
+def _words(everything: Figures) -> dict[str, object]:
     return {
         "ESTIMATES": ESTIMATES,
-        "COUNTS": COUNTS,
+        # what is 0 everywhere and seldom isn't would only make the tables wider
+        "counts": tuple(name for name in COUNTS if name in ALWAYS or getattr(everything, name)),
         "NAMELESS": NAMELESS,
         "HEIGHT": HEIGHT,
         "STEP": STEP,
-        "estimated": estimated,
-        "hours": hours,
+        "clock": clock,
         "percent": _percent,
     }
 
@@ -109,15 +115,15 @@ def _chart(named: Sequence[tuple[str, Figures]]) -> Chart:
             height = round(span / timedelta(hours=top) * HEIGHT, 1)
             foot = round(foot - height, 1)
             placed.append((kind, foot, height))
-        said = ", ".join(f"{hours(span)} {kind}" for kind, span in parts)
+        said = ", ".join(f"{clock(span)} h {kind}" for kind, span in parts)
         bars.append(Bar(name, at * STEP + 3, placed, f"{name}: {said}"))
     return Chart(bars, max(len(bars), 1) * STEP, top)
 
 
-def hours(span: timedelta) -> str:
+def clock(span: timedelta) -> str:
     """Return a time as hours and minutes."""
     minutes = round(span / timedelta(minutes=1))
-    return f"{minutes // 60}:{minutes % 60:02} h"
+    return f"{minutes // 60}:{minutes % 60:02}"
 
 
 def _percent(part: Estimate, whole: timedelta) -> str:

@@ -106,18 +106,18 @@ def _make(connection: sqlite3.Connection, site: str, wanted: tuple[Period, str],
 
     one, of = wanted
     span = (one.first.isoformat(), one.last.isoformat())
-    rows = connection.execute("SELECT said FROM used WHERE day BETWEEN ? AND ?", span).fetchall()
-    entries = [entry for (said,) in rows for entry in msgspec.json.decode(said, type=list[Entry])]
+    rows = connection.execute("SELECT day, said FROM used WHERE day BETWEEN ? AND ?", span).fetchall()
+    days = {date.fromisoformat(day): msgspec.json.decode(said, type=list[Entry]) for day, said in rows}
     others = {"before": one.next(-1), "after": one.next(1)}
     others |= {per: period(per, one.first) for per in LONGER[one.per]}
     first, last = connection.execute("SELECT min(day), max(day) FROM used").fetchone()
     around = {
         relation: other for relation, other in others.items() if str(other.last) >= first and str(other.first) <= last
     }
-    content = pages.period_page(site, one, entries, around).encode()
+    content = pages.period_page(site, one, days, around).encode()
     for place in where:
         place.put(_file(one.name), content)
-    said = msgspec.json.encode(total([entry.figures for entry in entries])).decode()
+    said = msgspec.json.encode(total([entry.figures for some in days.values() for entry in some])).decode()
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("INSERT OR REPLACE INTO used_page VALUES (?, ?, ?, ?)", (one.name, span[1], of, said))
     months = [
