@@ -66,12 +66,13 @@ USED = """
     CREATE TABLE IF NOT EXISTS used (
         day TEXT PRIMARY KEY,
         made TEXT NOT NULL,      -- by which version, and whether for good
+        digest TEXT NOT NULL,    -- of what it says
         said TEXT NOT NULL       -- usage.figures.Entry, as JSON
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS used_page (
         name TEXT PRIMARY KEY,
         last TEXT NOT NULL,      -- its last day
-        made TEXT NOT NULL,      -- of what
+        made TEXT NOT NULL,      -- of which digests
         said TEXT NOT NULL       -- usage.figures.Figures of all, as JSON
     ) WITHOUT ROWID;
 """
@@ -156,19 +157,6 @@ def chronicle(path: Path, first_day: date, last_day: date) -> Chronicle:
         [*studies],
         {date.fromisoformat(day): _time(at) for day, at in asked},
     )
-
-
-def first_day(path: Path) -> date | None:
-    """Return the first day that the history knows.
-
-    Raises:
-        OSError, sqlite3.Error: the history can't be read.
-    """
-    if not path.exists():
-        return None
-    with opened(path) as connection:
-        (day,) = connection.execute("SELECT min(day) FROM asked").fetchone()
-    return day and date.fromisoformat(day)
 
 
 def _bookings(

@@ -4,6 +4,7 @@ They are in the page's folder, in `past/usage/`: a page for each day, week and m
 months. A run makes the sums of some days or some pages, so that each run stays a short one.
 """
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -16,7 +17,7 @@ from dicom_worklist import __version__
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import history
 from dicom_worklist.status.evidence import ONE_DAY
-from dicom_worklist.status.past.write import FOR_GOOD, FOR_NOW, INDEX, NIGHT, Place, places
+from dicom_worklist.status.past.write import FOR_GOOD, FOR_NOW, INDEX, NIGHT, Place, kept_in
 from dicom_worklist.status.usage import report
 from dicom_worklist.status.usage.figures import Entry, Figures, tally, total
 from dicom_worklist.status.usage.periods import Per, Period, period, periods
@@ -33,7 +34,7 @@ def update(config: Config, status: Status, now: datetime) -> None:
     Raises:
         OSError, sqlite3.Error, PacsError: a page can't be written, or the history not be read. The next run goes on.
     """
-    path, zone, where = history.path_beside(status.state), ZoneInfo(config.site.timezone), places(config)
+    path, zone, where = history.path_beside(status.state), ZoneInfo(config.site.timezone), kept_in(config)
     if not where or not path.exists():
         return
     ended = (now.astimezone(UTC) - NIGHT).astimezone(zone).date()
@@ -41,7 +42,7 @@ def update(config: Config, status: Status, now: datetime) -> None:
         first = _forget(connection, history.oldest_day(connection, now, status.history_days), where)
         if first is None:
             return
-        made = dict(connection.execute("SELECT day, made FROM used").fetchall())
+        made = {day: of for day, *of in connection.execute("SELECT day, made, digest FROM used")}
         days = _next_days(made, first, ended - ONE_DAY)
         if not days:
             for one, of in islice(_stale(connection, made, first, ended - ONE_DAY), PAGES):
@@ -54,10 +55,10 @@ def update(config: Config, status: Status, now: datetime) -> None:
         said[each].append(Entry(each, scanner, project, person, figures))
     with history.opened(path) as connection:
         connection.executemany(
-            "INSERT OR REPLACE INTO used VALUES (?, ?, ?)",
+            "INSERT OR REPLACE INTO used VALUES (?, ?, ?, ?)",
             [
-                (str(day), FOR_GOOD if day < ended - ONE_DAY else FOR_NOW, msgspec.json.encode(some).decode())
-                for day, some in said.items()
+                (str(day), FOR_GOOD if day < ended - ONE_DAY else FOR_NOW, _digest(some), some.decode())
+                for day, some in ((day, msgspec.json.encode(of_day)) for day, of_day in said.items())
             ],
         )
 
@@ -76,12 +77,13 @@ def _forget(connection: sqlite3.Connection, oldest: date, where: Sequence[Place]
     return first
 
 
-def _next_days(made: Mapping[str, str], first: date, yesterday: date) -> list[date]:
+def _next_days(made: Mapping[str, Sequence[str]], first: date, yesterday: date) -> list[date]:
     """Return the newest days in a row whose sums have to be made, as many as a run makes."""
     days: list[date] = []
     day = yesterday
     while day >= first and len(days) < DAYS:
-        if made.get(day.isoformat()) not in {FOR_GOOD, FOR_NOW if day == yesterday else FOR_GOOD}:
+        how, _ = made.get(day.isoformat(), ("", ""))
+        if how not in {FOR_GOOD, FOR_NOW if day == yesterday else FOR_GOOD}:
             days.insert(0, day)
         elif days:
             break
@@ -90,13 +92,13 @@ def _next_days(made: Mapping[str, str], first: date, yesterday: date) -> list[da
 
 
 def _stale(
-    connection: sqlite3.Connection, made: Mapping[str, str], first: date, yesterday: date
+    connection: sqlite3.Connection, made: Mapping[str, Sequence[str]], first: date, yesterday: date
 ) -> Iterator[tuple[Period, str]]:
     """Return the pages that are not of the sums that there are, the months first, and of which they will be."""
     pages = dict(connection.execute("SELECT name, made FROM used_page").fetchall())
     for one in periods(first, yesterday):
-        stays = [made[day] for day in map(str, one.days) if day in made]
-        of = f"{__version__}: {len(stays)} days, {stays.count(FOR_GOOD)} for good"
+        digests = [made[day][1] for day in map(str, one.days) if day in made]
+        of = _digest(" ".join([__version__, *digests]).encode())
         if pages.get(one.name) != of:
             yield one, of
 
@@ -128,6 +130,10 @@ def _make(connection: sqlite3.Connection, site: str, wanted: tuple[Period, str],
     for place in where:
         place.put(_file(INDEX.removesuffix(".html")), index)
     connection.execute("COMMIT")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def _file(name: str) -> str:
