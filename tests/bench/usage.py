@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import yaml
 
 from bench.measure import PAIRS, Row, measured
+from dicom_worklist.config import load
 from dicom_worklist.status import history
 from dicom_worklist.status.history import News
 from dicom_worklist.status.records import BookingRecord, Study
+from dicom_worklist.status.usage import write
 
 ONE_DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 DAYS, SCANNERS, BOOKINGS = 730, 8, 127
@@ -60,9 +63,10 @@ def site(folder: Path) -> Path:
         "source": {"type": "csv", "path": str(folder / "none.csv")},
         "scanners": [{"ae_title": f"SCANNER{at}", "lab": f"SCANNER{at}"} for at in range(SCANNERS)],
         "worklist": {"root": str(folder / "wlbroker")},
-        "status": {"state": str(folder / "status.json")},
+        "status": {"state": str(folder / "status.json"), "page": str(folder / "page"), "history_days": 2 * DAYS},
     }
     config.write_text(yaml.safe_dump(settings))
+    (folder / "page").mkdir()
     return config
 
 
@@ -76,3 +80,30 @@ def rows(folder: Path) -> Iterator[Row]:
         ]
         taken = statistics.median(run.processor for run in runs)
         yield Row(f"usage: {what} {of}", "", f"{taken:.2f} s of one processor, {runs[0].memory:.0f} MiB")
+    yield from _pages(config, of)
+
+
+def _pages(file: Path, of: str) -> Iterator[Row]:
+    """Make the sums and the pages of all days, as the runs of some hours would."""
+    config, folder = load(file), file.parent / "page"
+    assert config.status is not None
+    now = datetime.combine(LAST + ONE_DAY, datetime.min.time(), UTC) + timedelta(hours=8)
+    taken: dict[str, list[float]] = {
+        "the sums of four days": [],
+        "two months": [],
+        "two weeks or days": [],
+        "nothing": [],
+    }
+    before: set[Path] = set()
+    while len(taken["nothing"]) < PAIRS:
+        began = time.process_time()
+        write.update(config, config.status, now)
+        seconds, there = time.process_time() - began, {*folder.rglob("*.html")}
+        months = any(len(path.stem) == len("2026-10") for path in there - before)
+        days = len(taken[kinds[0]]) < -(-DAYS // write.DAYS)
+        kind = kinds[0] if days else kinds[1] if months else kinds[2]
+        taken[kind if days or there != before else "nothing"].append(seconds)
+        before = there
+    for kind, some in taken.items():
+        what = f"what the pages of usage add to a run that makes {kind}, {of}"
+        yield Row(what, "median, longest", f"{statistics.median(some):.3f} s, {max(some):.3f} s of one processor")

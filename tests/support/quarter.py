@@ -17,7 +17,7 @@ FIRST, DAYS = date(2026, 10, 1), 92
 LABS = {"PRISMA": PRISMA, "PRISMAFIT": PRISMAFIT, "SKYRA": SKYRA}
 PROJECTS = {"3010000.01": "Language and the brain", "3011000.02": "Hören & sehen", "3012000.03": "<b>Sleep</b>"}
 PEOPLE = {"adalov": ("Ada", "Lovelace"), "grahop": ("Grace", "Hopper"), "alatur": ("Alan", "Turing")}
-#: When there is a run, besides one after each change of the calendar.
+#: When there is a run, in addition to one after each change of the calendar.
 RUNS = (time(0, 10), time(9), time(15), time(23, 50))
 #: The PACS doesn't answer, and on another day there is no run.
 SILENT = (datetime(2026, 11, 10, 12, 30, tzinfo=ZONE), datetime(2026, 11, 12, 11, tzinfo=ZONE))
@@ -27,7 +27,7 @@ MINUTE, HOUR, ONE_DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days
 KINDS = {
     "good": 44, "overrun": 8, "early": 5, "no show": 4, "cancelled in time": 3, "cancelled late": 3, "deleted late": 2,
     "moved away": 2, "moved to the evening": 2, "cleared away": 2, "shifted": 4, "extended": 3, "two slots": 4,
-    "sent late": 4, "begun twice": 2, "repaired": 2, "typed": 2, "without a time": 1, "booked anew": 2, "rejected": 1,
+    "sent late": 4, "begun twice": 2, "repaired": 2, "typed": 2, "without a time": 1, "booked again": 2, "rejected": 1,
 }  # fmt: skip
 
 
@@ -48,7 +48,7 @@ class Truth:
     end: datetime | None = None
     scans: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     counts: dict[str, int] = field(default_factory=dict)
-    #: Whether its images tell the time of its end to the minute.
+    #: Whether its images say the time of its end to the minute.
     prompt: bool = True
     came: datetime | None = None
 
@@ -276,7 +276,7 @@ class Quarter:
         self._scan(booking_id, truth, middle, end - MINUTE, tags={"StudyInstanceUID": f"1.2.3.{self._names}"})
 
     def _repaired(self, scanner: str, start: datetime, end: datetime) -> None:
-        """The console said another subject; in the evening the study is stored again, with the right one."""
+        """The console had another subject; in the evening the study is stored again, with the right one."""
         booking_id, truth = self._book(scanner, start, end)
         self._session(truth)
         study, wrong = f"wrong-{booking_id}", {"PatientID": "typed", "PatientName": "typed"}
@@ -297,7 +297,7 @@ class Quarter:
         self._session(truth)
         self._scan(booking_id, truth, start, end - MINUTE, tags={"StudyTime": None})
 
-    def _booked_anew(self, scanner: str, start: datetime, end: datetime) -> None:
+    def _booked_again(self, scanner: str, start: datetime, end: datetime) -> None:
         subject, project, user = f"{self._names + 1:05}-1", "3011000.02", "grahop"
         before, _ = self._book(scanner, start, end, subject=subject, project=project, user=user)
         when = start - 2 * HOUR

@@ -49,7 +49,7 @@ def usage(quarter: Quarter) -> Usage:
 
 
 def truth(quarter: Quarter, by: By, per: Per) -> tuple[dict[tuple[str, str], Counter[str]], set[tuple[str, str]]]:
-    """Return the true figures, and the rows in which an image doesn't tell when a scan ended."""
+    """Return the true figures, and the rows in which no image shows when a scan ended."""
     rows: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     vague = set()
     for one, figures in quarter.facts():

@@ -67,13 +67,13 @@ USED = """
         day TEXT PRIMARY KEY,
         made TEXT NOT NULL,      -- by which version, and whether for good
         digest TEXT NOT NULL,    -- of what it says
-        said TEXT NOT NULL       -- usage.figures.Entry, as JSON
+        entries TEXT NOT NULL    -- usage.figures.Entry, as JSON
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS used_page (
         name TEXT PRIMARY KEY,
         last TEXT NOT NULL,      -- its last day
         made TEXT NOT NULL,      -- of which digests
-        said TEXT NOT NULL       -- usage.figures.Figures of all, as JSON
+        figures TEXT NOT NULL    -- usage.figures.Figures of all, as JSON
     ) WITHOUT ROWID;
 """
 #: How long another run may hold the file, in seconds.

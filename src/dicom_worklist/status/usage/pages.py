@@ -23,7 +23,7 @@ class Bar:
     label: str
     left: float
     parts: Sequence[tuple[str, float, float]]
-    said: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,8 @@ def _chart(named: Sequence[tuple[str, Figures]]) -> Chart:
             height = round(span / timedelta(hours=top) * HEIGHT, 1)
             foot = round(foot - height, 1)
             placed.append((kind, foot, height))
-        said = ", ".join(f"{clock(span)} h {kind}" for kind, span in parts)
-        bars.append(Bar(name, at * STEP + 3, placed, f"{name}: {said}"))
+        text = ", ".join(f"{clock(span)} h {kind}" for kind, span in parts)
+        bars.append(Bar(name, at * STEP + 3, placed, f"{name}: {text}"))
     return Chart(bars, max(len(bars), 1) * STEP, top)
 
 

@@ -24,7 +24,7 @@ from dicom_worklist.status.usage.periods import Per, Period, period, periods
 
 #: As many days, and pages, are made in a run at most.
 DAYS, PAGES = 4, 2
-#: Where a page leads to besides the one before and the one after.
+#: Where a page leads to, in addition to the one before and the one after.
 LONGER: Mapping[Per, Sequence[Per]] = {"day": ("week", "month"), "week": ("month",), "month": ()}
 
 
@@ -99,7 +99,7 @@ def _stale(
     for one in periods(first, yesterday):
         digests = [made[day][1] for day in map(str, one.days) if day in made]
         of = _digest(" ".join([__version__, *digests]).encode())
-        if pages.get(one.name) != of:
+        if digests and pages.get(one.name) != of:
             yield one, of
 
 
@@ -108,7 +108,7 @@ def _make(connection: sqlite3.Connection, site: str, wanted: tuple[Period, str],
 
     one, of = wanted
     span = (one.first.isoformat(), one.last.isoformat())
-    rows = connection.execute("SELECT day, said FROM used WHERE day BETWEEN ? AND ?", span).fetchall()
+    rows = connection.execute("SELECT day, entries FROM used WHERE day BETWEEN ? AND ?", span).fetchall()
     days = {date.fromisoformat(day): msgspec.json.decode(said, type=list[Entry]) for day, said in rows}
     others = {"before": one.next(-1), "after": one.next(1)}
     others |= {per: period(per, one.first) for per in LONGER[one.per]}
@@ -124,7 +124,9 @@ def _make(connection: sqlite3.Connection, site: str, wanted: tuple[Period, str],
     connection.execute("INSERT OR REPLACE INTO used_page VALUES (?, ?, ?, ?)", (one.name, span[1], of, said))
     months = [
         (name, msgspec.json.decode(figures, type=Figures))
-        for name, figures in connection.execute("SELECT name, said FROM used_page WHERE length(name) = 7 ORDER BY name")
+        for name, figures in connection.execute(
+            "SELECT name, figures FROM used_page WHERE length(name) = 7 ORDER BY name"
+        )
     ]
     index = pages.index_page(site, months).encode()
     for place in where:
