@@ -1,5 +1,6 @@
 """The usage: what a month costs, read from a history of two years and eight scanners, and as a page."""
 
+import csv
 import statistics
 import sys
 import time
@@ -10,11 +11,14 @@ from pathlib import Path
 import yaml
 
 from bench.measure import PAIRS, Row, measured
+from dicom_worklist.bookings.booking import COLUMNS
 from dicom_worklist.config import load
 from dicom_worklist.status import history
 from dicom_worklist.status.history import News
+from dicom_worklist.status.past import write as past
 from dicom_worklist.status.records import BookingRecord, Study
 from dicom_worklist.status.usage import write
+from support.timed_site import Pacs
 
 ONE_DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 DAYS, SCANNERS, BOOKINGS = 730, 8, 127
@@ -88,12 +92,8 @@ def _pages(file: Path, of: str) -> Iterator[Row]:
     config, folder = load(file), file.parent / "page"
     assert config.status is not None
     now = datetime.combine(LAST + ONE_DAY, datetime.min.time(), UTC) + timedelta(hours=8)
-    taken: dict[str, list[float]] = {
-        "the sums of four days": [],
-        "two months": [],
-        "two weeks or days": [],
-        "nothing": [],
-    }
+    kinds = ("the sums of four days", "two months", "two weeks or days", "nothing")
+    taken: dict[str, list[float]] = {kind: [] for kind in kinds}
     before: set[Path] = set()
     while len(taken["nothing"]) < PAIRS:
         began = time.process_time()
@@ -107,3 +107,57 @@ def _pages(file: Path, of: str) -> Iterator[Row]:
     for kind, some in taken.items():
         what = f"what the pages of usage add to a run that makes {kind}, {of}"
         yield Row(what, "median, longest", f"{statistics.median(some):.3f} s, {max(some):.3f} s of one processor")
+    yield _minute(file, of)
+
+
+def _minute(file: Path, of: str) -> Row:
+    """Measure a whole run of the sync in the site's busiest minute: nothing to publish, three days in sight, a page."""
+    folder, pacs = file.parent, Pacs()
+    (folder / "wlbroker/WLBROKER").mkdir(parents=True)
+    (folder / "wlbroker/WLBROKER/lockfile").touch()
+    (folder / "password").write_text("secret\n")
+    settings = yaml.safe_load(file.read_text())
+    settings["source"] = {"type": "csv", "path": str(folder / "bookings.csv")}
+    settings["booking"] = {"identity": "plain"}
+    settings["pacs"] = {
+        "url": f"http://127.0.0.1:{pacs.port}", "user": "reader", "password_file": str(folder / "password")
+    }  # fmt: skip
+    file.write_text(yaml.safe_dump(settings))
+    with (folder / "bookings.csv").open("w", newline="") as table:
+        writer = csv.writer(table)
+        writer.writerow([*COLUMNS, "end_time"])
+        for number in range(3):
+            bookings, studies = day(LAST + number * ONE_DAY)
+            for one in bookings:
+                assert one.start and one.end
+                row = [
+                    one.booking_id,
+                    "3010000.01",
+                    one.project,
+                    f"{one.booking_id.replace('-', '')}-1",
+                    one.day,
+                    f"{one.start:%H:%M}",
+                ]
+                writer.writerow([*row, one.ae_title, "Ada", "Lovelace", "CONFIRMED", f"{one.end:%H:%M}"])
+            for study in studies:
+                assert study.start
+                names = {
+                    "PatientID": study.accession_number.replace("-", ""),
+                    "AccessionNumber": study.accession_number,
+                }
+                tags = {"StudyInstanceUID": study.study_instance_uid, **names}
+                pacs.store(study.orthanc_id, study.start.replace(tzinfo=UTC), study.ae_titles[0], tags)
+    now = datetime.combine(LAST + ONE_DAY, datetime.min.time(), UTC) + timedelta(hours=12)
+    line: list[str | Path] = [sys.executable, "-m", "dicom_worklist", "sync", "-c", file, "--now"]
+    try:
+        measured([*line, now.isoformat()])  # publishes
+        config = load(file)
+        assert config.status is not None
+        for _ in range(DAYS // past.MOST + 2):  # what the runs of hours before would have made
+            past.update(config, config.status, now)
+            write.update(config, config.status, now)
+        runs = [measured([*line, (now + minute * MINUTE).isoformat()]) for minute in range(1, 1 + PAIRS)]
+    finally:
+        pacs.close()
+    taken = f"{statistics.median(run.processor for run in runs):.2f} s of one processor"
+    return Row(f"a run with nothing to do, {3 * BOOKINGS} bookings in sight, page and history {of}", "", taken)
