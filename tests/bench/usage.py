@@ -153,7 +153,7 @@ def _minute(file: Path, of: str) -> Row:
         measured([*line, now.isoformat()])  # publishes
         config = load(file)
         assert config.status is not None
-        for _ in range(DAYS // past.MOST + 2):  # what the runs of hours before would have made
+        for _ in range(DAYS):  # what the runs of hours before would have made
             past.update(config, config.status, now)
             write.update(config, config.status, now)
         runs = [measured([*line, (now + minute * MINUTE).isoformat()]) for minute in range(1, 1 + PAIRS)]
