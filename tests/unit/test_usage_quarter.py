@@ -10,7 +10,8 @@ import pytest
 
 from dicom_worklist.status.usage import report
 from dicom_worklist.status.usage.figures import By, Estimate, Figures
-from dicom_worklist.status.usage.report import COUNTS, ESTIMATES, Per, Usage
+from dicom_worklist.status.usage.periods import Per
+from dicom_worklist.status.usage.report import COUNTS, ESTIMATES, Usage
 from support.calendar import Calendar
 from support.configuration import changed, settings, write_yaml
 from support.quarter import DAYS, FIRST, KINDS, NO_RUN, Quarter

@@ -28,11 +28,12 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars beside each other; `top` is what the highest stands for, in hours."""
+    """Bars beside each other; `top` is what the highest stands for, in hours, `foot` the room below for their names."""
 
     bars: Sequence[Bar]
     width: int
     top: int
+    foot: int
 
 
 def period_page(site: str, one: Period, days: Mapping[date, Sequence[Entry]], around: Mapping[str, Period]) -> str:
@@ -117,7 +118,8 @@ def _chart(named: Sequence[tuple[str, Figures]]) -> Chart:
             placed.append((kind, foot, height))
         text = ", ".join(f"{clock(span)} h {kind}" for kind, span in parts)
         bars.append(Bar(name, at * STEP + 3, placed, f"{name}: {text}"))
-    return Chart(bars, max(len(bars), 1) * STEP, top)
+    longest = max((len(bar.label) for bar in bars), default=0)
+    return Chart(bars, max(len(bars), 1) * STEP, top, 32 + 6 * longest)
 
 
 def clock(span: timedelta) -> str:
