@@ -15,7 +15,7 @@ from support.browser import SCHEMES, Scheme, chromium
 from support.sample_day import HOSTILE
 
 DAY, MINUTE = date(2026, 11, 24), timedelta(minutes=1)
-WIDTHS = (390, 768, 1440, 2560)
+WIDTHS = (390, 1440)
 #: No text of the picture may be cut off by its edge.
 CUT_OFF = """() => {
     const edge = document.querySelector("svg").getBoundingClientRect();
