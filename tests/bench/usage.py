@@ -74,7 +74,9 @@ def site(folder: Path) -> Path:
     return config
 
 
-def rows(folder: Path) -> Iterator[Row]:
+def rows(root: Path) -> Iterator[Row]:
+    folder = root / "usage"
+    folder.mkdir()
     config = site(folder)
     line: list[str | Path] = [sys.executable, "-m", "dicom_worklist", "usage", "-c", config, "--by", "project", "--csv"]
     of = f"of {DAYS} days of {SCANNERS} scanners, {DAYS * BOOKINGS:,} bookings"

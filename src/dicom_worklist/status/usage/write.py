@@ -9,19 +9,25 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import islice
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dicom_worklist import __version__
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import history
 from dicom_worklist.status.evidence import ONE_DAY
-from dicom_worklist.status.past.write import FOR_GOOD, FOR_NOW, INDEX, NIGHT, Place, kept_in
+from dicom_worklist.status.past.write import INDEX, NIGHT, Place, kept_in
 from dicom_worklist.status.usage import report
 from dicom_worklist.status.usage.figures import Entry, Figures, tally, total
 from dicom_worklist.status.usage.periods import Per, Period, period, periods
 
+#: What makes sums and pages: after an update that changed it, all are made again.
+LAYOUT = hashlib.blake2b(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.*")) if path.is_file()), digest_size=8
+).hexdigest()
+#: How sums were made; those of a day which runs still see are made once more when they don't.
+FOR_GOOD, FOR_NOW = LAYOUT, f"{LAYOUT} for now"
 #: As many days, and pages, are made in a run at most.
 DAYS, PAGES = 4, 2
 #: Where a page leads to, in addition to the one before and the one after.
@@ -98,7 +104,7 @@ def _stale(
     pages = dict(connection.execute("SELECT name, made FROM used_page").fetchall())
     for one in periods(first, yesterday):
         digests = [made[day][1] for day in map(str, one.days) if day in made]
-        of = _digest(" ".join([__version__, *digests]).encode())
+        of = _digest(" ".join([LAYOUT, *digests]).encode())
         if digests and pages.get(one.name) != of:
             yield one, of
 
