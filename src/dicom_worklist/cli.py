@@ -315,7 +315,7 @@ def _overview(config: Config, now: datetime) -> "Overview":
 
 
 def _usage(options: argparse.Namespace) -> int:
-    from dicom_worklist.usage import report as usage  # noqa: PLC0415 - cron needs none of it
+    from dicom_worklist.status.usage import report as usage  # noqa: PLC0415 - cron needs none of it
 
     config = load(options.config)
     if config.status is None:

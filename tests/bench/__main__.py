@@ -22,6 +22,7 @@ from bench import (
     reconcile,
     stores,
     sync,
+    usage,
     web,
 )
 from bench.measure import Row
@@ -52,6 +53,7 @@ def rows(stack: ExitStack, only: str | None) -> Iterator[Row]:
         yield from reconcile.rows()
         yield from history.rows(folder)
         yield from past.rows(folder)
+        yield from usage.rows(folder)
         yield from delivery.rows(folder)
     database = BookingDatabase()
     stack.callback(database.remove)

@@ -26,11 +26,10 @@ ROOMS: dict[str, Set[str]] = {
     "delivery": GROUND | {"bookings", "orthanc"},
     "config": GROUND | {"bookings", "worklist", "delivery"},
     "report": GROUND | {"bookings", "worklist"},
-    "usage": GROUND | {"bookings", "status"},
-    "pipeline": GROUND | WINGS | {"report", "usage"},
+    "pipeline": GROUND | WINGS | {"report"},
     "checks": GROUND | WINGS | {"report", "pipeline"},
     "preview": GROUND | WINGS | {"report", "pipeline"},
-    "cli": GROUND | WINGS | {"config", "report", "pipeline", "checks", "preview", "usage"},
+    "cli": GROUND | WINGS | {"config", "report", "pipeline", "checks", "preview"},
     "__main__": {"cli"},
 }
 #: What some modules must never import.

@@ -50,7 +50,7 @@ def past(site: Site) -> Path:
 
 def there(site: Site) -> list[str]:
     """Return which days have a page."""
-    return sorted(path.name for path in past(site).glob("*") if path.name != "index.html")
+    return sorted(path.name for path in past(site).glob("*.html") if path.name != "index.html")
 
 
 def page(site: Site, ahead: int = 0) -> Reader:
@@ -77,7 +77,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     put = write.Folder.put
 
     def noted(self: write.Folder, name: str, content: bytes) -> None:
-        names.append(name)
+        if not name.startswith("usage/"):
+            names.append(name)
         put(self, name, content)
 
     monkeypatch.setattr(write.Folder, "put", noted)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dicom_worklist.usage import report
-from dicom_worklist.usage.figures import By
+from dicom_worklist.status.usage import report
+from dicom_worklist.status.usage.figures import By
 from support.calendar import DAY, SKYRA
 from support.timed_site import Site, at, day
 

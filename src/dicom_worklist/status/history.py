@@ -61,6 +61,21 @@ PAGES = """
         found TEXT NOT NULL      -- what the search finds of it, as JSON
     ) WITHOUT ROWID;
 """
+#: What was used on past days, and the pages of it: the sums, so that a month is made without its bookings.
+USED = """
+    CREATE TABLE IF NOT EXISTS used (
+        day TEXT PRIMARY KEY,
+        made TEXT NOT NULL,      -- by which version, and whether for good
+        digest TEXT NOT NULL,    -- of what it says
+        entries TEXT NOT NULL    -- usage.figures.Entry, as JSON
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS used_page (
+        name TEXT PRIMARY KEY,
+        last TEXT NOT NULL,      -- its last day
+        made TEXT NOT NULL,      -- of which digests
+        figures TEXT NOT NULL    -- usage.figures.Figures of all, as JSON
+    ) WITHOUT ROWID;
+"""
 #: How long another run may hold the file, in seconds.
 TIMEOUT = 5
 ONE_WEEK = timedelta(days=7)
@@ -142,19 +157,6 @@ def chronicle(path: Path, first_day: date, last_day: date) -> Chronicle:
         [*studies],
         {date.fromisoformat(day): _time(at) for day, at in asked},
     )
-
-
-def first_day(path: Path) -> date | None:
-    """Return the first day that the history knows.
-
-    Raises:
-        OSError, sqlite3.Error: the history can't be read.
-    """
-    if not path.exists():
-        return None
-    with opened(path) as connection:
-        (day,) = connection.execute("SELECT min(day) FROM asked").fetchone()
-    return day and date.fromisoformat(day)
 
 
 def _bookings(
@@ -317,11 +319,12 @@ def _came_first(study: Study, before: str | None) -> Study:
 
 def _outdate(connection: sqlite3.Connection, booking_ids: Iterable[str], days: Iterable[str]) -> None:
     """Forget the pages of these days, and of those that these bookings were on, so that they are made again."""
-    connection.execute(
-        "DELETE FROM page WHERE day IN (SELECT value FROM json_each(?)) "
-        "OR day IN (SELECT day FROM version WHERE booking_id IN (SELECT value FROM json_each(?)))",
-        (_names(days), _names(booking_ids)),
-    )
+    for table in ("page", "used"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE day IN (SELECT value FROM json_each(?)) "  # noqa: S608 - one of ours
+            "OR day IN (SELECT day FROM version WHERE booking_id IN (SELECT value FROM json_each(?)))",
+            (_names(days), _names(booking_ids)),
+        )
 
 
 def oldest_day(connection: sqlite3.Connection, now: datetime, keep: int) -> date:
@@ -361,6 +364,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'asked'").fetchone() is None:
             connection.executescript(f"BEGIN IMMEDIATE; {ASKED} COMMIT;")
         connection.execute(PAGES)
+        connection.executescript(USED)
         yield connection
 
 

@@ -26,6 +26,7 @@ from dicom_worklist.status.overview import overview, seen
 from dicom_worklist.status.past import write as past
 from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Series, Study
 from dicom_worklist.status.updates import Updates
+from dicom_worklist.status.usage import write as usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +187,7 @@ def _write(run: _Run, failures: list[str]) -> None:
     if (to := run.known.config.pacs) and (path := to.page):
         attempt(f"pacs.page {path}", lambda found: _send_page(to, path, run, found))
     attempt("the pages of past days", lambda _: past.update(run.known.config, run.status, run.now()))
+    attempt("the pages of usage", lambda _: usage.update(run.known.config, run.status, run.now()))
     if len(failures) > before:
         with suppress(OSError, ValueError):  # reported already
             findings.save(run.status.state, msgspec.structs.replace(found, failures=tuple(failures)))

@@ -67,7 +67,7 @@ def found(day: PastDay) -> bytes:
 def day_page(site: str, zone: object, day: PastDay) -> str:
     """Return the page of a day."""
     lines, states = [*enumerate(day.lines)], Counter(one.state for one in sessions(day))
-    return _rendered(
+    return rendered(
         "day.html.j2",
         site=site,
         zone=zone,
@@ -91,7 +91,7 @@ def index_page(site: str, founds: Iterable[bytes]) -> str:
     founds = list(founds)
     counts = {one.day: len(one.lines) for one in (msgspec.json.decode(said, type=_Count) for said in founds)}
     months = sorted({(day.year, day.month) for day in counts}, reverse=True)
-    return _rendered(
+    return rendered(
         "index.html.j2",
         site=site,
         data=Markup("[" + ",\n".join(said.decode() for said in founds) + "]"),  # noqa: S704 - see `found`
@@ -100,12 +100,13 @@ def index_page(site: str, founds: Iterable[bytes]) -> str:
     )
 
 
-def _rendered(template: str, **values: object) -> str:
+def rendered(template: str, **values: object) -> str:
+    """Return a page, of a template of the past or of usage."""
     page: str = _template(template).render(values)
     return page
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _template(name: str) -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
     from markupsafe import Markup  # noqa: PLC0415
@@ -114,7 +115,7 @@ def _template(name: str) -> Any:
         return value if isinstance(value, Markup) else printable(str(value))
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([Path(__file__).parent, Path(__file__).parents[1] / "usage"]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

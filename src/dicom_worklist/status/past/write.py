@@ -32,7 +32,8 @@ LAYOUT = hashlib.sha256(
 ).hexdigest()
 #: What a page was made by; that of a day which runs still see is made once more when they don't.
 FOR_GOOD, FOR_NOW = LAYOUT, f"{LAYOUT} for now"
-PAGE = re.compile(r"(\d{4}-\d{2}-\d{2})\.html")
+#: A page, and its last day or its month.
+PAGE = re.compile(r"(?:\d{4}-\d{2}-\d{2}-)?(\d{4}-\d{2}(?:-\d{2})?)\.html")
 
 
 class Place(Protocol):
@@ -65,17 +66,18 @@ class Folder:
 
     def put(self, name: str, content: bytes) -> None:
         """Put a page there, whole, for its group alone."""
-        if not self._path.is_dir():
+        path = self._path / name
+        for made in reversed([one for one in path.parents if one.is_relative_to(self._path) and not one.is_dir()]):
             folder = self._page.stat()
             # its group, and its files', comes from the page's folder: a chmod by who isn't in that group would end that
             before = os.umask(0)
             try:
-                self._path.mkdir(stat.S_IMODE(folder.st_mode) & 0o777)
+                made.mkdir(stat.S_IMODE(folder.st_mode) & 0o777)
             finally:
                 os.umask(before)
             if os.geteuid() == 0:  # a run of root's leaves nothing that the cron job's can't write
-                os.chown(self._path, folder.st_uid, folder.st_gid)
-        files.replace(self._path / name, content, 0o640)
+                os.chown(made, folder.st_uid, folder.st_gid)
+        files.replace(path, content, 0o640)
 
     def remove(self, name: str) -> None:
         """Remove a page, if it is there."""
@@ -83,10 +85,12 @@ class Folder:
 
     def clear(self, oldest: date) -> None:
         """Remove the pages of before the oldest day, also those of a history that was lost."""
-        names = os.listdir(self._path) if self._path.is_dir() else []  # noqa: PTH208 - each run does it
-        for name in names:
-            if (named := PAGE.fullmatch(name)) and named[1] < oldest.isoformat():
-                self.remove(name)
+        for folder in ("", "usage/"):
+            path = self._path / folder
+            names = os.listdir(path) if path.is_dir() else []  # noqa: PTH208 - each run does it
+            for name in names:
+                if (named := PAGE.fullmatch(name)) and named[1] < oldest.isoformat()[: len(named[1])]:
+                    self.remove(folder + name)
 
 
 class Host:
@@ -124,7 +128,7 @@ class Host:
         return True
 
 
-def _places(config: Config) -> list[Place]:
+def kept_in(config: Config) -> list[Place]:
     """Return where the pages go: where that of today goes."""
     found: list[Place] = []
     if config.status and config.status.page:
@@ -140,7 +144,7 @@ def update(config: Config, status: Status, now: datetime) -> None:
     Raises:
         OSError, sqlite3.Error, PacsError: a page can't be written, or the history not be read. The next run goes on.
     """
-    places = _places(config)
+    places = kept_in(config)
     path, zone = history.path_beside(status.state), ZoneInfo(config.site.timezone)
     if not places or not path.exists():
         return
@@ -152,6 +156,7 @@ def update(config: Config, status: Status, now: datetime) -> None:
         wanted = _wanted(connection, oldest, ended)
         if not all(place.begun(making=bool(wanted)) for place in places):
             connection.execute("DELETE FROM page")
+            connection.execute("DELETE FROM used_page")
             wanted = _wanted(connection, oldest, ended)
     for place in places:
         place.clear(oldest)

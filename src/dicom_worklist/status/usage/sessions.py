@@ -14,7 +14,7 @@ from dicom_worklist.status.history import Chronicle
 from dicom_worklist.status.oddities import Kind
 from dicom_worklist.status.reconcile import reconcile
 from dicom_worklist.status.records import BookingRecord, Study
-from dicom_worklist.usage.scans import Booked, Scan, moments, once, scans
+from dicom_worklist.status.usage.scans import Booked, Scan, moments, scans
 
 #: A slot that is given up so shortly before it begins, or later, was given up late.
 LATE = ONE_DAY
@@ -86,7 +86,7 @@ class Seen:
 
 def seen(known: Chronicle, scanners: Iterable[str], times: Times) -> Seen:
     """Return what happened on some days; `scanners` are the AE titles of the site's."""
-    found = reconcile(known.current, once(known.studies), times, known.versions)
+    found = reconcile(known.current, known.studies, times, known.versions)
     slots, rejected = _slots(known, times)
     owned: defaultdict[str, dict[str, Study]] = defaultdict(dict)
     states: dict[str, State] = {}

@@ -3,13 +3,13 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal, TypeVar
 
 from dicom_worklist.status.booking_status import State
-from dicom_worklist.usage.scans import Scan, Span
-from dicom_worklist.usage.sessions import Seen, Session
+from dicom_worklist.status.usage.scans import Scan, Span
+from dicom_worklist.status.usage.sessions import Seen, Session
 
 By = Literal["scanner", "project", "person"]
 NOTHING, MINUTE = timedelta(), timedelta(minutes=1)
@@ -23,10 +23,6 @@ class Estimate:
     least: timedelta = NOTHING
     time: timedelta = NOTHING
     most: timedelta = NOTHING
-
-    def __add__(self, other: "Estimate") -> "Estimate":
-        """Return both together."""
-        return Estimate(self.least + other.least, self.time + other.time, self.most + other.most)
 
     @property
     def minutes(self) -> int:
@@ -65,10 +61,6 @@ class Figures:
     unclear: int = 0
     without_end: int = 0
 
-    def __add__(self, other: "Figures") -> "Figures":
-        """Return the sums."""
-        return Figures(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(Figures)})
-
     @property
     def minutes(self) -> int:
         """The booked time, in minutes."""
@@ -103,10 +95,35 @@ def entries(found: Seen) -> list[Entry]:
 
 def tally(some: Iterable[Entry], key: Callable[[Entry], Key]) -> dict[Key, Figures]:
     """Return the sums of the entries with the same key, in its order."""
-    sums: defaultdict[Key, Figures] = defaultdict(Figures)
+    by_key: defaultdict[Key, list[Figures]] = defaultdict(list)
     for entry in some:
-        sums[key(entry)] += entry.figures
-    return dict(sorted(sums.items(), key=lambda item: str(item[0])))
+        by_key[key(entry)].append(entry.figures)
+    return {one: total(figures) for one, figures in sorted(by_key.items(), key=lambda item: str(item[0]))}
+
+
+def total(some: Sequence[Figures]) -> Figures:
+    """Return the sums of figures."""
+    return Figures(
+        sessions=sum(one.sessions for one in some),
+        booked=sum((one.booked for one in some), NOTHING),
+        scanned=_sum([one.scanned for one in some]),
+        idle=_sum([one.idle for one in some]),
+        overrun=_sum([one.overrun for one in some]),
+        no_shows=sum(one.no_shows for one in some),
+        late_cancellations=sum(one.late_cancellations for one in some),
+        unbooked_scans=sum(one.unbooked_scans for one in some),
+        rejected=sum(one.rejected for one in some),
+        unclear=sum(one.unclear for one in some),
+        without_end=sum(one.without_end for one in some),
+    )
+
+
+def _sum(some: Sequence[Estimate]) -> Estimate:
+    return Estimate(
+        sum((one.least for one in some), NOTHING),
+        sum((one.time for one in some), NOTHING),
+        sum((one.most for one in some), NOTHING),
+    )
 
 
 def _entry(session: Session, scanner: str, figures: Figures) -> Entry:
@@ -116,28 +133,22 @@ def _entry(session: Session, scanner: str, figures: Figures) -> Entry:
 def _session(session: Session, busy: "_Busy") -> Iterable[Entry]:
     title = session.booked.ae_title
     slots = _merged([Span(slot.start, slot.end) for slot in session.slots])
-    booked = sum((slot.end - slot.start for slot in slots), NOTHING)
-    figures = Figures(
-        sessions=1,
-        booked=booked,
-        without_end=int(any(slot.booked.end is None for slot in session.slots)),
-        no_shows=int(session.state is State.MISSING),
-        unclear=int(session.state is None),
-    )
-    if session.state is None:
-        yield _entry(session, title, figures)
-        return
     own: defaultdict[str, list[Scan]] = defaultdict(list)
-    for scan in session.scans:
-        own[scan.scanner].append(scan)
+    if session.state is not None:
+        for scan in session.scans:
+            own[scan.scanner].append(scan)
     yield _entry(
         session,
         title,
-        figures
-        + Figures(
-            idle=busy.idle(title, slots),
+        Figures(
+            sessions=1,
+            booked=sum((slot.end - slot.start for slot in slots), NOTHING),
             scanned=_together(own[title]),
-            overrun=_together(own[title], slots[-1].end),
+            idle=busy.idle(title, slots) if session.state else Estimate(),
+            overrun=_together(own[title], session.end),
+            no_shows=int(session.state is State.MISSING),
+            unclear=int(session.state is None),
+            without_end=int(any(slot.booked.end is None for slot in session.slots)),
         ),
     )
     for scanner, elsewhere in own.items():

@@ -5,16 +5,16 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import history
 from dicom_worklist.status.evidence import ONE_DAY, Times
-from dicom_worklist.usage.figures import By, Entry, Estimate, Figures, entries, tally
-from dicom_worklist.usage.sessions import seen
+from dicom_worklist.status.usage.figures import By, Entry, Estimate, Figures, entries, tally
+from dicom_worklist.status.usage.periods import Per
+from dicom_worklist.status.usage.sessions import seen
 
-Per = Literal["day", "week", "month"]
 #: A study is found for a booking, and a slot for a session, up to so many days apart.
 APART = 2 * ONE_DAY
 ESTIMATES = ("scanned", "idle", "overrun")
@@ -83,7 +83,7 @@ def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
 
 
 def period(day: date, per: Per) -> str:
-    """Return the day, week (ISO 8601) or month of a day, as files and rows are named."""
+    """Return the day, week (ISO 8601) or month of a day, as rows are named."""
     if per == "week":
         year, week, _ = day.isocalendar()
         return f"{year}-W{week:02}"

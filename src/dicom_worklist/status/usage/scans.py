@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import NamedTuple
 
-import msgspec
-
 from dicom_worklist.status.evidence import ONE_DAY, Times, day_of
 from dicom_worklist.status.records import Study
 
@@ -65,21 +63,6 @@ def moments(here: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
     """Return the first and the last moment that a naive time at the site can be: two when the clocks are set back."""
     first, second = (here.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     return min(first, second), max(first, second)
-
-
-def once(studies: Iterable[Study]) -> list[Study]:
-    """Return the studies, of those with one StudyInstanceUID only the newest: the others are from before a repair."""
-    by_uid: defaultdict[str, list[Study]] = defaultdict(list)
-    for study in sorted(studies, key=lambda study: (study.seen or datetime.min.replace(tzinfo=UTC), study.orthanc_id)):
-        by_uid[study.study_instance_uid or study.orthanc_id].append(study)
-    return [_newest(same) for same in by_uid.values()]
-
-
-def _newest(same: Sequence[Study]) -> Study:
-    first, newest = same[0], same[-1]
-    # a repair stores the images again: when they came from the scanner is what the study before it says
-    updated = first.updated if first.instances == newest.instances else newest.updated
-    return msgspec.structs.replace(newest, seen=first.seen, updated=updated)
 
 
 def scans(studies: Sequence[tuple[Study, Booked | None]], scanners: Iterable[str], times: Times) -> list[Scan | None]:
