@@ -40,7 +40,7 @@ def test_what_is_no_kind_of_its_own_stands_alone(kind: str) -> None:
     ]
 
 
-#: Notes and hints: not problems.
+#: Notes and hints: they are not problems.
 NEVER = {Kind.SLOTS, Kind.IN_ITS_TIME, Kind.ACCESSION, Kind.SERIES, Kind.PROTOCOL}
 
 
