@@ -83,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(
-        required=True, metavar="sync | list | status | usage | find | check | preview | repair | deliver | fetch"
+        required=True,
+        metavar="sync | list | status | usage | find | check | preview | repair | deliver | fetch | notify",
     )
     for run, summary in (
         (_sync, "make the worklist equal to the calendar"),
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         (_repair, "give a study in the PACS the identity that its booking has"),
         (_deliver, "bring complete series from the PACS to their destinations, and compare them there"),
         (_fetch, "bring the images that the PACS has lost back from a second Orthanc, and compare them"),
+        (_notify, "notify people of what is critical, by mail and webhook: once when it begins, once when it is over"),
     ):
         command = commands.add_parser(run.__name__.lstrip("_"), help=summary, description=f"{summary}.")
         command.set_defaults(run=run)
@@ -153,6 +155,13 @@ def _parser() -> argparse.ArgumentParser:
                 help="the file with its password (%(default)s)",
             )
         _search(run, command)
+    commands.choices["notify"].add_argument(
+        "--test",
+        nargs="?",
+        const="",
+        metavar="RECIPIENT",
+        help="send a test to each recipient, or to this one, and say what became of it",
+    )
     return parser
 
 
@@ -428,6 +437,21 @@ def _fetch(options: argparse.Namespace) -> int:
     else:
         _say(*done.lines())
     return ExitStatus.DELIVERY if done.wrong else ExitStatus.DONE
+
+
+def _notify(options: argparse.Namespace) -> int:
+    """Notify the recipients of what is new, or send a test, and print what became of each message."""
+    from dicom_worklist import notices  # noqa: PLC0415 - cron's other jobs need none of it
+
+    now, only = _now(options), options.test
+    done = []
+    for one in notices.run(options.config, now) if only is None else notices.trial(options.config, now, only or None):
+        done.append(one)
+        if not options.json:
+            _say(one.said)
+    if options.json:
+        print(json.dumps({"messages": [one.as_dict() for one in done]}, indent=2))
+    return ExitStatus.DELIVERY if any(one.failure for one in done) else ExitStatus.DONE
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ import yaml
 from dicom_worklist import expressions
 from dicom_worklist.bookings import Rules, identity, sources
 from dicom_worklist.errors import ConfigError
-from dicom_worklist.settings import Config, Scanner, Site
+from dicom_worklist.settings import Config, Notify, Scanner, Site
 from dicom_worklist.worklist import templates
 from dicom_worklist.worklist.attributes import CODECS
 
@@ -59,6 +59,20 @@ def load(path: str | Path) -> Config:
         said = "; ".join(_with_titles(fault, data) for fault in faults or [str(error)])
         raise ConfigError(f"the configuration {path}: {said}{f'. {DOCUMENTATION}' if faults else ''}") from error
     return config
+
+
+def part(path: str | Path) -> tuple[Site, Notify] | None:
+    """Return of a file that can't be used as a whole who is notified of that; None: that can't be read either."""
+    from dicom_worklist.notify import recipients  # noqa: PLC0415 - only where somebody is notified
+
+    try:
+        data = yaml.load(Path(path).read_text(encoding="utf-8"), _SafeLoader)  # noqa: S506
+        site, notify = _convert(data["site"], Site), _convert(data["notify"], Notify)
+        ZoneInfo(site.timezone)
+        recipients.check_ways(notify)
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, ConfigError):
+        return None
+    return site, notify
 
 
 def _yaml_fault(error: yaml.MarkedYAMLError, text: str) -> str:
@@ -246,6 +260,10 @@ def _check(config: Config) -> None:
         if config.pacs is None:
             raise ConfigError("delivery needs the section pacs: it says where the images are")
         rules.check(config.delivery)
+    if config.notify:
+        from dicom_worklist.notify import recipients  # noqa: PLC0415 - only where somebody is notified
+
+        recipients.check(config.notify, config)
     templates.check(config.attributes, config.scanners)
     titles = [scanner.ae_title for scanner in config.scanners]
     if twice := sorted({title for title in titles if titles.count(title) > 1}):

@@ -231,6 +231,79 @@ class Delivery(_Section, frozen=True, kw_only=True):
     disk: Name = "pacs"
 
 
+#: The kinds of problems that a recipient can name; docs/notify.md says what each is.
+Notified = Literal[
+    "outdated", "console", "rejected", "emptied", "missing", "odd", "double", "labs", "statuses", "leftovers", "source",
+    "pacs", "run", "delivery", "superseded", "refused", "disk", "backup", "notify",
+]  # fmt: skip
+# what can stand in a header and in SMTP's commands as it is
+MailAddress = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\Z")
+]
+HostName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:_-]{1,253}\Z")]
+
+
+class MailServer(_Section, frozen=True, kw_only=True):
+    """The server that takes mail, and from whom it is.
+
+    `security` is `starttls`, `tls`, or, only for a server on this machine, `none`. `ca_file` holds the certificates
+    that it is checked with; without it, the system's. `port` is 587, 465 or 25 if it isn't given.
+    """
+
+    host: HostName
+    sender: MailAddress
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    port: Port | None = None
+    user: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+
+
+class Webhook(_Section, frozen=True, kw_only=True):
+    """An address that gets JSON (POST). It is in a file, as everybody who knows it can often write there.
+
+    `token_file` has a bearer token, `secret_file` the key of a signature (HMAC-SHA256). `ca_file` is as for mail;
+    `proxy` is an HTTP proxy on the way.
+    """
+
+    url_file: str
+    token_file: str | None = None
+    secret_file: str | None = None
+    ca_file: str | None = None
+    proxy: Annotated[str, msgspec.Meta(pattern=r"^http://[^\s/@{}?#]+\Z")] | None = None
+
+
+class Recipient(_Section, frozen=True, kw_only=True):
+    """Who is notified: by `mail` or by `webhook`.
+
+    `scanners` are those whose problems it gets, beside those of no scanner; none: all. `kinds` are what it gets, also
+    what is only a warning; none: everything that is critical. With `names` it gets the text of the page, in which are
+    names and PatientIDs.
+    """
+
+    name: Name
+    mail: MailAddress | None = None
+    webhook: Webhook | None = None
+    scanners: tuple[AETitle, ...] = ()
+    kinds: tuple[Notified, ...] = ()
+    names: bool = False
+
+
+class Notify(_Section, frozen=True, kw_only=True):
+    """Who is notified of what is critical, by `dicom-worklist notify`.
+
+    `memory` is the file that remembers what was sent, `page` the address of the page. A recipient gets `per_hour`
+    messages at most; `timeout`, of a message, is in seconds.
+    """
+
+    memory: str
+    recipients: Annotated[tuple[Recipient, ...], msgspec.Meta(min_length=1)]
+    server: MailServer | None = None
+    page: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s<>\"]+\Z")] | None = None
+    per_hour: Annotated[int, msgspec.Meta(ge=1, le=60)] = 6
+    timeout: Annotated[float, msgspec.Meta(ge=1, le=50)] = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a site reads its rows.
@@ -264,6 +337,7 @@ class Config(_Section, frozen=True, dict=True):  # dict: has room for what is co
     booking: BookingRules = BookingRules()
     ignored_labs: tuple[str, ...] = ()
     delivery: Delivery | None = None
+    notify: Notify | None = None
 
     @cached_property
     def reading(self) -> Reading:

@@ -66,6 +66,14 @@ def rendered(tmp_path: Path, inventory: str = "dccn", **variables: object) -> di
                             },
                             "vars": {"role_path": str(PROJECT / "roles/worklist_sync")},
                         },
+                        {
+                            "ansible.builtin.copy": {
+                                "content": "{{ __worklist_sync_page_age_files | to_json }}",
+                                "dest": str(tmp_path / "page-age.json"),
+                                "mode": "0600",
+                            },
+                            "vars": {"role_path": str(PROJECT / "roles/worklist_sync")},
+                        },
                     ],
                 }
             ]
@@ -181,6 +189,75 @@ def test_a_web_server_s_secrets_are_files_that_the_role_writes(tmp_path: Path, a
     settings = rendered(tmp_path, **secrets, worklist_sync_source=source)["source"]
     assert settings["auth"] == auth | {file: f"{tmp_path}/booking-db.password"}
     assert settings["secrets"] == {"key": f"{tmp_path}/key.secret"}
+
+
+def test_what_is_secret_of_who_is_told_are_files_that_the_role_writes(tmp_path: Path) -> None:
+    told = {
+        "page": "https://pacs.example.org/worklist/",
+        "server": {"host": "mail.example.org", "sender": "a@example.org", "user": "sync", "password": "s3cret",
+                   "ca": "s3cret"},
+        "recipients": [
+            {"name": "operators", "mail": "mri@example.org", "scanners": ["PRISMA"]},
+            {"name": "chat", "webhook": dict.fromkeys(("url", "token", "secret", "ca"), "s3cret")},
+        ],
+    }  # fmt: skip
+    settings = rendered(tmp_path, worklist_sync_notify=told)["notify"]
+    assert settings == {
+        "page": "https://pacs.example.org/worklist/",
+        "memory": "/var/lib/dicom-worklist/notify.json",
+        "server": {
+            "host": "mail.example.org",
+            "sender": "a@example.org",
+            "user": "sync",
+            "password_file": f"{tmp_path}/notify.password",
+            "ca_file": f"{tmp_path}/notify.crt",
+        },
+        "recipients": [
+            told["recipients"][0],  # type: ignore[index]
+            {
+                "name": "chat",
+                "webhook": {
+                    "url_file": f"{tmp_path}/notify-chat.url",
+                    "token_file": f"{tmp_path}/notify-chat.token",
+                    "secret_file": f"{tmp_path}/notify-chat.secret",
+                    "ca_file": f"{tmp_path}/notify-chat.crt",
+                },
+            },
+        ],
+    }
+    assert "notify" not in rendered(tmp_path)
+
+
+def test_a_pacs_on_another_host_notifies_people_of_an_old_page(tmp_path: Path) -> None:
+    server = {"host": "mail.example.org", "sender": "a@example.org", "user": "sync", "password": "s3cret"}
+    told = {"server": server, "recipients": [{"name": "operators", "mail": "mri@example.org"}]}
+    rendered(tmp_path, worklist_sync_notify=told)
+    assert json.loads((tmp_path / "page-age.json").read_text()) == []  # this PACS gets no page
+    rendered(tmp_path, worklist_sync_notify=told, worklist_sync_pacs_password="s3cret")
+    files = {one["path"]: one for one in json.loads((tmp_path / "page-age.json").read_text())}
+    config = "/etc/dicom-worklist-page-age"
+    user = "dicom-front-door"
+    secret = {"owner": user, "group": user, "mode": "0600"}
+    assert files[f"{config}/notify.password"] == secret | {"path": f"{config}/notify.password", "content": "s3cret\n"}
+    settings = files[f"{config}/settings.json"]
+    assert settings["mode"] == "0600"
+    assert json.loads(settings["content"]) == {
+        "site": "DCCN",
+        "path": "/scratch/data_dicom/page/index.html",
+        "after": 15,
+        "memory": "/var/lib/dicom-worklist-page-age/memory.json",
+        "server": {name: server[name] for name in ("host", "sender", "user")}
+        | {"password_file": f"{config}/notify.password"},
+        "recipients": told["recipients"],
+    }
+    code = {Path(path).stem for path in files if path.endswith(".py")}
+    assert code == {"connection", "mail", "page_age", "webhook"}
+    for name in code:
+        own = PROJECT / f"src/dicom_worklist/notify/{name}.py"
+        assert files[f"/opt/dicom-worklist-page-age/dicom_worklist/notify/{name}.py"]["content"] == own.read_text()
+    cron = files["/etc/cron.d/dicom-worklist-page-age"]["content"].splitlines()[-1]
+    assert cron.startswith(f"* * * * * {user} cd /opt/dicom-worklist-page-age && timeout 120 python3 ")
+    assert [*files][-1] == "/etc/cron.d/dicom-worklist-page-age"  # nothing runs before all of it is there
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,23 @@ CASES = {
     "an example lab that no scanner has": Case(
         "worklist_sync", {"worklist_sync_example_labs": ["TERRA 7T"]}, ("TERRA 7T", "no scanner's")
     ),
+    "a recipient without a name": Case(
+        "worklist_sync",
+        {"worklist_sync_notify": {"recipients": [{"mail": "mri@example.org"}]}},
+        ("worklist_sync_notify has no name", "Give each a name"),
+    ),
+    "a recipient of a scanner that there isn't": Case(
+        "worklist_sync",
+        {"worklist_sync_notify": {"server": {"host": "mail.example.org", "sender": "a@example.org"},
+                                  "recipients": [{"name": "a", "mail": "b@example.org", "scanners": ["TRIO"]}]}},
+        ("notify.recipients a names the scanner TRIO",),
+    ),
+    "mail without encryption": Case(
+        "worklist_sync",
+        {"worklist_sync_notify": {"server": {"host": "mail.example.org", "sender": "a@b.c", "security": "none"},
+                                  "recipients": [{"name": "a", "mail": "b@example.org"}]}},
+        ("mail to mail.example.org would go without encryption", "starttls or tls"),
+    ),
     "a time zone that there isn't": Case(
         "worklist_sync", {"site_timezone": "Europe/Nijmegen"}, ("Europe/Nijmegen", "IANA", "site_timezone")
     ),

@@ -11,7 +11,7 @@ from tools.modules import imports
 
 ROOT = Path(__file__).parents[2]
 GROUND = {"", "errors", "expressions", "files", "settings"}
-WINGS = {"bookings", "worklist", "status", "delivery"}
+WINGS = {"bookings", "worklist", "status", "delivery", "notify"}
 #: Each room, and the rooms that it may import.
 ROOMS: dict[str, Set[str]] = {
     "": set(),
@@ -22,14 +22,16 @@ ROOMS: dict[str, Set[str]] = {
     "bookings": GROUND,
     "worklist": GROUND | {"bookings"},
     "orthanc": GROUND | {"bookings"},
-    "status": GROUND | {"bookings", "orthanc", "delivery"},
+    "notify": GROUND | {"bookings"},
+    "status": GROUND | {"bookings", "orthanc", "delivery", "notify"},
     "delivery": GROUND | {"bookings", "orthanc"},
-    "config": GROUND | {"bookings", "worklist", "delivery"},
+    "config": GROUND | {"bookings", "worklist", "delivery", "notify"},
     "report": GROUND | {"bookings", "worklist"},
     "pipeline": GROUND | WINGS | {"report"},
     "checks": GROUND | WINGS | {"report", "pipeline"},
     "preview": GROUND | WINGS | {"report", "pipeline"},
-    "cli": GROUND | WINGS | {"config", "report", "pipeline", "checks", "preview"},
+    "notices": GROUND | {"config", "notify", "status"},
+    "cli": GROUND | WINGS | {"config", "report", "pipeline", "checks", "preview", "notices"},
     "__main__": {"cli"},
 }
 #: What some modules must never import.
@@ -39,6 +41,8 @@ FORBIDDEN = [
     ("worklist.folder", {"bookings", "^pydicom"}),
     ("status.reconcile", {"status.pacs", "orthanc", "^http", "^urllib", "^ssl"}),
     ("status.page", {"status.pacs", "orthanc", "status.history"}),
+    ("pipeline", {"notify", "notices", "^smtplib"}),
+    ("notify.memory", {"^smtplib", "^http", "^urllib", "^ssl", "^socket"}),
     ("pipeline", {"^sqlite3", "^http", "^urllib", "^pydicom"}),
 ]
 GRAPH = imports(ROOT / "src")

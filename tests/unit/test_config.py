@@ -16,6 +16,7 @@ from dicom_worklist.settings import (
     Delivery,
     DicomDestination,
     FolderDestination,
+    Notify,
     OrthancDestination,
     Pacs,
     Reading,
@@ -151,7 +152,7 @@ def test_the_page_has_each_setting_and_says_which_are_needed() -> None:
     sections = {name: (re.findall(r"`(\w+)`", needed), re.findall(r"`(\w+)`", rest)) for name, needed, rest in table}
     kinds: dict[str, type[msgspec.Struct]] = {
         "site": Site, "scanners": Scanner, "worklist": Worklist, "window": Window, "booking": BookingRules,
-        "broker": Broker, "pacs": Pacs, "status": Status, "delivery": Delivery,
+        "broker": Broker, "pacs": Pacs, "status": Status, "delivery": Delivery, "notify": Notify,
     }  # fmt: skip
     destinations = (FolderDestination, OrthancDestination, DicomDestination)
     said = {*sections["destinations"][0], *sections.pop("destinations")[1]} - {"type"}

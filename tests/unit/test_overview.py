@@ -226,7 +226,7 @@ def test_the_list_is_outdated_without_a_good_run(
     seen = site.seen(**found)
     assert seen.frozen == frozen
     bad = Level.CRITICAL if frozen is not None and (seen.good is None or frozen > FROZEN_AFTER) else Level.WARNING
-    assert list(seen.problems) == ([] if frozen is None else [Problem(bad, text)])
+    assert list(seen.problems) == ([] if frozen is None else [Problem(bad, text, kind="outdated")])
     assert seen.failure == found.get("failure", "")
 
 

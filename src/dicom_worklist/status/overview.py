@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dicom_worklist import delivery
+from dicom_worklist import delivery, notify
 from dicom_worklist.bookings import CANCELLING
 from dicom_worklist.delivery import PROVES_FOR, Copied, Summary
 from dicom_worklist.settings import Config, Status
@@ -30,6 +30,8 @@ DELIVERED_EVERY = timedelta(minutes=20)
 #: A destination may be away for so long, and a series may wait, before it is a problem.
 DOWN_FOR = timedelta(minutes=10)
 WAITS_FOR = timedelta(hours=1)
+#: The job that notifies runs each minute; without a run for so long nobody is notified.
+NOTIFIED_EVERY = timedelta(minutes=10)
 #: A gap between two bookings in which nothing can be replaced.
 PAUSE = timedelta(minutes=10)
 
@@ -59,6 +61,7 @@ class Problem:
     """Something that somebody has to look at: what happened, what to do, and the booking that it is about.
 
     `text` says all of it; `about` has the same in parts, where it is about a booking or a study.
+    `place` is where it is, beside the booking: a scanner, a destination or a host.
     """
 
     level: Level
@@ -67,6 +70,7 @@ class Problem:
     remedy: str = ""
     kind: str = ""
     about: About | None = None
+    place: str = ""
 
     @property
     def said(self) -> str:
@@ -233,6 +237,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
                 *_filling(config, full, now),
                 *unsaved,
                 *_unsaved(saved, now),
+                *_unnotified(config, now),
             ],
             key=triage.order,
         ),
@@ -285,7 +290,8 @@ def _frozen(found: Findings, good: datetime | None, frozen: timedelta | None, li
         "for the file status.state?"
     )
     # one run that fails may be the database's nightly dump
-    yield Problem(Level.CRITICAL if good is None or frozen > limit else Level.WARNING, f"{since}: {why}")
+    level = Level.CRITICAL if good is None or frozen > limit else Level.WARNING
+    yield Problem(level, f"{since}: {why}", kind="outdated")
 
 
 def _old_calendar(config: Config, found: Findings, now: datetime) -> Iterable[Problem]:
@@ -300,12 +306,13 @@ def _old_calendar(config: Config, found: Findings, now: datetime) -> Iterable[Pr
             f"The calendar is old: {config.source} gives what was made {when:%Y-%m-%d %H:%M}, {spell(age)} ago. What "
             f"was booked, moved or cancelled since then is not known. It may be {spell(limit)} old "
             "(status.source_max_age): look whether what makes or copies the calendar runs",
+            kind="source",
         )
 
 
 def _unknown(found: Findings) -> Iterable[Problem]:
     if found.pacs_failure:
-        yield Problem(Level.WARNING, f"What arrived is not known: {found.pacs_failure}")
+        yield Problem(Level.WARNING, f"What arrived is not known: {found.pacs_failure}", kind="pacs")
     for failure in found.failures:
         yield Problem(Level.WARNING, failure, kind="run")
 
@@ -319,7 +326,7 @@ def _shown(today: Day, frozen: timedelta | None) -> Iterable[Problem]:
             "below, and ask the person who booked whether the booking still holds."
         )
         text = f"None of today's {len(waiting)} bookings that wait is on a console."
-        yield Problem(Level.CRITICAL, text, remedy=remedy)
+        yield Problem(Level.CRITICAL, text, remedy=remedy, kind="console")
 
 
 def _odd(days: Sequence[Day]) -> Iterable[Problem]:
@@ -345,7 +352,9 @@ def _odd(days: Sequence[Day]) -> Iterable[Problem]:
             text = f'The study of PatientID "{study.patient_id}" belongs to no booking. {oddity.text}'
             when = f"{study.start:%Y-%m-%d %H:%M}" if study.start else ""
             about = About(oddity.text, study.patient_id, study.description, when, ", ".join(study.ae_titles))
-            yield Problem(Level.WARNING, text, remedy=oddity.remedy, kind=oddity.kind, about=about)
+            yield Problem(
+                Level.WARNING, text, remedy=oddity.remedy, kind=oddity.kind, about=about, place=study.orthanc_id
+            )
 
 
 def _told(line: BookingStatus, what: str, remedy: str, kind: str) -> Problem:
@@ -375,7 +384,7 @@ def _emptied(found: Findings, zone: ZoneInfo) -> Iterable[Problem]:
             "If they were not all cancelled, see whether the lab, the statuses or the query changed: `dicom-worklist "
             "check` lists labs and statuses. The entries have left the console."
         )
-        yield Problem(Level.CRITICAL, text, remedy=remedy, kind="emptied")
+        yield Problem(Level.CRITICAL, text, remedy=remedy, kind="emptied", place=one.ae_title)
 
 
 def _calendar(found: Findings) -> Iterable[Problem]:
@@ -429,31 +438,32 @@ def _undelivered(config: Config, delivered: Summary | None, now: datetime) -> It
                 f"No run of the delivery to {destination.name} has ended {f'for {spell(silent)}' if silent else 'yet'}."
             )
             remedy = "See whether cron runs, and the log of the delivery: docs/delivery.md."
-            yield Problem(Level.WARNING, text, remedy=remedy, kind="delivery")
+            yield Problem(Level.WARNING, text, remedy=remedy, kind="delivery", place=destination.name)
     for name, state in delivered.destinations.items() if delivered else ():
         waiting = f"{state.waiting} series {'waits' if state.waiting == 1 else 'wait'}"
         if state.down and state.down_since and now - state.down_since > DOWN_FOR:
             down = f"{state.down_since.astimezone(now.tzinfo):%Y-%m-%d %H:%M}"
             text = f"Nothing is delivered to {name} since {down}, {waiting}: {state.down}"
-            yield Problem(Level.WARNING, text, kind="delivery")
+            yield Problem(Level.WARNING, text, kind="delivery", place=name)
         elif state.oldest and now - state.oldest > WAITS_FOR and not state.failures:
             oldest = f"{state.oldest.astimezone(now.tzinfo):%Y-%m-%d %H:%M}"
             text = f"{waiting} for {name}, the oldest since {oldest}: more comes than goes there."
-            yield Problem(Level.WARNING, text, kind="delivery")
+            yield Problem(Level.WARNING, text, kind="delivery", place=name)
         for failure in state.failures:
             text = f"The series {failure.series} can't be delivered to {name}: {failure.why}"
-            yield Problem(Level.WARNING, text, kind="delivery")
+            yield Problem(Level.WARNING, text, kind="delivery", place=name)
         for copies in state.superseded:
             many = "1 series is" if copies.series == 1 else f"{copies.series} series are"
             now_of = f"is {copies.now} since a repair" if copies.now else "is no longer in the PACS"
             text = f"At {name} {many} still there as {copies.was}, which {now_of}: {copies.place}."
             remedy = "Warn those who use these images, and remove them there."
-            yield Problem(Level.WARNING, text, remedy=remedy, kind="superseded")
+            yield Problem(Level.WARNING, text, remedy=remedy, kind="superseded", place=f"{name} {copies.was}")
 
 
 def _refused(lately: Iterable[Refused]) -> Iterable[Problem]:
     for classes in refused.by_scanner(lately):
-        yield Problem(Level.WARNING, refused.text(classes), remedy=refused.remedy(classes), kind="refused")
+        text, remedy, scanner = refused.text(classes), refused.remedy(classes), classes[0].ae_title
+        yield Problem(Level.WARNING, text, remedy=remedy, kind="refused", place=scanner)
 
 
 def _filling(config: Config, full: FullDisk | None, now: datetime) -> Iterable[Problem]:
@@ -483,7 +493,27 @@ def _saved(config: Config, found: Findings) -> tuple[list[Backup], list[Problem]
 def _unsaved(saved: Iterable[Backup], now: datetime) -> Iterable[Problem]:
     for one in saved:
         for text, remedy in backups.problems(one, now):
-            yield Problem(Level.WARNING, text, remedy=remedy, kind="backup")
+            yield Problem(Level.WARNING, text, remedy=remedy, kind="backup", place=one.host)
+
+
+def _unnotified(config: Config, now: datetime) -> Iterable[Problem]:
+    """Return who can't be notified, and why."""
+    if config.notify is None:
+        return
+    sent = notify.load(config.notify.memory)
+    ended = sent.ended if sent else None
+    silent = now.astimezone(UTC) - ended if ended else None
+    if silent is None or silent > NOTIFIED_EVERY:
+        since = f"for {spell(silent)}" if silent else "yet"
+        text = f"Nobody is notified of what is critical: `dicom-worklist notify` has not run {since}."
+        remedy = "See whether cron runs, and `journalctl -t dicom-worklist-notify`: docs/notify.md."
+        yield Problem(Level.WARNING, text, remedy=remedy, kind="notify")
+    names = {one.name for one in config.notify.recipients}
+    for name, box in sent.boxes.items() if sent else ():
+        if box.failure and name in names:
+            text = f"{name} can't be notified: {box.failure}."
+            remedy = f"It is tried again; to try it yourself: `dicom-worklist notify --test {name}`."
+            yield Problem(Level.WARNING, text, remedy=remedy, kind="notify", place=name)
 
 
 def _counted(counts: Mapping[str, int]) -> str:

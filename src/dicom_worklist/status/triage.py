@@ -36,7 +36,7 @@ class Harm(IntEnum):
 
 #: What a kind of problem is called when there is one of it, and when there are several.
 _TITLES: dict[str, tuple[Harm, str, str]] = {
-    "": (Harm.ALL, "", ""),  # the list or the PACS
+    **dict.fromkeys(("", "outdated", "console", "source", "pacs"), (Harm.ALL, "", "")),  # the list or the PACS
     Kind.SWAPPED: (Harm.WHO, "entry of another booking", "entries of other bookings"),
     Kind.OTHER_SUBJECT: (Harm.WHO, "study with another booking's subject", "studies with another booking's subject"),
     Kind.PATIENT_ID: (Harm.WHO, "study with an edited PatientID", "studies with an edited PatientID"),
