@@ -130,7 +130,8 @@ class Status(_Section, frozen=True):
     as it can know, that is a warning; None: never. That the PACS's disk will be full within `disk_full_within` days is
     one, too. `images` says when the image of each container was built, and the
     file `updates`, which updates of Debian wait for them. The file `backup` says what this host's backup did.
-    `hints_off` has the rules that are off for a project, or for `*`, all of them.
+    `hints_off` has the rules that are off for a project, or for `*`, all of them. `usage_people` says whether the pages
+    of usage have figures of people.
     """
 
     state: str
@@ -147,6 +148,7 @@ class Status(_Section, frozen=True):
     updates: str | None = None
     backup: str | None = None
     hints_off: dict[str, tuple[Rule, ...]] = {}
+    usage_people: bool = False
 
 
 #: What the rules of a destination can ask for.

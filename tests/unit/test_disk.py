@@ -193,14 +193,25 @@ def test_beyond_the_days_of_the_site_it_is_no_problem(site: Site) -> None:
 
 def test_a_site_can_want_no_warning(site: Site) -> None:
     site.changes["status.disk_full_within"] = 0
-    assert filling(site, 0) == []
-    site.changes["status.disk_full_within"] = 1
+    assert filling(site, 2.5) == []
+    site.changes["status.disk_full_within"] = 3
     (problem,) = (problem for problem in site.seen().problems if problem.kind == "disk")
-    assert "will be full in less than a day, on 2026-11-24" in problem.text
+    assert "will be full in 2 days, on 2026-11-26" in problem.text
+
+
+@pytest.mark.parametrize(("free", "is_full"), [(0, True), (19 * GB, True), (21 * GB, False)])
+def test_a_disk_that_is_full_is_critical_whatever_the_rate(site: Site, free: int, *, is_full: bool) -> None:
+    site.pacs.disk = {"free": free, "size": SIZE}
+    site.run("08:00")
+    problems = [problem for problem in site.seen().problems if problem.kind == "disk"]
+    assert [problem.level.name for problem in problems] == ["CRITICAL"] * is_full
+    for problem in problems:
+        assert problem.text == f"The PACS's disk is full: {disk.amount(free)} of 2.0 TB are free."
+        assert "Orthanc refuses images" in problem.remedy
 
 
 def test_a_disk_that_is_not_filling_is_never_full(site: Site) -> None:
-    assert filling(site, 1, 2) == []
+    assert filling(site, 3, 2) == []
     assert site.metric("disk_full_timestamp_seconds") == 0
 
 

@@ -22,7 +22,10 @@ NOW = datetime.combine(DAY, time(14), UTC)
 GOOD = Findings(good=NOW, began=NOW, asked=NOW)
 STATUS = {"state": "/nowhere/status.json"}
 PACS = {"url": "http://127.0.0.1:8042", "user": "reader", "password_file": "/nowhere/password"}
-UNRECORDED = "no run has been recorded since; see the log: does cron run, and is there room for the file status.state?"
+UNRECORDED = (
+    "no run has been recorded since. On the host of the worklist see whether cron runs (`systemctl status cron`), "
+    "whether there is room (`df -h /nowhere`), and what the log says: docs/troubleshooting.md"
+)
 MISSING = "no images, long after its time."
 NEVER = "There is no list yet: "
 #: The default of status.frozen_after.

@@ -43,7 +43,7 @@ def test_an_old_calendar_is_a_warning_with_its_age(run: Any, config: Path) -> No
     [problem] = overview["problems"]
     assert problem["level"] == "WARNING"
     assert "bookings.csv gives what was made 2026-11-24 07:00, 2 hours ago" in problem["text"]
-    assert "It may be 1 hour old (status.source_max_age)" in problem["text"]
+    assert "It may be 1 hour old (worklist_sync_source_max_age)" in problem["text"]
 
 
 def test_one_that_is_young_enough_or_may_be_old_is_none(run: Any, config: Path, configure: Configure) -> None:

@@ -24,12 +24,26 @@ def site(field_site: Site) -> Site:
     site = field_site
     (site.root / "page").mkdir()
     site.changes["status.page"] = str(site.root / "page")
+    site.changes["status.usage_people"] = True
     site.book(1, "7-1", "09:00", "10:00")
     site.book(2, "8-1", "10:00", "11:00")
     site.run("08:00")
     site.scan(1, "09:05")
     site.run("12:30")
     return site
+
+
+def test_people_have_figures_only_if_the_site_says_so(site: Site) -> None:
+    site.changes["status.usage_people"] = False
+    night(site, 1)
+    assert "Lovelace" not in text(site, MONTH) + text(site, WEEK)
+    assert "By scanner" in text(site, MONTH)
+    site.changes["status.usage_people"] = True
+    night(site, 1, "04")
+    assert "Lovelace" in text(site, MONTH)
+    site.changes["status.usage_people"] = False
+    night(site, 1, "05")
+    assert "Lovelace" not in text(site, MONTH) + text(site, WEEK)
 
 
 def folder(site: Site) -> Path:

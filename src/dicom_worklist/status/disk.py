@@ -15,6 +15,8 @@ AT_LEAST = timedelta(days=3)
 NEW = timedelta(days=1)
 #: Two measures that are nearer, such as those around midnight, say nothing about a day.
 APART = timedelta(hours=12)
+#: With less of the disk than this it is full: Orthanc needs room for its index, too.
+NEARLY_NONE = 0.01
 #: What is further away than this is not foreseen.
 FURTHEST = timedelta(days=3650)
 
@@ -50,7 +52,12 @@ def full(measures: Sequence[DiskSpace]) -> FullDisk | None:
 
 def foreseen(measures: Sequence[DiskSpace], now: datetime) -> FullDisk | None:
     """Return when the disk will be full, if it was measured within a day of `now`, an aware time."""
-    return full(measures) if measures and now - measures[-1].at <= NEW else None
+    return full(measures) if fresh(measures, now) else None
+
+
+def fresh(measures: Sequence[DiskSpace], now: datetime) -> DiskSpace | None:
+    """Return the last measure, if it is not older than a day."""
+    return measures[-1] if measures and now - measures[-1].at <= NEW else None
 
 
 def text(disk: FullDisk, now: datetime) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -225,7 +226,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
         frozen_after=limit,
         problems=sorted(
             [
-                *_frozen(found, good, frozen, limit),
+                *_frozen(config, found, good, frozen),
                 *_emptied(found, zone),
                 *_old_calendar(config, found, now),
                 *_unknown(found),
@@ -234,7 +235,7 @@ def overview(config: Config, found: Findings, now: datetime) -> Overview:
                 *_calendar(found),
                 *_undelivered(config, delivered, now),
                 *_refused(lately),
-                *_filling(config, full, now),
+                *_filling(config, found, full, now),
                 *unsaved,
                 *_unsaved(saved, now),
                 *_unnotified(config, now),
@@ -277,17 +278,19 @@ def _day(config: Config, day: date, reconciled: Reconciled) -> Day:
     )
 
 
-def _frozen(found: Findings, good: datetime | None, frozen: timedelta | None, limit: timedelta) -> Iterable[Problem]:
-    if frozen is None:
+def _frozen(config: Config, found: Findings, good: datetime | None, frozen: timedelta | None) -> Iterable[Problem]:
+    if frozen is None or config.status is None:
         return
+    limit, folder = timedelta(minutes=config.status.frozen_after), Path(config.status.state).parent
     since = (
         f"The list has not been updated since {good:%Y-%m-%d %H:%M}, for {spell(frozen)}"
         if good
         else "There is no list yet"
     )
     why = found.failure or (
-        f"no run has been recorded {'since' if found.began else 'yet'}; see the log: does cron run, and is there room "
-        "for the file status.state?"
+        f"no run has been recorded {'since' if found.began else 'yet'}. On the host of the worklist see whether cron "
+        f"runs (`systemctl status cron`), whether there is room (`df -h {folder}`), and what the log says: "
+        "docs/troubleshooting.md"
     )
     # one run that fails may be the database's nightly dump
     level = Level.CRITICAL if good is None or frozen > limit else Level.WARNING
@@ -305,7 +308,7 @@ def _old_calendar(config: Config, found: Findings, now: datetime) -> Iterable[Pr
             Level.WARNING,
             f"The calendar is old: {config.source} gives what was made {when:%Y-%m-%d %H:%M}, {spell(age)} ago. What "
             f"was booked, moved or cancelled since then is not known. It may be {spell(limit)} old "
-            "(status.source_max_age): look whether what makes or copies the calendar runs",
+            "(worklist_sync_source_max_age): look whether what makes or copies the calendar runs",
             kind="source",
         )
 
@@ -466,7 +469,12 @@ def _refused(lately: Iterable[Refused]) -> Iterable[Problem]:
         yield Problem(Level.WARNING, text, remedy=remedy, kind="refused", place=scanner)
 
 
-def _filling(config: Config, full: FullDisk | None, now: datetime) -> Iterable[Problem]:
+def _filling(config: Config, found: Findings, full: FullDisk | None, now: datetime) -> Iterable[Problem]:
+    if config.pacs and (last := disk.fresh(found.disk, now)) and last.free < disk.NEARLY_NONE * last.size:
+        remedy = "Orthanc refuses images: the consoles have to send theirs again when there is room. Make room now:"
+        text = f"The PACS's disk is full: {disk.amount(last.free)} of {disk.amount(last.size)} are free."
+        yield Problem(Level.CRITICAL, text, remedy=f"{remedy} docs/operations.md.", kind="disk")
+        return
     days = config.status.disk_full_within if config.status else 0
     if days and full and full.at - now <= timedelta(days=days):
         remedy = "Then Orthanc refuses images. Make the disk larger, or make room: docs/operations.md."

@@ -7,6 +7,7 @@ months. A run makes the sums of some days or some pages, so that each run stays 
 import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -51,8 +52,9 @@ def update(config: Config, status: Status, now: datetime) -> None:
         made = {day: of for day, *of in connection.execute("SELECT day, made, digest FROM used")}
         days = _next_days(made, first, ended - ONE_DAY)
         if not days:
-            for one, of in islice(_stale(connection, made, first, ended - ONE_DAY), PAGES):
-                _make(connection, config.site.name, (one, of), where)
+            kind = f"{LAYOUT} {'with' if status.usage_people else 'without'} people"
+            for one, of in islice(_stale(connection, made, first, ended - ONE_DAY, kind), PAGES):
+                _make(connection, config.site.name, (one, of), where, people=status.usage_people)
             return
     used = report.read(config, status, days[0], days[-1], now)
     sums = tally(used.entries, lambda entry: (entry.day, entry.scanner, entry.project, entry.person))
@@ -98,24 +100,28 @@ def _next_days(made: Mapping[str, Sequence[str]], first: date, yesterday: date) 
 
 
 def _stale(
-    connection: sqlite3.Connection, made: Mapping[str, Sequence[str]], first: date, yesterday: date
+    connection: sqlite3.Connection, made: Mapping[str, Sequence[str]], first: date, yesterday: date, kind: str
 ) -> Iterator[tuple[Period, str]]:
     """Return the pages that are not of the sums that there are, the months first, and of which they will be."""
     pages = dict(connection.execute("SELECT name, made FROM used_page").fetchall())
     for one in periods(first, yesterday):
         digests = [made[day][1] for day in map(str, one.days) if day in made]
-        of = _digest(" ".join([LAYOUT, *digests]).encode())
+        of = _digest(" ".join([kind, *digests]).encode())
         if digests and pages.get(one.name) != of:
             yield one, of
 
 
-def _make(connection: sqlite3.Connection, site: str, wanted: tuple[Period, str], where: Sequence[Place]) -> None:
+def _make(
+    connection: sqlite3.Connection, site: str, wanted: tuple[Period, str], where: Sequence[Place], *, people: bool
+) -> None:
     from dicom_worklist.status.usage import pages  # noqa: PLC0415 - a run with nothing to make pays nothing
 
     one, of = wanted
     span = (one.first.isoformat(), one.last.isoformat())
     rows = connection.execute("SELECT day, entries FROM used WHERE day BETWEEN ? AND ?", span).fetchall()
     days = {date.fromisoformat(day): msgspec.json.decode(said, type=list[Entry]) for day, said in rows}
+    if not people:
+        days = {day: [replace(entry, person="") for entry in entries] for day, entries in days.items()}
     others = {"before": one.next(-1), "after": one.next(1)}
     others |= {per: period(per, one.first) for per in LONGER[one.per]}
     first, last = connection.execute("SELECT min(day), max(day) FROM used").fetchone()
