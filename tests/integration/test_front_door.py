@@ -241,6 +241,8 @@ CROSS = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
         pytest.param("DELETE", {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403, id="a neighbour"),
         pytest.param("POST", {"Origin": HERE, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}, 403,
                      id="a form"),
+        pytest.param("POST", {"Origin": HERE, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "no-cors"}, 403,
+                     id="what a link sends"),
         pytest.param("POST", {"Content-Type": "text/plain", **CROSS}, 403, id="a form elsewhere"),
         pytest.param("GET", CROSS, 404, id="a link elsewhere that only reads"),
         pytest.param("GET?x=%26_method=DELETE", CROSS, 403, id="a link elsewhere that hides a method"),

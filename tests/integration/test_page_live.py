@@ -38,7 +38,8 @@ class Site:
         self.status = 200
 
     def answer(self, asked: Asked) -> Reply:
-        headers = {"Content-Type": "text/html", "Content-Security-Policy": self.policy, "Cache-Control": "no-store"}
+        policy = self.policy.replace("$outer_scheme://$http_host", f"http://{asked.headers['Host']}")
+        headers = {"Content-Type": "text/html", "Content-Security-Policy": policy, "Cache-Control": "no-store"}
         return Reply(self.html if self.status == 200 else "Log in.", self.status, headers)
 
 
@@ -219,6 +220,15 @@ def test_a_file_in_the_folder_runs_nothing_of_its_own(chromium: Browser, site: S
             wait(opened)
             assert opened.title() != "taken"
             assert {asked.target for asked in server.asked} <= {"/worklist/index.html", "/favicon.ico"}
+
+
+def test_a_link_in_the_folder_sends_nothing_to_orthanc(chromium: Browser, site: Site) -> None:
+    """`ping` is a POST with the login of who follows the link, and needs no script."""
+    site.html = "<meta name=referrer content=same-origin><a href='index.html' ping='/tools/shutdown'>Today</a>"
+    with visited(chromium, site) as (opened, server):
+        opened.click("a")
+        opened.wait_for_timeout(500)
+        assert {asked.target for asked in server.asked} <= {"/worklist/index.html", "/favicon.ico"}
 
 
 def test_without_a_script_it_is_loaded_anew_each_minute(chromium: Browser, site: Site) -> None:

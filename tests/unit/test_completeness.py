@@ -2,9 +2,11 @@
 
 import sqlite3
 from contextlib import closing
+from types import ModuleType
 
 import pytest
 
+from dicom_worklist.status import pacs_series, sessions
 from dicom_worklist.status.oddities import Weight
 from support.timed_site import Site, day
 
@@ -176,3 +178,19 @@ def test_it_is_shown_everywhere(site: Site) -> None:
     assert site.metric("incomplete_sessions") == 1
     [line] = site.seen().as_dict()["today"]["lanes"][0]["lines"]
     assert [oddity["level"] for oddity in line["oddities"]] == ["hint"]
+
+
+@pytest.mark.parametrize("broken", [(pacs_series, "looked_into"), (sessions, "hints")], ids=lambda one: str(one[1]))
+def test_a_hint_that_fails_stops_neither_the_worklist_nor_the_page(
+    field_site: Site, monkeypatch: pytest.MonkeyPatch, broken: tuple[ModuleType, str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise IndexError("unforeseen")
+
+    monkeypatch.setattr(*broken, fails)
+    field_site.changes["status.leave_after"] = 5
+    field_site.book(1)
+    report = field_site.run("08:00")
+    assert [entry["booking_id"] for entry in report.published] == ["1"]
+    assert field_site.found.good is not None
+    assert any("whether all images have come is not known" in warning for warning in report.warnings)

@@ -69,34 +69,45 @@ class Answer:
 
 
 def ask(known: Memory) -> Answer:
-    """Ask the PACS for the studies of these days, and of the bookings that have begun."""
+    """Ask the PACS for the studies of these days, and of the bookings that have begun. Their series are as listed."""
     config, now = known.config, known.began
     if config.pacs is None:
         return Answer()
-    from dicom_worklist.status import pacs, pacs_series  # noqa: PLC0415 - a site without one doesn't pay for it
+    from dicom_worklist.status import pacs  # noqa: PLC0415 - a site without one doesn't pay for it
 
     zone = ZoneInfo(config.site.timezone)
     here = now.astimezone(zone).replace(tzinfo=None)
     bookings = [*known.last.bookings, *(version.booked for version in known.last.past)]
     begun = [booked for booked in bookings if not booked.reason and booked.start and booked.start - EARLY <= here]
     try:
-        studies, series = pacs.studies(config.pacs, *known.days.near, zone, begun)
+        studies, listed = pacs.studies(config.pacs, *known.days.near, zone, begun)
     except PacsError as error:
         return Answer(failure=str(error))
     first = {study.orthanc_id: study.seen for of_one in known.past.studies.values() for study in of_one}
     first |= {study.orthanc_id: study.seen for study in known.last.studies}
-    answer = Answer(tuple(msgspec.structs.replace(study, seen=first.get(study.orthanc_id) or now) for study in studies))
+    seen_first = [msgspec.structs.replace(study, seen=first.get(study.orthanc_id) or now) for study in studies]
+    return Answer(tuple(seen_first), series=tuple(listed))
+
+
+def _ask_more(known: Memory, answer: Answer) -> Answer:
+    """Ask the PACS for what only people are shown: that can wait until the worklist is published."""
+    config = known.config
+    if config.pacs is None or answer.studies is None:
+        return answer
+    from dicom_worklist.status import pacs, pacs_series  # noqa: PLC0415 - a site without one doesn't pay for it
+
     failures = []
     try:
-        answer = replace(answer, series=pacs_series.looked_into(config.pacs, series, known.last.looks))
-    except PacsError as error:
-        failures.append(f"whether all images have come is not known: {error}")
+        answer = replace(answer, series=pacs_series.looked_into(config.pacs, answer.series or (), known.last.looks))
+    except Exception as error:  # noqa: BLE001 - a hint must not keep page and state from being written
+        answer = replace(answer, series=None)
+        failures.append(f"whether all images have come is not known: {_why(error)}")
     try:
         answer = replace(answer, refused=pacs.refused(config.pacs))
     except PacsError as error:
         failures.append(f"what was refused to scanners is not known: {error}")
     try:
-        answer = replace(answer, disk=pacs.disk_space(config.pacs, now))
+        answer = replace(answer, disk=pacs.disk_space(config.pacs, known.began))
     except PacsError as error:
         failures.append(f"the free space of the PACS's disk is not known: {error}")
     return replace(answer, failures=tuple(failures))
@@ -136,9 +147,16 @@ def _backup(known: Memory, answer: Answer, now: datetime) -> Backup | None:
         return last  # it gets old, and that is a warning
 
 
+def _why(error: Exception) -> str:
+    """Return what went wrong, as a sentence has it; what nobody foresaw with its type."""
+    return str(error) if isinstance(error, PacsError) else repr(error)
+
+
 def record(known: Memory, answer: Answer, outcome: Outcome, now: Callable[[], datetime]) -> list[str]:
     """Write what a run found, and return, in sentences, what could not be read or written; `now` is in UTC."""
-    failures, status = [*known.failures, *answer.failures], known.config.status
+    status = known.config.status
+    answer = _ask_more(known, answer) if status is not None else answer
+    failures = [*known.failures, *answer.failures]
     if status is not None:
         waiting, saved = _updates(known, answer, now()), _backup(known, answer, now())
         with ExitStack() as stack:
@@ -166,7 +184,11 @@ def _write(run: _Run, failures: list[str]) -> None:
     if last.began and run.known.began < last.began <= now:
         return  # another run began later, and has written already
     found = _after_failure(run, last, now) if run.outcome.failure else _after_success(run, last, now, failures)
-    found = _with_hints(run, found, last, failures)
+    try:
+        found = _with_hints(run, found, last, failures)
+    except Exception as error:  # noqa: BLE001 - a hint must not keep page and state from being written
+        failures.append(f"whether all images have come is not known: {_why(error)}")
+        found = msgspec.structs.replace(found, looks=last.looks, hints=last.hints)
 
     def attempt(what: str, write: Callable[[Findings], None]) -> None:
         try:
