@@ -294,11 +294,8 @@ def _find(options: argparse.Namespace) -> int:
     days = (options.first or date.min, options.last or date.max)
     try:
         found = find(config, config.status, " ".join(options.text), days, _now(options))
-    except (OSError, sqlite3.Error) as error:
-        path = history.path_beside(config.status.state)
-        raise FolderError(
-            f"the history {path} can't be read: {error}; run the command as the sync's user or root"
-        ) from error
+    except (OSError, sqlite3.Error, ValueError) as error:
+        raise FolderError(history.unread(history.path_beside(config.status.state), error)) from error
     if options.json:
         print(json.dumps({"sessions": msgspec.to_builtins(found)}, indent=2))
     else:
@@ -324,7 +321,8 @@ def _overview(config: Config, now: datetime) -> "Overview":
 
 
 def _usage(options: argparse.Namespace) -> int:
-    from dicom_worklist.status.usage import report as usage  # noqa: PLC0415 - cron needs none of it
+    from dicom_worklist.status import history  # noqa: PLC0415 - cron needs none of it
+    from dicom_worklist.status.usage import report as usage  # noqa: PLC0415
 
     config = load(options.config)
     if config.status is None:
@@ -334,10 +332,7 @@ def _usage(options: argparse.Namespace) -> int:
     try:
         used = usage.read(config, config.status, options.first, options.last, _now(options))
     except (OSError, sqlite3.Error, ValueError) as error:
-        raise FolderError(
-            f"the history beside status.state {config.status.state} can't be read: {error}; run the command as the "
-            "sync's user or root"
-        ) from error
+        raise FolderError(history.unread(history.path_beside(config.status.state), error)) from error
     if options.csv:
         print(usage.as_csv(used, options.by, options.per), end="")
     elif options.json:
