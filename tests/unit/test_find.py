@@ -9,6 +9,7 @@ from dicom_worklist.status.past.find import find
 from dicom_worklist.status.past.sessions import Session
 from support.calendar import DAY, Calendar
 from support.sample_day import HOSTILE
+from support.terminal import narrow
 from support.timed_site import Site, at, day
 
 
@@ -151,6 +152,17 @@ def test_the_command_prints_a_table_or_json(site: Site, run: Any) -> None:
     [one] = run("find", *common, "--json", "sub-007", "ses-02").json["sessions"]
     assert (one["day"], one["booking_id"], one["studies"][0]["orthanc_id"]) == (day(1), "4", "third")
     assert "0 sessions" in run("find", *common, "nobody").out
+
+
+def test_in_a_narrow_terminal_the_id_of_a_study_can_be_copied(
+    site: Site, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, path = "0a1b2c3d-4e5f6071-8293a4b5-c6d7e8f9-01234567", history.path_beside(str(site.root / "status.json"))
+    history.repaired(path, "first", study, history.read(path, ["1"]).current["1"], site.now)
+    narrow(monkeypatch)
+    shown = run("find", "-c", site.file, "--now", site.now.isoformat(), "sub-007").out
+    assert {study, "3010000.01_sub-007_ses-01", "PRISMA", day(1)} <= {*shown.split()}
+    assert "study third" in shown
 
 
 def test_a_site_without_a_history_yet_has_found_nothing(field_site: Site, run: Any) -> None:

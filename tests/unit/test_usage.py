@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, timedelta
@@ -12,6 +13,7 @@ import pytest
 from dicom_worklist.status.usage import report
 from dicom_worklist.status.usage.figures import By
 from support.calendar import DAY, SKYRA
+from support.terminal import narrow
 from support.timed_site import Site, at, day
 
 
@@ -356,6 +358,29 @@ def test_the_command(field_site: Site, run: Any) -> None:
         ("2026-11", "Lovelace^Ada"),
     ]
     assert [*people[0]] == ["period", "person", *report.COLUMNS]
+
+
+def test_in_a_narrow_terminal_no_number_is_broken(field_site: Site, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = field_site
+    for number in range(1, 4):
+        site.book(number, f"{number}-1", start=f"{9 + number}:00", end=f"{10 + number}:00")
+    played(site, "08:00")
+    for number in range(1, 4):
+        scanned(site, number, f"{9 + number}:05", f"{10 + number}:50", last=f"{9 + number}:40", study=f"{number}")
+    played(site, "14:51", "23:00")
+    line = ["usage", "-c", site.file, "--from", DAY, "--to", DAY, "--now", site.now.isoformat()]
+    wide = run(*line).out
+    assert "no shows" not in wide, "all are 0"
+    figures = {figure for figure in re.findall(r"\d+", wide.split("PRISMA")[1].splitlines()[0]) if len(figure) > 1}
+    assert len(figures) > 3
+    for width in (60, 80, 120):
+        narrow(monkeypatch, width)
+        shown = run(*line).out
+        assert figures <= {*re.findall(r"\d+", shown)}, width
+        assert "PRISMA" in shown
+        for heading in ("sessions", "scanned", "overrun"):
+            assert heading in shown, (width, heading)
+        assert max(map(len, shown.splitlines()[:-1])) <= width
 
 
 def test_the_command_says_what_is_wrong(field_site: Site, run: Any) -> None:

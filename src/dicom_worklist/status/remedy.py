@@ -30,24 +30,23 @@ def remedy(error: BaseException, path: Path, *, denied: str = OWNER, damaged: st
     """
     number = error.errno if isinstance(error, OSError) else None
     code = _code(error)
-    if number in FULL or code == sqlite3.SQLITE_FULL:
-        return f"The disk is full: see `df -h {_folder(path)}`, and make room; the next run puts it right. {STAY}"
-    if number in READ_ONLY:
-        return f"The file system of {_folder(path)} is mounted read-only: the kernel's log says why. {STAY}"
-    if code == sqlite3.SQLITE_IOERR or number == errno.EIO:
-        return (
-            f"The disk gives errors, or is full: see `df -h {_folder(path)}` and the kernel's log; the next run tries "
-            f"again. {STAY}"
-        )
-    if number in DENIED or code in SQLITE_DENIED:
-        return denied
-    if code in SQLITE_LOCKED:
-        return "another run holds it; the next run writes it"
-    if number == errno.ENOENT:
-        return f"the folder {_missing(error, path)} must exist: site.yml makes it"
-    if damaged and _damaged(error):
-        return damaged
-    return "the next run tries again"
+    folder = _folder(path)
+    choices = (
+        (
+            number in FULL or code == sqlite3.SQLITE_FULL,
+            f"The disk is full: see `df -h {folder}`, and make room; the next run puts it right. {STAY}",
+        ),
+        (number in READ_ONLY, f"The file system of {folder} is mounted read-only: the kernel's log says why. {STAY}"),
+        (
+            number == errno.EIO or code == sqlite3.SQLITE_IOERR,
+            f"The disk gives errors, or is full: see `df -h {folder}` and the kernel's log. {STAY}",
+        ),
+        (number in DENIED or code in SQLITE_DENIED, denied),
+        (code in SQLITE_LOCKED, "another run holds it; the next run writes it"),
+        (number == errno.ENOENT, f"the folder {_missing(error, path)} must exist: site.yml makes it"),
+        (damaged and _damaged(error), damaged),
+    )
+    return next((todo for fits, todo in choices if fits), "the next run tries again")
 
 
 def _damaged(error: BaseException) -> bool:

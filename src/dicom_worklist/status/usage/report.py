@@ -19,6 +19,8 @@ from dicom_worklist.status.usage.sessions import seen
 APART = 2 * ONE_DAY
 ESTIMATES = ("scanned", "idle", "overrun")
 COUNTS = ("no_shows", "late_cancellations", "unbooked_scans", "rejected", "unclear", "without_end")
+#: What a table calls some of them.
+HEADINGS = {"late_cancellations": "cancelled late", "unbooked_scans": "unbooked", "without_end": "no end"}
 #: What stands for the name of scans without a booking, and of bookings that name nobody.
 NAMELESS = "(none)"
 #: Every figure, in the order in which it is shown.
@@ -134,22 +136,19 @@ def _cell(name: str) -> str:
 
 
 def as_table(usage: Usage, by: By, per: Per | None) -> tuple[str, dict[str, str], list[tuple[str, ...]]]:
-    """Return the title, the headings with their styles, and the rows of a table."""
-    headings = {
-        **({"period": ""} if per else {}),
-        by: "bold cyan",
-        "sessions": "",
-        "booked": "",
-        **dict.fromkeys(ESTIMATES, ""),
-        **dict.fromkeys((name.replace("_", " ") for name in COUNTS), ""),
-    }
-    rows = [
-        (*([when] if per else []), name or NAMELESS, *shown(figures))
-        for (when, name), figures in usage.rows(by, per).items()
-    ]
+    """Return the title, the headings with their styles, and the rows of a table, without the figures that are all 0."""
+    figures = ["sessions", "booked", *ESTIMATES, *(HEADINGS.get(name, name.replace("_", " ")) for name in COUNTS)]
+    rows = [((when, name or NAMELESS), [*shown(of_one)]) for (when, name), of_one in usage.rows(by, per).items()]
+    used = [at for at in range(len(figures)) if any(of_one[at] != "0" for _, of_one in rows)]
     if len(rows) > 1:
-        rows.append((*([""] if per else []), "all", *shown(usage.total)))
-    return f"{usage.first} to {usage.last}, in minutes", headings, rows
+        rows.append((("", "all"), [*shown(usage.total)]))
+    headings = {**({"period": ""} if per else {}), by: "bold cyan", **dict.fromkeys((figures[at] for at in used), "")}
+    begins = 0 if per else 1
+    return (
+        f"{usage.first} to {usage.last}, in minutes",
+        headings,
+        [(*names[begins:], *(of_one[at] for at in used)) for names, of_one in rows],
+    )
 
 
 def shown(figures: Figures) -> Iterator[str]:
