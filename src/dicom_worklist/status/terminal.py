@@ -247,28 +247,33 @@ def counted(day: Day) -> str:
 
 
 def _show_day(console: Console, overview: Overview, day: Day, title: str) -> None:
+    # what has to be typed on a console must stand here as it is
+    typed = day is overview.today and any(problem.kind == "console" for problem in overview.problems)
+    names = {"PatientID": "bold", "PatientName": "bold"} if typed else {"patient name": "bold"}
     headings = {
         "scanner": "bold cyan",
         "start": "bold",
         "state": "",
         "console": "",
-        "patient name": "bold",
+        **names,
         "series": "",
         "images": "",
         "booking": "dim",
         "remarks": "",
     }
-    rows = [*(_cells(overview, line) for line in day.lines), *map(_unscheduled, day.unscheduled)]
+    rows = [*(_cells(overview, line, typed=typed) for line in day.lines)]
+    rows += [_unscheduled(one, typed=typed) for one in day.unscheduled]
     _print(console, title, headings, rows)
 
 
-def _cells(overview: Overview, line: BookingStatus) -> tuple[object, ...]:
+def _cells(overview: Overview, line: BookingStatus, *, typed: bool) -> tuple[object, ...]:
     booked = line.booked
     return (
         booked.ae_title,
         f"{booked.start:%H:%M}" if booked.start else "",
         Text(line.state, STATES[line.state]),
         "shown" if booked.on_console else "not shown",
+        *([booked.patient_id] if typed else []),
         booked.patient_name,
         line.series or "",
         line.instances or "",
@@ -288,13 +293,14 @@ def _copied(one: Copied) -> str:
     return f"Safe to delete on the console if that shows {one.images} images, too: compared at the PACS and {places}."
 
 
-def _unscheduled(one: Unscheduled) -> tuple[object, ...]:
+def _unscheduled(one: Unscheduled, *, typed: bool) -> tuple[object, ...]:
     study = one.study
     return (
         ", ".join(study.ae_titles),
         f"{study.start:%H:%M}" if study.start else "",
         Text("unscheduled", "bold magenta"),
         "",
+        *([study.patient_id] if typed else []),
         study.patient_name,
         study.series,
         study.instances,
@@ -337,20 +343,24 @@ def _print_paragraphs(
         console.print(Text(title, "italic"))
     for row in cells:
         said = [(heading, "; ".join(cell.plain.split("\n"))) for heading, cell in zip(headings, row, strict=True)]
-        parts = [text if at == 0 else f"{heading} {text}" for at, (heading, text) in enumerate(said) if text]
+        parts = [
+            (text if at == 0 else f"{heading} {text}", heading in PROSE)
+            for at, (heading, text) in enumerate(said)
+            if text
+        ]
         first, *others = _paragraph(parts, console.width - 2)
         console.print(Text(first, "bold"), *(Text(f"  {line}") for line in others), sep="\n", soft_wrap=True)
 
 
-def _paragraph(parts: Iterable[str], width: int) -> list[str]:
-    """Return these as lines of this width; what has no space in it is never broken, and may be longer."""
+def _paragraph(parts: Iterable[tuple[str, bool]], width: int) -> list[str]:
+    """Return texts as lines of this width; only those that are prose are broken, and only at a space."""
     lines = [""]
-    for part in parts:
+    for part, prose in parts:
         joined = f"{lines[-1]} · {part}" if lines[-1] else part
         if cell_len(joined) <= width:
             lines[-1] = joined
         else:
-            lines += wrap(part, width, break_long_words=False, break_on_hyphens=False)
+            lines += wrap(part, width, break_long_words=False, break_on_hyphens=False) if prose else [part]
     return [line for line in lines if line] or [""]
 
 
