@@ -67,6 +67,25 @@ def test_what_has_to_be_typed_is_shown_unfolded_while_nothing_is_on_the_console(
         assert {booked.patient_id, booked.patient_name, "PatientID", "PatientName"} <= {*words}
 
 
+def test_a_day_that_no_run_has_read_is_not_known(field_site: Site, run: Any) -> None:
+    site = field_site
+    line = ["status", "-c", site.file, "--now"]
+    never = run(*line, at("08:00").isoformat()).out
+    assert f"today, {day()}: not known: the calendar has not been read yet" in never
+    site.book(1, "7-1", day=day())
+    site.run("23:58")
+    last = f"the calendar was last read {day()} 23:58"
+    shown = run(*line, at("23:59").isoformat()).out
+    assert "not known" not in shown, "tomorrow has no booking, and that is known"
+    shown = run(*line, at("00:05", 1).isoformat()).out
+    assert f"today, {day(1)}: nothing booked" in shown
+    assert f"tomorrow, {day(2)}: not known: {last}" in shown
+    shown = run(*line, at("00:05", 2).isoformat()).out
+    assert f"today, {day(2)}: not known: {last}" in shown
+    assert f"today not known: {last}" in shown
+    assert "nothing booked" not in shown
+
+
 def test_status_for_nagios_is_a_line_and_an_exit_status(
     calendar: Calendar, watched: Path, run: Any, tmp_path: Path
 ) -> None:

@@ -122,9 +122,14 @@ def show_overview(overview: Overview) -> None:
         console.print(Text(f"{problem.level.name:8}", LEVELS[problem.level]), Text(printable(problem.said)))
     console.print(Text(summary(overview), LEVELS[overview.level]))
     for day in (overview.yesterday, overview.today, overview.tomorrow):
-        if day is overview.today or day.lines or day.unscheduled:
+        shown = day.lines or day.unscheduled
+        if day is overview.today or shown or (overview.good and not overview.is_known(day)):
             name = {overview.yesterday.day: "yesterday", overview.today.day: "today"}.get(day.day, "tomorrow")
-            _show_day(console, overview, day, f"{name}, {day.day}: {counted(day)}")
+            title = f"{name}, {day.day}: {booked_on(overview, day)}"
+            if shown or overview.is_known(day):
+                _show_day(console, overview, day, title)
+            else:
+                console.print(Text(title, LEVELS[Level.WARNING]))
     for backup in overview.backups:
         console.print(Text(printable(f"Last good backup of {backup.host}: {overview.saved(backup)}.")))
     for line in _updates(overview):
@@ -228,7 +233,7 @@ def summary(overview: Overview) -> str:
         pacs = (
             f"PACS answered {overview.asked:%Y-%m-%d %H:%M:%S}" if overview.asked else "the PACS has not answered yet"
         )
-    return f"{overview.level.name}: {good}; {pacs}; today {counted(overview.today)}"
+    return f"{overview.level.name}: {good}; {pacs}; today {booked_on(overview, overview.today)}"
 
 
 def plugin(overview: Overview) -> Iterator[str]:
@@ -237,6 +242,15 @@ def plugin(overview: Overview) -> Iterator[str]:
     yield f"WORKLIST {overview.level.name} - {printable(first)}"
     for problem in overview.problems[1:]:
         yield f"{problem.level.name}: {printable(problem.said)}"
+
+
+def booked_on(overview: Overview, day: Day) -> str:
+    """Return how many bookings of a day are in which state, or that it is not known."""
+    if overview.is_known(day):
+        return counted(day)
+    read = f"was last read {overview.good:%Y-%m-%d %H:%M}" if overview.good else "has not been read yet"
+    some = f"; {counted(day)}" if day.lines or day.unscheduled else ""
+    return f"not known: the calendar {read}{some}"
 
 
 def counted(day: Day) -> str:
