@@ -134,7 +134,7 @@ def test_days_without_a_run_are_named(field_site: Site) -> None:
     assert config.status is not None
     found = report.read(config, config.status, DAY, DAY + timedelta(days=9), site.now)
     assert [*found.unknown] == [DAY + timedelta(days=ahead) for ahead in (1, 2)]
-    assert any("nothing is known" in line for line in report.remarks(found))
+    assert any("no answer of the PACS" in line for line in report.remarks(found))
 
 
 @pytest.mark.parametrize(
@@ -391,6 +391,40 @@ def test_the_command_says_what_is_wrong(field_site: Site, run: Any) -> None:
     broken = run("usage", "-c", field_site.file, "--from", "2026-11-02", "--to", "2026-11-02")
     assert broken.status == 5
     assert "can't be read" in broken.err
+
+
+def test_what_is_not_known_is_said_by_its_reason(field_site: Site) -> None:
+    site = field_site
+    site.book(1, start="09:00", end="10:00")
+    played(site, "08:00")
+    port = site.changes["pacs.url"]
+    site.changes["pacs.url"] = "http://127.0.0.1:9"
+    for ahead in (2, 3, 4):
+        played(site, "08:00", ahead=ahead)
+    site.changes["pacs.url"] = port
+
+    def said(first: int, last: int) -> str:
+        config = site.config
+        assert config.status is not None
+        days = (DAY + timedelta(days=first), DAY + timedelta(days=last))
+        return "\n".join(report.remarks(report.read(config, config.status, *days, site.now)))
+
+    assert "not known" not in said(-1, -1)
+    of_one = said(0, 0)
+    assert "Of 1 session it is not known, or not yet, whether it took place: its time is booked" in of_one
+    gap = said(0, 4)
+    assert (
+        f"4 of these days have no answer of the PACS, so what was scanned is not known: {day(1)}, {day(2)}, {day(3)}, "
+        f"{day(4)}." in gap
+    )
+    assert "1 of these days has no answer of the PACS" in said(0, 1)
+    forgotten = said(-60, -1)
+    assert f"The history begins on {day(-1)}; before that nothing is known." in forgotten
+    assert "no answer" not in forgotten
+    assert f"The days from {day(5)} on are still to come: what is booked may change." in said(0, 9)
+    future = said(9, 12)
+    assert "These days are still to come: what is booked may change." in future
+    assert "no answer" not in future
 
 
 def test_a_history_of_an_older_release_says_when_the_pacs_answered_by_its_studies(field_site: Site) -> None:

@@ -115,6 +115,8 @@ def failure(path: Path, what: str, error: Exception) -> str:
 
 def unread(path: Path, error: Exception) -> str:
     """Return why a command can't read the history, and what to do."""
+    if isinstance(error, FileNotFoundError):
+        return f"There is no history at {path}: no run has written one"
     todo = remedy(error, path, denied="run the command as the sync's user or root", damaged=DAMAGED)
     return f"the history {path} can't be read: {reason(error)}; {todo}"
 
@@ -344,6 +346,22 @@ def oldest_day(connection: sqlite3.Connection, now: datetime, keep: int) -> date
     (newest,) = connection.execute("SELECT max(day) FROM version").fetchone()
     today = now.astimezone(UTC).date()
     return (min(today, date.fromisoformat(newest) + ONE_WEEK) if newest else today) - timedelta(days=keep)
+
+
+def begins(path: Path, now: datetime, keep: int) -> date | None:
+    """Return the first day of which something is known; None: of no day yet.
+
+    Raises:
+        FileNotFoundError: there is no history.
+        OSError, sqlite3.Error: it can't be read.
+    """
+    path.stat()
+    with opened(path) as connection:
+        rows = connection.execute(
+            "SELECT min(day) FROM version UNION SELECT min(day) FROM study UNION SELECT min(day) FROM asked"
+        ).fetchall()
+        days = [date.fromisoformat(day) for (day,) in rows if day]
+        return max(oldest_day(connection, now, keep), min(days)) if days else None
 
 
 def _end(connection: sqlite3.Connection, booking_id: str, moment: str, how: str) -> None:

@@ -34,12 +34,17 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was used from `first` to `last`, both included. `unknown` are days of which no run saw the PACS."""
+    """What was used from `first` to `last`, both included.
+
+    `unknown` are days up to today of which no run saw the PACS; the history `begins` on a day, if it has one.
+    """
 
     first: date
     last: date
     entries: Sequence[Entry]
     unknown: Sequence[date]
+    today: date
+    begins: date | None
 
     def rows(self, by: By, per: Per | None = None) -> dict[tuple[str, str], Figures]:
         """Return the figures of each period and name; without `per` the period is empty."""
@@ -65,6 +70,7 @@ def read(config: Config, status: Status, first: date, last: date, now: datetime)
         zone=zone,
     )
     titles = [scanner.ae_title for scanner in config.scanners]
+    begins = history.begins(path, now, status.history_days)
     found: list[Entry] = []
     known: set[date] = set()
     for start, end in _months(first, last):
@@ -73,7 +79,7 @@ def read(config: Config, status: Status, first: date, last: date, now: datetime)
         found += [entry for entry in entries(seen(chronicle, titles, times)) if start <= entry.day <= end]
     today = times.asked.date()
     days = [first + number * ONE_DAY for number in range((min(last, today) - first).days + 1)]
-    return Usage(first, last, found, [day for day in days if day not in known])
+    return Usage(first, last, found, [day for day in days if day not in known], today, begins)
 
 
 def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
@@ -171,11 +177,26 @@ def estimated(estimate: Estimate) -> str:
 def remarks(usage: Usage) -> Iterator[str]:
     """Return what people have to know about the figures."""
     yield "≈ is an estimate, with the least and the longest time that it can be: docs/usage.md."
-    if usage.unknown:
-        days = ", ".join(map(str, usage.unknown[:5])) + (" and others" if len(usage.unknown) > 5 else "")
-        yield f"Of {len(usage.unknown)} of these days nothing is known, as no run saw the PACS: {days}."
-    if usage.total.unclear:
+    yield from _not_known(usage)
+    if usage.last > usage.today:
+        days = f"The days from {usage.today + ONE_DAY} on" if usage.first <= usage.today else "These days"
+        yield f"{days} are still to come: what is booked may change."
+    if unclear := usage.total.unclear:
+        which, they, their = ("1 session", "it", "its") if unclear == 1 else (f"{unclear} sessions", "they", "their")
         yield (
-            f"Of {usage.total.unclear} sessions it is not known, or not yet, whether they took place: their time is "
-            "booked and nothing else."
+            f"Of {which} it is not known, or not yet, whether {they} took place: {their} time is booked and nothing "
+            "else."
         )
+
+
+def _not_known(usage: Usage) -> Iterator[str]:
+    """Return of which days nothing is known, and of which only what was booked."""
+    if usage.begins is None:
+        yield "The history is empty: nothing is known."
+        return
+    if usage.first < usage.begins:
+        yield f"The history begins on {usage.begins}; before that nothing is known."
+    if unknown := [day for day in usage.unknown if day >= usage.begins]:
+        have = "has" if len(unknown) == 1 else "have"
+        days = ", ".join(map(str, unknown[:5])) + (" and others" if len(unknown) > 5 else "")
+        yield (f"{len(unknown)} of these days {have} no answer of the PACS, so what was scanned is not known: {days}.")
