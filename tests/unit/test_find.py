@@ -165,9 +165,25 @@ def test_in_a_narrow_terminal_the_id_of_a_study_can_be_copied(
     assert "study third" in shown
 
 
-def test_a_site_without_a_history_yet_has_found_nothing(field_site: Site, run: Any) -> None:
-    done = run("find", "-c", field_site.file, "--now", field_site.now.isoformat(), "--json", "x")
-    assert (done.status, done.json) == (0, {"sessions": []})
+@pytest.mark.parametrize("options", [["find", "x"], ["usage", "--from", "2026-11-01", "--to", "2026-11-02"]])
+def test_a_site_without_a_history_yet_says_so(options: list[str], field_site: Site, run: Any) -> None:
+    done = run(*options, "-c", field_site.file, "--now", field_site.now.isoformat())
+    path = field_site.root / "status.history.sqlite"
+    assert (done.status, done.out) == (5, "")
+    assert done.err == f"dicom-worklist: There is no history at {path}: no run has written one\n"
+
+
+def test_a_last_day_before_the_first_is_refused(site: Site, run: Any) -> None:
+    done = run("find", "-c", site.file, "007", "--from", "2026-12-01", "--to", "2026-01-01")
+    assert (done.status, done.err) == (2, "dicom-worklist: --to 2026-01-01 is before --from 2026-12-01\n")
+
+
+def test_after_nothing_is_found_it_says_since_when_there_is_a_history(site: Site, run: Any) -> None:
+    common = ["find", "-c", site.file, "--now", site.now.isoformat()]
+    since = f"The history begins on {day(-1)}, and keeps 400 days (worklist_sync_history_days)."
+    assert since in run(*common, "nobody").out
+    assert since not in run(*common, "sub-007").out
+    assert run(*common, "--json", "nobody").json == {"sessions": []}
 
 
 def test_a_history_that_cannot_be_read_is_reported(field_site: Site, run: Any) -> None:

@@ -18,7 +18,7 @@ FULL = (
 
 
 def full(tmp_path: Path) -> sqlite3.OperationalError:
-    """The error of a database that may not grow any more."""
+    """The error of a database that has reached its largest size."""
     with sqlite3.connect(tmp_path / "full.sqlite") as connection:
         connection.execute("CREATE TABLE x (y)")
         connection.execute("PRAGMA max_page_count = 2")
