@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         (_list, "show what the scanners see now"),
         (_status, "show what was booked, is on the console, was scanned and arrived"),
         (_usage, "show how much was booked, scanned and idle, by scanner, project or person"),
-        (_find, "find sessions of the past by subject, project, booking or day"),
+        (_find, "find sessions of the past by any words: subject, project, booking, scanner or day"),
         (_check, "check the configuration, the source, the folder, the broker and the PACS"),
         (_preview, "show what each row of the calendar was read as, and its entry or why it has none"),
         (_repair, "give a study in the PACS the identity that its booking has"),
@@ -292,18 +292,26 @@ def _find(options: argparse.Namespace) -> int:
     if config.status is None:
         raise ConfigError(NO_RECORD)
     days = (options.first or date.min, options.last or date.max)
+    _check_order(options)
+    path, now, keep = history.path_beside(config.status.state), _now(options), config.status.history_days
     try:
-        found = find(config, config.status, " ".join(options.text), days, _now(options))
-    except (OSError, sqlite3.Error) as error:
-        path = history.path_beside(config.status.state)
-        raise FolderError(
-            f"the history {path} can't be read: {error}; run the command as the sync's user or root"
-        ) from error
+        begins = history.begins(path, now, keep)
+        found = find(config, config.status, " ".join(options.text), days, now)
+    except (OSError, sqlite3.Error, ValueError) as error:
+        raise FolderError(history.unread(path, error)) from error
     if options.json:
         print(json.dumps({"sessions": msgspec.to_builtins(found)}, indent=2))
     else:
         terminal.show_sessions(found)
+        if not found:
+            since = f"begins on {begins}" if begins else "is empty"
+            _say(f"The history {since}, and keeps {keep} days (worklist_sync_history_days).")
     return ExitStatus.DONE
+
+
+def _check_order(options: argparse.Namespace) -> None:
+    if options.first and options.last and options.last < options.first:
+        raise ConfigError(f"--to {options.last} is before --from {options.first}")
 
 
 def _overview(config: Config, now: datetime) -> "Overview":
@@ -324,20 +332,17 @@ def _overview(config: Config, now: datetime) -> "Overview":
 
 
 def _usage(options: argparse.Namespace) -> int:
-    from dicom_worklist.status.usage import report as usage  # noqa: PLC0415 - cron needs none of it
+    from dicom_worklist.status import history  # noqa: PLC0415 - cron needs none of it
+    from dicom_worklist.status.usage import report as usage  # noqa: PLC0415
 
     config = load(options.config)
     if config.status is None:
         raise ConfigError(NO_RECORD)
-    if options.last < options.first:
-        raise ConfigError(f"--to {options.last} is before --from {options.first}")
+    _check_order(options)
     try:
         used = usage.read(config, config.status, options.first, options.last, _now(options))
     except (OSError, sqlite3.Error, ValueError) as error:
-        raise FolderError(
-            f"the history beside status.state {config.status.state} can't be read: {error}; run the command as the "
-            "sync's user or root"
-        ) from error
+        raise FolderError(history.unread(history.path_beside(config.status.state), error)) from error
     if options.csv:
         print(usage.as_csv(used, options.by, options.per), end="")
     elif options.json:

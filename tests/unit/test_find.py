@@ -9,6 +9,7 @@ from dicom_worklist.status.past.find import find
 from dicom_worklist.status.past.sessions import Session
 from support.calendar import DAY, Calendar
 from support.sample_day import HOSTILE
+from support.terminal import narrow
 from support.timed_site import Site, at, day
 
 
@@ -153,9 +154,36 @@ def test_the_command_prints_a_table_or_json(site: Site, run: Any) -> None:
     assert "0 sessions" in run("find", *common, "nobody").out
 
 
-def test_a_site_without_a_history_yet_has_found_nothing(field_site: Site, run: Any) -> None:
-    done = run("find", "-c", field_site.file, "--now", field_site.now.isoformat(), "--json", "x")
-    assert (done.status, done.json) == (0, {"sessions": []})
+def test_in_a_narrow_terminal_the_id_of_a_study_can_be_copied(
+    site: Site, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, path = "0a1b2c3d-4e5f6071-8293a4b5-c6d7e8f9-01234567", history.path_beside(str(site.root / "status.json"))
+    history.repaired(path, "first", study, history.read(path, ["1"]).current["1"], site.now)
+    narrow(monkeypatch)
+    shown = run("find", "-c", site.file, "--now", site.now.isoformat(), "sub-007").out
+    assert {study, "3010000.01_sub-007_ses-01", "PRISMA", day(1)} <= {*shown.split()}
+    assert "study third" in shown
+
+
+@pytest.mark.parametrize("options", [["find", "x"], ["usage", "--from", "2026-11-01", "--to", "2026-11-02"]])
+def test_a_site_without_a_history_yet_says_so(options: list[str], field_site: Site, run: Any) -> None:
+    done = run(*options, "-c", field_site.file, "--now", field_site.now.isoformat())
+    path = field_site.root / "status.history.sqlite"
+    assert (done.status, done.out) == (5, "")
+    assert done.err == f"dicom-worklist: There is no history at {path}: no run has written one\n"
+
+
+def test_a_last_day_before_the_first_is_refused(site: Site, run: Any) -> None:
+    done = run("find", "-c", site.file, "007", "--from", "2026-12-01", "--to", "2026-01-01")
+    assert (done.status, done.err) == (2, "dicom-worklist: --to 2026-01-01 is before --from 2026-12-01\n")
+
+
+def test_after_nothing_is_found_it_says_since_when_there_is_a_history(site: Site, run: Any) -> None:
+    common = ["find", "-c", site.file, "--now", site.now.isoformat()]
+    since = f"The history begins on {day(-1)}, and keeps 400 days (worklist_sync_history_days)."
+    assert since in run(*common, "nobody").out
+    assert since not in run(*common, "sub-007").out
+    assert run(*common, "--json", "nobody").json == {"sessions": []}
 
 
 def test_a_history_that_cannot_be_read_is_reported(field_site: Site, run: Any) -> None:

@@ -1,6 +1,8 @@
 """What a run writes in addition to the worklist: state, page and metrics; a failure to write is reported."""
 
+import errno
 import os
+import sqlite3
 import stat
 from datetime import datetime, timedelta
 
@@ -10,8 +12,9 @@ import pytest
 from dicom_worklist import bookings
 from dicom_worklist.errors import FolderError, SourceError
 from dicom_worklist.status import findings as state
-from dicom_worklist.status import memory
+from dicom_worklist.status import history, memory
 from dicom_worklist.status.record import Answer, Outcome, record
+from dicom_worklist.status.usage import write as usage
 from support.calendar import DAY, MEG, NOW
 from support.local_site import RecordedSite, by_id
 from support.worklist_folder import locked_by_another_process, worklist_files
@@ -138,7 +141,11 @@ def test_a_file_that_can_not_be_written_is_reported_and_the_others_are_written(w
     report = site.run({what: nowhere})
     assert [entry["booking_id"] for entry in report.published] == ["1"]
     (warning,) = report.warnings
-    assert warning.startswith(f"{what} {nowhere} can't be written: No such file or directory")
+    missing = str(site.root / "nowhere") if what == "status.state" else nowhere
+    assert warning == (
+        f"{what} {nowhere} can't be written: No such file or directory; the folder {missing} must exist: site.yml "
+        "makes it"
+    )
     others = {
         "status.state": "status.json",
         "status.page": "page/index.html",
@@ -148,6 +155,27 @@ def test_a_file_that_can_not_be_written_is_reported_and_the_others_are_written(w
     if what == "status.metrics":
         assert warning in site.found.failures
         assert "status.metrics" in site.page
+
+
+def test_on_a_full_disk_each_remedy_is_to_make_room(site: RecordedSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.book("1")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full_for_sqlite(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(state, "save", full)
+    monkeypatch.setattr(history, "record", full_for_sqlite)
+    monkeypatch.setattr(usage, "update", full_for_sqlite)
+    warnings = site.run().warnings
+    assert len(warnings) == 3
+    for warning in warnings:
+        room = f"The disk is full: see `df -h {site.root}`, and make room; the next run puts it right."
+        assert warning.endswith(f"{room} Move nothing away")
+        assert "site.yml" not in warning
+        assert "Error(" not in warning
 
 
 def test_a_failure_to_write_is_reported_with_the_failure_of_the_run(site: RecordedSite) -> None:

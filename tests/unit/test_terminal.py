@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from dicom_worklist.errors import SourceError
 from support.calendar import DAY, NOW, SKYRA, Calendar
 from support.command import CONTROL
 from support.configuration import Configure
+from support.terminal import narrow
+from support.timed_site import Site, at, day
 
 #: The run's clock.
 AT = ("--now", NOW.isoformat())
@@ -39,6 +42,48 @@ def test_status_json_is_one_object(calendar: Calendar, watched: Path, run: Any) 
     assert [lane["ae_title"] for lane in told["today"]["lanes"]] == ["PRISMA", "PRISMAFIT", "SKYRA"]
     (line,) = told["today"]["lanes"][0]["lines"]
     assert (line["state"], line["booked"]["booking_id"], line["booked"]["on_console"]) == ("over", "1", True)
+
+
+def test_what_has_to_be_typed_is_shown_unfolded_while_nothing_is_on_the_console(
+    field_site: Site, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = field_site
+    site.book(1, "7-1", day=day(1))
+    site.run("23:58")
+    narrow(monkeypatch)
+    line = ["status", "-c", site.file, "--now"]
+    assert "PatientID" not in run(*line, at("23:59").isoformat()).out
+    site.calendar.path.unlink()
+    with pytest.raises(SourceError):
+        site.run("00:05", 1)
+    shown = run(*line, at("00:06", 1).isoformat()).out
+    booked = site.line(1).booked
+    below = shown.partition(f"today, {day(1)}")[2]
+    assert f"PatientID {booked.patient_id}" in below
+    assert f"PatientName {booked.patient_name}" in below
+    for width in (60, 120, 200):
+        narrow(monkeypatch, width)
+        words = run(*line, at("00:06", 1).isoformat()).out.partition(f"today, {day(1)}")[2].split()
+        assert {booked.patient_id, booked.patient_name, "PatientID", "PatientName"} <= {*words}
+
+
+def test_a_day_that_no_run_has_read_is_not_known(field_site: Site, run: Any) -> None:
+    site = field_site
+    line = ["status", "-c", site.file, "--now"]
+    never = run(*line, at("08:00").isoformat()).out
+    assert f"today, {day()}: not known: the calendar has not been read yet" in never
+    site.book(1, "7-1", day=day())
+    site.run("23:58")
+    last = f"the calendar was last read {day()} 23:58"
+    shown = run(*line, at("23:59").isoformat()).out
+    assert "not known" not in shown, "tomorrow has no booking, and that is known"
+    shown = run(*line, at("00:05", 1).isoformat()).out
+    assert f"today, {day(1)}: nothing booked" in shown
+    assert f"tomorrow, {day(2)}: not known: {last}" in shown
+    shown = run(*line, at("00:05", 2).isoformat()).out
+    assert f"today, {day(2)}: not known: {last}" in shown
+    assert f"today not known: {last}" in shown
+    assert "nothing booked" not in shown
 
 
 def test_status_for_nagios_is_a_line_and_an_exit_status(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, timedelta
@@ -12,6 +13,7 @@ import pytest
 from dicom_worklist.status.usage import report
 from dicom_worklist.status.usage.figures import By
 from support.calendar import DAY, SKYRA
+from support.terminal import narrow
 from support.timed_site import Site, at, day
 
 
@@ -132,7 +134,7 @@ def test_days_without_a_run_are_named(field_site: Site) -> None:
     assert config.status is not None
     found = report.read(config, config.status, DAY, DAY + timedelta(days=9), site.now)
     assert [*found.unknown] == [DAY + timedelta(days=ahead) for ahead in (1, 2)]
-    assert any("nothing is known" in line for line in report.remarks(found))
+    assert any("no answer of the PACS" in line for line in report.remarks(found))
 
 
 @pytest.mark.parametrize(
@@ -358,6 +360,29 @@ def test_the_command(field_site: Site, run: Any) -> None:
     assert [*people[0]] == ["period", "person", *report.COLUMNS]
 
 
+def test_in_a_narrow_terminal_no_number_is_broken(field_site: Site, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = field_site
+    for number in range(1, 4):
+        site.book(number, f"{number}-1", start=f"{9 + number}:00", end=f"{10 + number}:00")
+    played(site, "08:00")
+    for number in range(1, 4):
+        scanned(site, number, f"{9 + number}:05", f"{10 + number}:50", last=f"{9 + number}:40", study=f"{number}")
+    played(site, "14:51", "23:00")
+    line = ["usage", "-c", site.file, "--from", DAY, "--to", DAY, "--now", site.now.isoformat()]
+    wide = run(*line).out
+    assert "no shows" not in wide, "all are 0"
+    figures = {figure for figure in re.findall(r"\d+", wide.split("PRISMA")[1].splitlines()[0]) if len(figure) > 1}
+    assert len(figures) > 3
+    for width in (60, 80, 120):
+        narrow(monkeypatch, width)
+        shown = run(*line).out
+        assert figures <= {*re.findall(r"\d+", shown)}, width
+        assert "PRISMA" in shown
+        for heading in ("sessions", "scanned", "overrun"):
+            assert heading in shown, (width, heading)
+        assert max(map(len, shown.splitlines()[:-1])) <= width
+
+
 def test_the_command_says_what_is_wrong(field_site: Site, run: Any) -> None:
     wrong = run("usage", "-c", field_site.file, "--from", "2026-11-02", "--to", "2026-11-01")
     assert (wrong.status, wrong.err) == (2, "dicom-worklist: --to 2026-11-01 is before --from 2026-11-02\n")
@@ -366,6 +391,40 @@ def test_the_command_says_what_is_wrong(field_site: Site, run: Any) -> None:
     broken = run("usage", "-c", field_site.file, "--from", "2026-11-02", "--to", "2026-11-02")
     assert broken.status == 5
     assert "can't be read" in broken.err
+
+
+def test_what_is_not_known_is_said_by_its_reason(field_site: Site) -> None:
+    site = field_site
+    site.book(1, start="09:00", end="10:00")
+    played(site, "08:00")
+    port = site.changes["pacs.url"]
+    site.changes["pacs.url"] = "http://127.0.0.1:9"
+    for ahead in (2, 3, 4):
+        played(site, "08:00", ahead=ahead)
+    site.changes["pacs.url"] = port
+
+    def said(first: int, last: int) -> str:
+        config = site.config
+        assert config.status is not None
+        days = (DAY + timedelta(days=first), DAY + timedelta(days=last))
+        return "\n".join(report.remarks(report.read(config, config.status, *days, site.now)))
+
+    assert "not known" not in said(-1, -1)
+    of_one = said(0, 0)
+    assert "Of 1 session it is not known, or not yet, whether it took place: its time is booked" in of_one
+    gap = said(0, 4)
+    assert (
+        f"4 of these days have no answer of the PACS, so what was scanned is not known: {day(1)}, {day(2)}, {day(3)}, "
+        f"{day(4)}." in gap
+    )
+    assert "1 of these days has no answer of the PACS" in said(0, 1)
+    forgotten = said(-60, -1)
+    assert f"The history begins on {day(-1)}; before that nothing is known." in forgotten
+    assert "no answer" not in forgotten
+    assert f"The days from {day(5)} on are still to come: what is booked may change." in said(0, 9)
+    future = said(9, 12)
+    assert "These days are still to come: what is booked may change." in future
+    assert "no answer" not in future
 
 
 def test_a_history_of_an_older_release_says_when_the_pacs_answered_by_its_studies(field_site: Site) -> None:

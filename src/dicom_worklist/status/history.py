@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from dicom_worklist.status.records import BookingRecord, Study, Version
+from dicom_worklist.status.remedy import reason, remedy
 
 #: Goes up when the tables change.
 FORMAT = 1
@@ -76,6 +77,8 @@ USED = """
         figures TEXT NOT NULL    -- usage.figures.Figures of all, as JSON
     ) WITHOUT ROWID;
 """
+#: What to do with a file that SQLite can't understand, and with no other: a site that moves it away forgets its past.
+DAMAGED = "Move it away and keep it: the next run begins a new one"
 #: How long another run may hold the file, in seconds.
 TIMEOUT = 5
 ONE_WEEK = timedelta(days=7)
@@ -101,10 +104,21 @@ def path_beside(state: str) -> Path:
 
 def failure(path: Path, what: str, error: Exception) -> str:
     """Return, in sentences, that the history could not be `read` or `written`, why, and what to do."""
-    remedy = "Move it away and keep it: the next run begins a new one. Until then an id that is used again isn't seen"
-    if isinstance(error, PermissionError) or "readonly" in str(error):
-        remedy = "It belongs to another user: site.yml corrects that"
-    return f"the history {path} can't be {what}: {error}; the worklist is published without it. {remedy}"
+    todo = remedy(
+        error,
+        path,
+        denied="It belongs to another user: site.yml corrects that",
+        damaged=f"{DAMAGED}. Until then an id that is used again isn't seen",
+    )
+    return f"the history {path} can't be {what}: {reason(error)}; the worklist is published without it. {todo}"
+
+
+def unread(path: Path, error: Exception) -> str:
+    """Return why a command can't read the history, and what to do."""
+    if isinstance(error, FileNotFoundError):
+        return f"There is no history at {path}: no run has written one"
+    todo = remedy(error, path, denied="run the command as the sync's user or root", damaged=DAMAGED)
+    return f"the history {path} can't be read: {reason(error)}; {todo}"
 
 
 def read(path: Path, booking_ids: Collection[str], first_day: date = date.max, last_day: date = date.min) -> Past:
@@ -332,6 +346,22 @@ def oldest_day(connection: sqlite3.Connection, now: datetime, keep: int) -> date
     (newest,) = connection.execute("SELECT max(day) FROM version").fetchone()
     today = now.astimezone(UTC).date()
     return (min(today, date.fromisoformat(newest) + ONE_WEEK) if newest else today) - timedelta(days=keep)
+
+
+def begins(path: Path, now: datetime, keep: int) -> date | None:
+    """Return the first day of which something is known; None: of no day yet.
+
+    Raises:
+        FileNotFoundError: there is no history.
+        OSError, sqlite3.Error: it can't be read.
+    """
+    path.stat()
+    with opened(path) as connection:
+        rows = connection.execute(
+            "SELECT min(day) FROM version UNION SELECT min(day) FROM study UNION SELECT min(day) FROM asked"
+        ).fetchall()
+        days = [date.fromisoformat(day) for (day,) in rows if day]
+        return max(oldest_day(connection, now, keep), min(days)) if days else None
 
 
 def _end(connection: sqlite3.Connection, booking_id: str, moment: str, how: str) -> None:

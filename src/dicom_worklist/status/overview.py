@@ -169,6 +169,10 @@ class Overview:
                 until = max(until, end)
         return until if until > now else None
 
+    def is_known(self, day: Day) -> bool:
+        """Return whether it is known what is booked on a day: a good run reads the calendar up to the next day."""
+        return self.good is not None and day.day <= self.good.date() + timedelta(days=1)
+
     def saved(self, backup: Backup) -> str:
         """Return when the last good backup of a host ended, and how old it is."""
         age = backups.age(backup, self.now)

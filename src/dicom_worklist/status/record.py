@@ -25,6 +25,7 @@ from dicom_worklist.status.memory import Memory
 from dicom_worklist.status.overview import overview, seen
 from dicom_worklist.status.past import write as past
 from dicom_worklist.status.records import BookingRecord, DiskSpace, Refused, Series, Study
+from dicom_worklist.status.remedy import reason, remedy
 from dicom_worklist.status.updates import Updates
 from dicom_worklist.status.usage import write as usage
 
@@ -190,26 +191,30 @@ def _write(run: _Run, failures: list[str]) -> None:
         failures.append(f"whether all images have come is not known: {_why(error)}")
         found = msgspec.structs.replace(found, looks=last.looks, hints=last.hints)
 
-    def attempt(what: str, write: Callable[[Findings], None]) -> None:
+    def attempt(what: str, path: Path, write: Callable[[Findings], None]) -> None:
         try:
             write(msgspec.structs.replace(found, failures=tuple(failures)))
         except PacsError as error:
             if str(error) != run.answer.failure:  # once is enough
                 failures.append(f"{what} can't be sent: {error}")
         except Exception as error:  # noqa: BLE001 - the worklist is published; every failure is reported
-            why = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
-            failures.append(f"{what} can't be written: {why}; site.yml corrects its owner and mode")
+            used = history.path_beside(run.status.state) if isinstance(error, sqlite3.Error) else path
+            failures.append(f"{what} can't be written: {reason(error)}; {remedy(error, used)}")
 
     before = len(failures)
-    attempt(f"status.state {run.status.state}", lambda found: findings.save(run.status.state, found))
-    if folder := run.status.metrics:
-        attempt(f"status.metrics {folder}", lambda found: _write_metrics(Path(folder), run, found))
-    if page := run.status.page:
-        attempt(f"status.page {page}", lambda found: _write_page(Path(page), run, found))
+    state = Path(run.status.state)
+    pages = Path(run.status.page) if run.status.page else state
+    attempt(f"status.state {run.status.state}", state, lambda found: findings.save(run.status.state, found))
+    if run.status.metrics:
+        folder = Path(run.status.metrics)
+        attempt(f"status.metrics {folder}", folder, lambda found: _write_metrics(folder, run, found))
+    if run.status.page:
+        page = Path(run.status.page)
+        attempt(f"status.page {page}", page, lambda found: _write_page(page, run, found))
     if (to := run.known.config.pacs) and (path := to.page):
-        attempt(f"pacs.page {path}", lambda found: _send_page(to, path, run, found))
-    attempt("the pages of past days", lambda _: past.update(run.known.config, run.status, run.now()))
-    attempt("the pages of usage", lambda _: usage.update(run.known.config, run.status, run.now()))
+        attempt(f"pacs.page {path}", state, lambda found: _send_page(to, path, run, found))
+    attempt("the pages of past days", pages, lambda _: past.update(run.known.config, run.status, run.now()))
+    attempt("the pages of usage", pages, lambda _: usage.update(run.known.config, run.status, run.now()))
     if len(failures) > before:
         with suppress(OSError, ValueError):  # reported already
             findings.save(run.status.state, msgspec.structs.replace(found, failures=tuple(failures)))

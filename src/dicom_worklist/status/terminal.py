@@ -3,8 +3,10 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -46,6 +48,9 @@ USUAL = {
     "ScheduledStationName",
     "StudyInstanceUID",
 }
+#: The columns of prose, which may be broken into lines, and how narrow one may be.
+PROSE = {"project", "booked by", "remarks", "read as", "entry, or why there is none"}
+FREE = 20
 OUTCOMES = {"entry": "bold green", "rejected": "bold red", "ignored": "dim", "other day": "dim"}
 
 
@@ -70,7 +75,7 @@ def show_entries(entries: Sequence[Mapping[str, object]]) -> None:
         )
         for entry in entries
     )
-    _console().print(_table(f"{len(entries)} worklist entries", headings, rows))
+    _print(_console(), f"{len(entries)} worklist entries", headings, rows)
 
 
 def show_preview(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -82,9 +87,7 @@ def show_preview(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         "read as": "",
         "entry, or why there is none": "",
     }
-    table = _table(title, headings, (_previewed(row) for row in rows))
-    table.show_lines = True  # a row takes several lines
-    _console().print(table)
+    _print(_console(), title, headings, (_previewed(row) for row in rows), lines=True)  # a row takes several lines
 
 
 def _previewed(row: Mapping[str, Any]) -> tuple[object, ...]:
@@ -119,9 +122,14 @@ def show_overview(overview: Overview) -> None:
         console.print(Text(f"{problem.level.name:8}", LEVELS[problem.level]), Text(printable(problem.said)))
     console.print(Text(summary(overview), LEVELS[overview.level]))
     for day in (overview.yesterday, overview.today, overview.tomorrow):
-        if day is overview.today or day.lines or day.unscheduled:
+        shown = day.lines or day.unscheduled
+        if day is overview.today or shown or (overview.good and not overview.is_known(day)):
             name = {overview.yesterday.day: "yesterday", overview.today.day: "today"}.get(day.day, "tomorrow")
-            console.print(_day(overview, day, f"{name}, {day.day}: {counted(day)}"))
+            title = f"{name}, {day.day}: {booked_on(overview, day)}"
+            if shown or overview.is_known(day):
+                _show_day(console, overview, day, title)
+            else:
+                console.print(Text(title, LEVELS[Level.WARNING]))
     for backup in overview.backups:
         console.print(Text(printable(f"Last good backup of {backup.host}: {overview.saved(backup)}.")))
     for line in _updates(overview):
@@ -158,7 +166,7 @@ def show_sessions(sessions: Sequence["Session"]) -> None:
         for one in sessions
     )
     title = "1 session" if len(sessions) == 1 else f"{len(sessions)} sessions"
-    _console().print(_table(title, headings, rows))
+    _print(_console(), title, headings, rows)
 
 
 def _updates(overview: Overview) -> Iterator[str]:
@@ -187,7 +195,7 @@ def show_check(name: str, found: str, level: Level) -> None:
 
 def show_table(title: str, headings: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows as a table; `headings` are the columns, each with its style."""
-    _console().print(_table(title, headings, rows))
+    _print(_console(), title, headings, rows)
 
 
 def show_repair(plan: "Plan", booked: BookingRecord, *, applied: bool) -> None:
@@ -202,7 +210,7 @@ def show_repair(plan: "Plan", booked: BookingRecord, *, applied: bool) -> None:
     rows = [(change.attribute, change.old, change.new) for change in plan.changes]
     console.print(Text(printable(f"{of} ({booked.ae_title} {booked.start or booked.day:%Y-%m-%d %H:%M})"), "bold"))
     if rows:
-        console.print(_table("", {"attribute": "bold", "in the study": "yellow", "booked": "bold green"}, rows))
+        _print(console, "", {"attribute": "bold", "in the study": "yellow", "booked": "bold green"}, rows)
     if plan.interim:
         console.print(f"An earlier repair was not completed: its copy, study {plan.interim}, will be moved, too.")
     console.print(
@@ -225,7 +233,7 @@ def summary(overview: Overview) -> str:
         pacs = (
             f"PACS answered {overview.asked:%Y-%m-%d %H:%M:%S}" if overview.asked else "the PACS has not answered yet"
         )
-    return f"{overview.level.name}: {good}; {pacs}; today {counted(overview.today)}"
+    return f"{overview.level.name}: {good}; {pacs}; today {booked_on(overview, overview.today)}"
 
 
 def plugin(overview: Overview) -> Iterator[str]:
@@ -236,6 +244,15 @@ def plugin(overview: Overview) -> Iterator[str]:
         yield f"{problem.level.name}: {printable(problem.said)}"
 
 
+def booked_on(overview: Overview, day: Day) -> str:
+    """Return how many bookings of a day are in which state, or that it is not known."""
+    if overview.is_known(day):
+        return counted(day)
+    read = f"was last read {overview.good:%Y-%m-%d %H:%M}" if overview.good else "has not been read yet"
+    some = f"; {counted(day)}" if day.lines or day.unscheduled else ""
+    return f"not known: the calendar {read}{some}"
+
+
 def counted(day: Day) -> str:
     """Return how many bookings of a day are in which state."""
     states = [f"{count} {state}" for state, count in day.counts.items() if count]
@@ -243,33 +260,34 @@ def counted(day: Day) -> str:
     return ", ".join(states) or "nothing booked"
 
 
-def _day(overview: Overview, day: Day, title: str) -> Table:
+def _show_day(console: Console, overview: Overview, day: Day, title: str) -> None:
+    # what has to be typed on a console must stand here as it is
+    typed = day is overview.today and any(problem.kind == "console" for problem in overview.problems)
+    names = {"PatientID": "bold", "PatientName": "bold"} if typed else {"patient name": "bold"}
     headings = {
         "scanner": "bold cyan",
         "start": "bold",
         "state": "",
         "console": "",
-        "patient name": "bold",
+        **names,
         "series": "",
         "images": "",
         "booking": "dim",
         "remarks": "",
     }
-    table = _table(title, headings, [])
-    for line in day.lines:
-        table.add_row(*map(_text, _cells(overview, line)))
-    for one in day.unscheduled:
-        table.add_row(*map(_text, _unscheduled(one)))
-    return table
+    rows = [*(_cells(overview, line, typed=typed) for line in day.lines)]
+    rows += [_unscheduled(one, typed=typed) for one in day.unscheduled]
+    _print(console, title, headings, rows)
 
 
-def _cells(overview: Overview, line: BookingStatus) -> tuple[object, ...]:
+def _cells(overview: Overview, line: BookingStatus, *, typed: bool) -> tuple[object, ...]:
     booked = line.booked
     return (
         booked.ae_title,
         f"{booked.start:%H:%M}" if booked.start else "",
         Text(line.state, STATES[line.state]),
         "shown" if booked.on_console else "not shown",
+        *([booked.patient_id] if typed else []),
         booked.patient_name,
         line.series or "",
         line.instances or "",
@@ -289,13 +307,14 @@ def _copied(one: Copied) -> str:
     return f"Safe to delete on the console if that shows {one.images} images, too: compared at the PACS and {places}."
 
 
-def _unscheduled(one: Unscheduled) -> tuple[object, ...]:
+def _unscheduled(one: Unscheduled, *, typed: bool) -> tuple[object, ...]:
     study = one.study
     return (
         ", ".join(study.ae_titles),
         f"{study.start:%H:%M}" if study.start else "",
         Text("unscheduled", "bold magenta"),
         "",
+        *([study.patient_id] if typed else []),
         study.patient_name,
         study.series,
         study.instances,
@@ -304,13 +323,59 @@ def _unscheduled(one: Unscheduled) -> tuple[object, ...]:
     )
 
 
-def _table(title: str, headings: Mapping[str, str], rows: Iterable[Iterable[object]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for heading, style in headings.items():
-        table.add_column(heading, style=style, overflow="fold")
-    for row in rows:
-        table.add_row(*map(_text, row))
-    return table
+def _print(
+    console: Console,
+    title: str,
+    headings: Mapping[str, str],
+    rows: Iterable[Iterable[object]],
+    *,
+    lines: bool = False,
+) -> None:
+    """Print a table, or where it is wider than the terminal, a paragraph a row: a number or an id is never broken."""
+    cells = [[*map(_text, row)] for row in rows]
+    widest = [
+        min(FREE, longest) if heading in PROSE else longest
+        for at, heading in enumerate(headings)
+        for longest in [max(map(cell_len, [heading, *(row[at].plain for row in cells)]))]
+    ]
+    if sum(widest) + 3 * len(widest) + 1 > console.width:
+        _print_paragraphs(console, title, headings, cells)
+        return
+    table = Table(title=Text(title, "italic"), title_justify="left", show_lines=lines)
+    for (heading, style), width in zip(headings.items(), widest, strict=True):
+        prose = heading in PROSE
+        table.add_column(heading, style=style, overflow="fold", no_wrap=not prose, min_width=None if prose else width)
+    for row in cells:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _print_paragraphs(
+    console: Console, title: str, headings: Mapping[str, str], cells: Iterable[Sequence[Text]]
+) -> None:
+    if title:
+        console.print(Text(title, "italic"))
+    for row in cells:
+        said = [(heading, "; ".join(cell.plain.split("\n"))) for heading, cell in zip(headings, row, strict=True)]
+        parts = [
+            (text if at == 0 else f"{heading} {text}", heading in PROSE)
+            for at, (heading, text) in enumerate(said)
+            if text
+        ]
+        first, *others = _paragraph(parts, console.width - 2)
+        console.print(Text(first, "bold"), *(Text(f"  {line}") for line in others), sep="\n", soft_wrap=True)
+
+
+def _paragraph(parts: Iterable[tuple[str, bool]], width: int) -> list[str]:
+    """Return texts as lines of this width; only those that are prose are broken, and only at a space."""
+    lines = [""]
+    for part, prose in parts:
+        joined = f"{lines[-1]} · {part}" if lines[-1] else part
+        if cell_len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines += wrap(part, width, break_long_words=False, break_on_hyphens=False) if prose else [part]
+    return [line for line in lines if line] or [""]
 
 
 def _text(value: object) -> Text:

@@ -19,6 +19,8 @@ from dicom_worklist.status.usage.sessions import seen
 APART = 2 * ONE_DAY
 ESTIMATES = ("scanned", "idle", "overrun")
 COUNTS = ("no_shows", "late_cancellations", "unbooked_scans", "rejected", "unclear", "without_end")
+#: What a table calls some of them.
+HEADINGS = {"late_cancellations": "cancelled late", "unbooked_scans": "unbooked", "without_end": "no end"}
 #: What stands for the name of scans without a booking, and of bookings that name nobody.
 NAMELESS = "(none)"
 #: Every figure, in the order in which it is shown.
@@ -32,12 +34,17 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was used from `first` to `last`, both included. `unknown` are days of which no run saw the PACS."""
+    """What was used from `first` to `last`, both included.
+
+    `unknown` are days up to today of which no run saw the PACS; the history `begins` on a day, if it has one.
+    """
 
     first: date
     last: date
     entries: Sequence[Entry]
     unknown: Sequence[date]
+    today: date
+    begins: date | None
 
     def rows(self, by: By, per: Per | None = None) -> dict[tuple[str, str], Figures]:
         """Return the figures of each period and name; without `per` the period is empty."""
@@ -63,6 +70,7 @@ def read(config: Config, status: Status, first: date, last: date, now: datetime)
         zone=zone,
     )
     titles = [scanner.ae_title for scanner in config.scanners]
+    begins = history.begins(path, now, status.history_days)
     found: list[Entry] = []
     known: set[date] = set()
     for start, end in _months(first, last):
@@ -71,7 +79,7 @@ def read(config: Config, status: Status, first: date, last: date, now: datetime)
         found += [entry for entry in entries(seen(chronicle, titles, times)) if start <= entry.day <= end]
     today = times.asked.date()
     days = [first + number * ONE_DAY for number in range((min(last, today) - first).days + 1)]
-    return Usage(first, last, found, [day for day in days if day not in known])
+    return Usage(first, last, found, [day for day in days if day not in known], today, begins)
 
 
 def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
@@ -134,22 +142,19 @@ def _cell(name: str) -> str:
 
 
 def as_table(usage: Usage, by: By, per: Per | None) -> tuple[str, dict[str, str], list[tuple[str, ...]]]:
-    """Return the title, the headings with their styles, and the rows of a table."""
-    headings = {
-        **({"period": ""} if per else {}),
-        by: "bold cyan",
-        "sessions": "",
-        "booked": "",
-        **dict.fromkeys(ESTIMATES, ""),
-        **dict.fromkeys((name.replace("_", " ") for name in COUNTS), ""),
-    }
-    rows = [
-        (*([when] if per else []), name or NAMELESS, *shown(figures))
-        for (when, name), figures in usage.rows(by, per).items()
-    ]
+    """Return the title, the headings with their styles, and the rows of a table, without the figures that are all 0."""
+    figures = ["sessions", "booked", *ESTIMATES, *(HEADINGS.get(name, name.replace("_", " ")) for name in COUNTS)]
+    rows = [((when, name or NAMELESS), [*shown(of_one)]) for (when, name), of_one in usage.rows(by, per).items()]
+    used = [at for at in range(len(figures)) if any(of_one[at] != "0" for _, of_one in rows)]
     if len(rows) > 1:
-        rows.append((*([""] if per else []), "all", *shown(usage.total)))
-    return f"{usage.first} to {usage.last}, in minutes", headings, rows
+        rows.append((("", "all"), [*shown(usage.total)]))
+    headings = {**({"period": ""} if per else {}), by: "bold cyan", **dict.fromkeys((figures[at] for at in used), "")}
+    begins = 0 if per else 1
+    return (
+        f"{usage.first} to {usage.last}, in minutes",
+        headings,
+        [(*names[begins:], *(of_one[at] for at in used)) for names, of_one in rows],
+    )
 
 
 def shown(figures: Figures) -> Iterator[str]:
@@ -172,11 +177,26 @@ def estimated(estimate: Estimate) -> str:
 def remarks(usage: Usage) -> Iterator[str]:
     """Return what people have to know about the figures."""
     yield "≈ is an estimate, with the least and the longest time that it can be: docs/usage.md."
-    if usage.unknown:
-        days = ", ".join(map(str, usage.unknown[:5])) + (" and others" if len(usage.unknown) > 5 else "")
-        yield f"Of {len(usage.unknown)} of these days nothing is known, as no run saw the PACS: {days}."
-    if usage.total.unclear:
+    yield from _not_known(usage)
+    if usage.last > usage.today:
+        days = f"The days from {usage.today + ONE_DAY} on" if usage.first <= usage.today else "These days"
+        yield f"{days} are still to come: what is booked may change."
+    if unclear := usage.total.unclear:
+        which, they, their = ("1 session", "it", "its") if unclear == 1 else (f"{unclear} sessions", "they", "their")
         yield (
-            f"Of {usage.total.unclear} sessions it is not known, or not yet, whether they took place: their time is "
-            "booked and nothing else."
+            f"Of {which} it is not known, or not yet, whether {they} took place: {their} time is booked and nothing "
+            "else."
         )
+
+
+def _not_known(usage: Usage) -> Iterator[str]:
+    """Return of which days nothing is known, and of which only what was booked."""
+    if usage.begins is None:
+        yield "The history is empty: nothing is known."
+        return
+    if usage.first < usage.begins:
+        yield f"The history begins on {usage.begins}; before that nothing is known."
+    if unknown := [day for day in usage.unknown if day >= usage.begins]:
+        have = "has" if len(unknown) == 1 else "have"
+        days = ", ".join(map(str, unknown[:5])) + (" and others" if len(unknown) > 5 else "")
+        yield (f"{len(unknown)} of these days {have} no answer of the PACS, so what was scanned is not known: {days}.")
