@@ -1,7 +1,7 @@
 """What the section `delivery` may say, which series go where, and what page and terminal say of it."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import msgspec
@@ -9,15 +9,17 @@ import pytest
 
 from dicom_worklist.config import load
 from dicom_worklist.delivery import Copied, State, Summary
+from dicom_worklist.delivery import outbox as outboxes
 from dicom_worklist.delivery.destinations import Down, Undelivered
 from dicom_worklist.delivery.destinations.folder import Folder
 from dicom_worklist.delivery.outbox import pause
-from dicom_worklist.delivery.pace import HALF_SPEED_AT, LONGEST_REST, rest
+from dicom_worklist.delivery.pace import HALF_SPEED_AT, LONGEST_REST, Pace, rest
 from dicom_worklist.delivery.rules import matches
+from dicom_worklist.delivery.run import LOOK_FOR, Delivered, _Run
 from dicom_worklist.delivery.series import Series, _series
 from dicom_worklist.delivery.summary import Failure, Superseded
 from dicom_worklist.errors import ConfigError
-from dicom_worklist.settings import Config, Delivery, FolderDestination, Matched
+from dicom_worklist.settings import Config, Delivery, FolderDestination, Matched, Pacs
 from dicom_worklist.status import page
 from dicom_worklist.status.overview import Level, Overview, overview
 from support import sample_day
@@ -213,3 +215,56 @@ def test_a_usual_day_is_hardly_slowed_and_many_at_once_go_first() -> None:
     assert rest(0.02, HALF_SPEED_AT) == 0.02
     assert rest(0.02, 2 * HALF_SPEED_AT) == 0.08
     assert rest(0.02, 10_000) == LONGEST_REST
+
+
+class Repaired(Folder):
+    """A destination with the copies of five series that were repaired. It takes a while for each answer."""
+
+    def __init__(self, takes: timedelta, *fails: Undelivered | None) -> None:
+        self.takes, self.fails = takes, [*fails]
+        self.now, self.asked = NOW.astimezone(UTC), 0
+
+    def holds(self, *_: object) -> bool:
+        self.asked += 1
+        self.now += self.takes
+        if self.fails and (error := self.fails.pop(0)):
+            raise error
+        return True
+
+    def looked_for(self, tmp_path: Path, *, down: bool = False) -> int:
+        """Look for these copies, and return how many are known to be there."""
+        section = Delivery(user="u", password_file="/p", outbox="/o", summary="/s", destinations=())
+        pacs = Pacs(url="http://127.0.0.1:1", user="u", password_file="/p")
+        raw = FolderDestination(name="raw", path="/x")
+        with outboxes.opened(str(tmp_path / "outbox")) as outbox:
+            for number in range(5):
+                for patient in ("before", "after"):
+                    one = series_of(PatientID=patient, PatientName=patient, SeriesInstanceUID=str(number))
+                    outbox.want(msgspec.structs.replace(one, id=str(number)), ["raw"], self.now)
+            if down:
+                outbox.failed("raw", "0", "it is off", self.now, down=True)
+            run = _Run(section, pacs, raw, outbox, lambda: self.now, None, Delivered(), Pace(pacs))
+            run._look_for_superseded(self)
+            [(held,)] = outbox.rows("SELECT count(held) FROM superseded")
+            assert outbox.rows("SELECT count(*) FROM superseded") == [(5,)]
+            return int(held)
+
+
+def test_copies_under_a_name_of_before_are_looked_for(tmp_path: Path) -> None:
+    place = Repaired(timedelta(seconds=1), Undelivered("this one can't be seen"))
+    assert (place.looked_for(tmp_path), place.asked) == (4, 5)
+
+
+def test_a_destination_that_is_down_is_not_asked_for_them(tmp_path: Path) -> None:
+    place = Repaired(timedelta(seconds=1))
+    assert (place.looked_for(tmp_path, down=True), place.asked) == (0, 0)
+
+
+def test_one_that_goes_down_meanwhile_is_asked_for_no_more_of_them(tmp_path: Path) -> None:
+    place = Repaired(timedelta(seconds=1), None, Down("it is off"))
+    assert (place.looked_for(tmp_path), place.asked) == (1, 2)
+
+
+def test_one_that_is_slow_is_asked_only_for_some_in_a_run(tmp_path: Path) -> None:
+    place = Repaired(LOOK_FOR * 0.6)
+    assert (place.looked_for(tmp_path), place.asked) == (2, 2)

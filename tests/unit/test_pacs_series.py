@@ -94,17 +94,26 @@ def test_a_series_without_a_name_of_orthancs_is_left_out() -> None:
 
 def test_what_is_known_or_grows_is_not_asked_for(orthanc: Orthanc) -> None:
     known = Look(images=5, frames=5)
-    series = [of("1", 5), of("2", 5, stable=False), of("3", 200_000), of("*", 5), of("4", 0)]
+    series = [of("1", 5), of("2", 5, stable=False), of("3", 10_001), of("*", 5), of("4", 0)]
     assert [one.look for one in pacs_series.looked_into(PACS, series, {"1": known})] == [known, None, None, None, None]
     assert orthanc.asked == []
 
 
 def test_a_run_asks_for_the_latest_series_and_not_for_too_many_images(orthanc: Orthanc) -> None:
-    series = [of("1", 6000), of("2", 6000, minutes=9), of("3", 3000, minutes=5), of("4", 50_000, minutes=-5)]
+    series = [of("1", 6000), of("2", 6000, minutes=9), of("3", 3000, minutes=5), of("4", 10_000, minutes=-5)]
     pacs_series.looked_into(PACS, series, {})
     assert [question["Query"]["SeriesInstanceUID"] for question in orthanc.asked] == ["2\\3"]
     pacs_series.looked_into(PACS, series[-1:], {})
-    assert orthanc.asked[-1]["Query"] == {"SeriesInstanceUID": "4"}  # one at least
+    assert orthanc.asked[-1]["Query"] == {"SeriesInstanceUID": "4"}
+
+
+def test_a_series_that_takes_too_long_is_left_out_and_the_others_are_looked_into(orthanc: Orthanc) -> None:
+    """Its answer would come after pacs.timeout, in each run, and no run would have any hints."""
+    orthanc.images["1"] = [{"InstanceNumber": "1"}]
+    large, small = pacs_series.looked_into(PACS, [of("9", 50_000, minutes=9), of("1", 1)], {})
+    assert [question["Query"]["SeriesInstanceUID"] for question in orthanc.asked] == ["1"]
+    assert large.look is None
+    assert small.look
 
 
 def test_an_image_type_is_asked_for_only_where_the_header_says_more(orthanc: Orthanc) -> None:

@@ -103,6 +103,36 @@ def test_a_message_that_could_not_be_sent_is_sent_later(host: Host) -> None:
     assert len(host.subjects) == 1
 
 
+def test_a_message_that_is_repeated_has_the_same_id(host: Host) -> None:
+    """The memory can't be written, so that no run knows what was sent."""
+    (host.folder / ".memory.json.tmp").mkdir()
+    host.settings["recipients"].append({"name": "b", "mail": "b@example.org"})
+    host.run(20, 130)
+    ids = [str(one["Message-ID"]) for one in host.server.mails]
+    assert (len(ids), ids[:2]) == (4, ids[2:])
+    assert ids[0] != ids[1]
+
+
+def test_a_message_about_something_else_has_another_id(host: Host) -> None:
+    host.run(16)
+    host.write(20)
+    host.run(20, 31, 36)
+    assert len(host.subjects) == 3  # old, over, old
+    assert len({str(one["Message-ID"]) for one in host.server.mails}) == 3
+
+
+def test_a_page_that_goes_away_twice_is_reported_twice(host: Host) -> None:
+    host.run(1)
+    host.page.unlink()
+    host.run(2, 16)
+    host.write(30)
+    host.run(30, 41)
+    host.page.unlink()
+    host.run(42, 46)
+    assert len(host.subjects) == 3
+    assert len({str(one["Message-ID"]) for one in host.server.mails}) == 3
+
+
 def test_a_webhook_is_notified(host: Host) -> None:
     with serving(Reply(b"ok")) as web:
         (host.folder / "url").write_text(web.url)

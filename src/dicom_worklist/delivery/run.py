@@ -7,7 +7,7 @@ import fcntl
 import os
 import pwd
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -34,6 +34,8 @@ MARGIN = timedelta(hours=2)
 #: How often what is there is compared again, and for how long a run does so.
 VERIFY_AFTER = timedelta(hours=20)
 VERIFY_FOR = timedelta(minutes=1)
+#: For how long a run looks for superseded copies.
+LOOK_FOR = timedelta(minutes=1)
 #: A run takes nothing new after that time, so that a new release of the program gets its turn.
 LONGEST_RUN = timedelta(minutes=10)
 #: The summary is written so often while a run goes on.
@@ -267,11 +269,21 @@ class _Run:
             self.done.delivered.append((name, series, where))
 
     def _look_for_superseded(self, place: Place) -> None:
-        """Write down which copies are still there under an identity that the PACS's series no longer have."""
-        name = self.destination.name
+        """Write down which copies are still there under an identity that the PACS's series no longer have.
+
+        Those that this run has no time for are the first of the next one.
+        """
+        name, until = self.destination.name, self.clock() + LOOK_FOR
         for series, where in self.outbox.superseded(name):
-            with suppress(Undelivered):  # that it doesn't work is reported with what waits for it
-                self.outbox.holds(name, series, self.clock() if place.holds(series, where) else None)
+            if self.outbox.is_down(name, now := self.clock()) or now >= until:
+                break
+            try:
+                held = place.holds(series, where)
+            except Down:  # reported with what waits for it
+                break
+            except Undelivered:
+                continue
+            self.outbox.holds(name, series, self.clock() if held else None)
 
     def _failed(self, series: Series, why: str, *, down: bool = False) -> None:
         self.outbox.failed(self.destination.name, series.id, why, self.clock(), down=down)

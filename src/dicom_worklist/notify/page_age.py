@@ -35,9 +35,9 @@ def main(path: str, now: float) -> list[str]:
         except OSError:
             return ["another run is at work"]
         known = _load(memory)
-        made = _made(Path(settings["path"]), known.get("began", now))
+        made = _made(Path(settings["path"]), known.get("made", now))
         old = now - made > settings["after"] * 60
-        known |= {"began": known.get("began", now), "old": made if old else known.get("old")}
+        known |= {"made": made, "old": made if old else known.get("old")}
         if old or "new" not in known:
             known["new"] = now
         if not _saved(memory, known) and int(now / 60) % 10:  # neither silent, nor a message each minute
@@ -51,7 +51,8 @@ def main(path: str, now: float) -> list[str]:
             if not (over or (old and not box.get("notified"))) or _later(box, now):
                 continue
             try:
-                server = _send(settings, one, _text(settings, known["old"], now, over=over), now)
+                text = _text(settings, known["old"], now, over=over)
+                server = _send(settings, one, text, _identity(settings, one, known["old"], over=over), now)
             except NotSent as error:
                 known["recipients"][one["name"]] = box | {"failing": box.get("failing", now)}
                 said.append(f"{one['name']} was not notified: {error}")
@@ -62,12 +63,12 @@ def main(path: str, now: float) -> list[str]:
         return said
 
 
-def _made(page: Path, began: float) -> float:
-    """Return when the page was written; without one, since when somebody has looked for it."""
+def _made(page: Path, before: float) -> float:
+    """Return when the page was written; without one, what a run `before` found, or since when somebody looks for it."""
     try:
         return page.stat().st_mtime
     except OSError:
-        return began
+        return before
 
 
 def _later(box: dict[str, Any], now: float) -> bool:
@@ -88,13 +89,19 @@ def _text(settings: dict[str, Any], made: float, now: float, *, over: bool) -> t
     )
 
 
-def _send(settings: dict[str, Any], to: dict[str, Any], text: tuple[str, str], now: float) -> str:
+def _identity(settings: dict[str, Any], to: dict[str, Any], made: float, *, over: bool) -> str:
+    """Return the same for a message that is sent again, whose text has other minutes."""
+    what = [settings["site"], to["name"], made, over]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+
+
+def _send(settings: dict[str, Any], to: dict[str, Any], text: tuple[str, str], identity: str, now: float) -> str:
     """Send it; a server that trickles its answer has no more time than one that is silent."""
     moment, timeout = datetime.fromtimestamp(now, UTC), settings.get("timeout", 20)
     signal.signal(signal.SIGALRM, _too_late)
     signal.setitimer(signal.ITIMER_REAL, timeout)
     try:
-        return _sent(settings, to, text, moment)
+        return _sent(settings, to, text, identity, moment)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -103,16 +110,15 @@ def _too_late(*_: object) -> None:
     raise TimeoutError("it took too long")
 
 
-def _sent(settings: dict[str, Any], to: dict[str, Any], text: tuple[str, str], moment: datetime) -> str:
-    timeout, hour = settings.get("timeout", 20), f"{moment:%Y%m%d%H}"
-    identity = hashlib.sha256(json.dumps([settings["site"], to["name"], text, hour]).encode()).hexdigest()
+def _sent(settings: dict[str, Any], to: dict[str, Any], text: tuple[str, str], identity: str, moment: datetime) -> str:
+    timeout = settings.get("timeout", 20)
     if "mail" in to:
         server = _complete(settings["server"], "security", "port", "user", "password_file", "ca_file")
         server.security = server.security or "starttls"
-        ready = mail.compose((server.sender, to["mail"]), text, identity[:32], moment)
+        ready = mail.compose((server.sender, to["mail"]), text, identity, moment)
         return mail.send(cast("Any", server), to["mail"], ready, timeout)
     hook = _complete(to["webhook"], "token_file", "secret_file", "ca_file", "proxy")
-    whole = {"text": "\n\n".join(text), "id": identity[:32], "site": settings["site"], "time": moment.isoformat()}
+    whole = {"text": "\n\n".join(text), "id": identity, "site": settings["site"], "time": moment.isoformat()}
     return webhook.send(cast("Any", hook), json.dumps(whole).encode(), timeout)
 
 

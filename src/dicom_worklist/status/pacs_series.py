@@ -13,8 +13,9 @@ from dicom_worklist.status import looks, whole
 from dicom_worklist.status.looks import Image
 from dicom_worklist.status.records import Look, Series
 
-#: So many images are asked for in a run, and a series with more than the second is never looked into.
-MOST_IMAGES, LARGEST_SERIES = 10_000, 100_000
+#: So many images are asked for in a run. A larger series is never looked into: its answer could take longer than
+#: pacs.timeout, in each run, so that no series would be looked into.
+MOST_IMAGES = 10_000
 
 
 def listed(answer: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Series, ...]]:
@@ -58,8 +59,8 @@ def looked_into(pacs: Pacs, series: Iterable[Series], known: Mapping[str, Look])
     some: list[Series] = []
     room = MOST_IMAGES
     for one in sorted(series, key=lambda one: one.updated or datetime.min.replace(tzinfo=UTC), reverse=True):
-        wanted = one.look is None and one.stable and one.uid and 0 < one.images <= LARGEST_SERIES
-        if wanted and not {*one.uid} & {*"*?\\"} and (room >= one.images or not some):
+        wanted = one.look is None and one.stable and one.uid and 0 < one.images <= room
+        if wanted and not {*one.uid} & {*"*?\\"}:
             some.append(one)
             room -= one.images
     if not some:
