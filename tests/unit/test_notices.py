@@ -22,7 +22,7 @@ from dicom_worklist.notify.run import Sent
 from dicom_worklist.settings import Notified, Recipient, Webhook
 from dicom_worklist.status import overview as overviews
 from dicom_worklist.status.findings import Emptied
-from dicom_worklist.status.overview import Level, Problem
+from dicom_worklist.status.overview import About, Level, Problem
 from dicom_worklist.status.overview import overview as view
 from dicom_worklist.status.records import Refused
 from support.calendar import DAY, NOW
@@ -568,3 +568,37 @@ def test_a_kind_that_is_not_known_is_notified_without_its_text(site: Site) -> No
     [one] = notices.notices(seen)
     assert one.kind == "odd"
     assert "Jan" not in one.short
+
+
+def short(site: Site, kind: str, place: str, about: About | None = None) -> str:
+    """Return what a message without names says of a problem that is about no booking."""
+    problem = Problem(Level.WARNING, "Jan Jansen", kind=kind, place=place, about=about)
+    seen = replace(view(site.site.config(), site.site.found, site.at(0)), problems=[problem])
+    [one] = notices.notices(seen)
+    return one.short
+
+
+def test_a_message_without_names_says_which_destination_it_is(site: Site) -> None:
+    assert short(site, "delivery", "raw") == "Images can't be delivered to raw, or have waited too long."
+    old = "Destination raw still has images under an old name, or that were deleted since."
+    assert short(site, "superseded", "raw Jan Jansen ses-01") == old
+
+
+def test_a_message_without_names_says_when_and_where_a_study_of_no_booking_was_made(site: Site) -> None:
+    about = About("Jan Jansen", "Jan Jansen", "Jan Jansen", "2026-11-24 10:00", "PRISMA")
+    said = short(site, "several bookings fit", "1f3b", about)
+    assert said == "A study of no booking, on PRISMA at 2026-11-24 10:00, may belong to a booking."
+    assert short(site, "odd", "1f3b") == "A study of no booking may belong to a booking."
+
+
+@pytest.mark.parametrize("page", [None, "https://pacs.example.org/worklist/"])
+def test_each_message_says_once_at_its_foot_where_to_look(page: str | None, site: Site) -> None:
+    site.reject(12)
+    site.reject(13)
+    site.site.changes |= {"notify.page": page} if page else {}
+    site.minutes(0, 5)
+    [text] = site.texts
+    assert text.lower().count("what to do") == 1
+    assert text.count("run dicom-worklist status on the worklist's host.") == 1
+    assert text.index("dicom-worklist status") > text.index("Booking 13")
+    assert page is None or text.count(page) == 1
