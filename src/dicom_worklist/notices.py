@@ -4,6 +4,7 @@ A cron job of its own runs it, not the sync: it reports a sync that is dead, and
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -33,6 +34,11 @@ SENTENCES = {
     "delivery": ("", "Images can't be delivered to {place}, or have waited too long."),
     "superseded": ("", "Destination {place} still has images under an old name, or that were deleted since."),
     "run": ("", "The sync published, but could not do something else, such as write the page."),
+}
+#: What to do, where the page says it otherwise than a message, in which no booking stands below.
+REMEDIES = {
+    "console": "Until the calendar can be read again, type PatientID and PatientName on the console exactly as the "
+    "page (or `dicom-worklist status`) shows them, and ask the person who booked whether the booking still holds.",
 }
 #: Kinds whose text on the page has nothing in it that somebody typed into the calendar, or at a console.
 NAMELESS = {"outdated", "console", "emptied", "source", "pacs", "refused", "disk", "backup", "notify"}
@@ -110,6 +116,7 @@ def notices(seen: Overview) -> list[Notice]:
 def _notice(problem: Problem, line: BookingStatus | None, seen: Overview) -> Notice | None:
     kind = problem.kind if problem.kind in SENTENCES.keys() | NAMELESS else "odd"
     critical = problem.level is Level.CRITICAL
+    problem = replace(problem, remedy=REMEDIES.get(kind, problem.remedy))
     if kind == "outdated" and not critical:  # one run that failed; the next one may be good
         return None
     return Notice(

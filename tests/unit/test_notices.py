@@ -602,3 +602,16 @@ def test_each_message_says_once_at_its_foot_where_to_look(page: str | None, site
     assert text.count("run dicom-worklist status on the worklist's host.") == 1
     assert text.index("dicom-worklist status") > text.index("Booking 13")
     assert page is None or text.count(page) == 1
+
+
+def test_a_message_points_to_the_page_for_what_to_type_on_the_console(site: Site) -> None:
+    """Nothing stands below it, as on the page."""
+    remedy = "Type PatientID and PatientName on the console exactly as they stand below."
+    problem = Problem(Level.CRITICAL, "None of today's 2 bookings that wait is on a console.", remedy=remedy,
+                      kind="console")  # fmt: skip
+    seen = replace(view(site.site.config(), site.site.found, site.at(0)), problems=[problem])
+    [one] = notices.notices(seen)
+    for text in (one.text, one.short):
+        assert "below" not in text
+        assert "exactly as the page (or `dicom-worklist status`) shows them" in text
+        assert "2 bookings" in text

@@ -270,7 +270,7 @@ def _cells(overview: Overview, line: BookingStatus) -> tuple[object, ...]:
         f"{booked.start:%H:%M}" if booked.start else "",
         Text(line.state, STATES[line.state]),
         "shown" if booked.on_console else "not shown",
-        booked.patient_name,
+        _subject(booked),
         line.series or "",
         line.instances or "",
         booked.booking_id,
@@ -282,6 +282,12 @@ def _cells(overview: Overview, line: BookingStatus) -> tuple[object, ...]:
             ]
         ),
     )
+
+
+def _subject(booked: BookingRecord) -> str:
+    """Return the PatientName, and the PatientID unless that is in it: both can be typed from here."""
+    apart = booked.patient_id and booked.patient_id not in booked.patient_name
+    return f"{booked.patient_name} (PatientID {booked.patient_id})" if apart else booked.patient_name
 
 
 def _copied(one: Copied) -> str:
