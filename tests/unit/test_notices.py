@@ -277,7 +277,10 @@ def test_an_address_that_is_refused_holds_up_no_other_and_is_on_the_page(site: S
     assert [str(mail["To"]) for mail in site.mail.mails] == ["mri@example.org"]
     [said] = site.problems(5)
     assert said.startswith("gone can't be notified: the mail server 127.0.0.1:")
-    assert "refuses the address gone@example.org (550 no such user): correct it." in said
+    assert (
+        "refuses the address gone@example.org (550 no such user): correct the recipient's mail in worklist_sync_notify"
+        in said
+    )
     site.mail.refused = {}
     site.minutes(5, 12)
     assert len(site.texts) == 2
