@@ -10,8 +10,9 @@ import pytest
 
 from dicom_worklist.status import terminal
 from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
+from dicom_worklist.status.oddities import Kind, Oddity, Weight
 from dicom_worklist.status.overview import Day, Lane, overview
-from dicom_worklist.status.records import BookingRecord
+from dicom_worklist.status.records import BookingRecord, Study
 from support import sample_day
 from support.calendar import DAY, NOW, SKYRA, Calendar
 from support.command import CONTROL
@@ -103,3 +104,11 @@ def test_status_shows_what_has_to_be_typed_on_a_console(
     said = shown(capsys, BookingStatus(booked, State.SCHEDULED))
     assert expected in said
     assert ("PatientID" in expected) == ("PatientID" in said)
+
+
+def test_status_marks_a_hint_and_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    hint = Oddity(Kind.SERIES, "An image is missing.", "Look on the console.", Weight.HINT)
+    said = "Hint: An image is missing. Look on the console."
+    booked, study = BookingRecord(booking_id="1", day=DAY), Study(orthanc_id="1", patient_id="phantom")
+    assert said in shown(capsys, BookingStatus(booked, State.ARRIVED, oddities=(hint,)))
+    assert said in shown(capsys, strays=[Unscheduled(study, (hint,))])

@@ -12,6 +12,7 @@ from rich.text import Text
 from dicom_worklist.bookings import printable
 from dicom_worklist.delivery import Copied
 from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
+from dicom_worklist.status.oddities import Oddity, Weight
 from dicom_worklist.status.overview import Day, Level, Overview, spell
 from dicom_worklist.status.records import BookingRecord
 
@@ -277,7 +278,7 @@ def _cells(overview: Overview, line: BookingStatus) -> tuple[object, ...]:
         " ".join(
             [
                 *([booked.reason] if booked.reason else []),
-                *(oddity.text for oddity in line.oddities),
+                *map(_remark, line.oddities),
                 *(_copied(one) for study in line.studies if (one := overview.copied(study))),
             ]
         ),
@@ -288,6 +289,11 @@ def _subject(booked: BookingRecord) -> str:
     """Return the PatientName, and the PatientID unless that is in it: both can be typed from here."""
     apart = booked.patient_id and booked.patient_id not in booked.patient_name
     return f"{booked.patient_name} (PatientID {booked.patient_id})" if apart else booked.patient_name
+
+
+def _remark(oddity: Oddity) -> str:
+    """Return what is odd; a hint is marked, and has its remedy, as no problem above has it."""
+    return f"Hint: {oddity.text} {oddity.remedy}" if oddity.level is Weight.HINT else oddity.text
 
 
 def _copied(one: Copied) -> str:
@@ -306,7 +312,7 @@ def _unscheduled(one: Unscheduled) -> tuple[object, ...]:
         study.series,
         study.instances,
         "",
-        " ".join([f"PatientID {study.patient_id}.", *(oddity.text for oddity in one.oddities)]),
+        " ".join([f"PatientID {study.patient_id}.", *map(_remark, one.oddities)]),
     )
 
 
