@@ -110,7 +110,7 @@ def test_a_protocol_that_all_earlier_sessions_had_is_missed_when_the_session_is_
     assert told(now, earlier, over=False) == []
     said = told(now, earlier)
     assert texts(said) == [
-        'There is no series "T1"; all 5 earlier sessions of project 3010000.01 had it.',
+        'No series "T1" is here; all 5 earlier sessions of project 3010000.01 had it.',
         'Only 1 of 2 series "bold" is here; all 5 earlier sessions of project 3010000.01 had 2.',
     ]
     assert {one.kind for one in said} == {Kind.PROTOCOL}
@@ -155,7 +155,7 @@ def test_a_protocol_is_missed_as_soon_as_two_are_there_that_always_came_after_it
     had, before = "all 5 earlier sessions of project 3010000.01 had", "before series that are here already"
     assert now("localizer", "bold", "bold") == []
     assert now("localizer", "bold", "bold", "fmap") == [
-        f'There is no series "T1" yet; {had} it. It usually comes {before}.'
+        f'No series "T1" is here yet; {had} it. It usually comes {before}.'
     ]
     assert now("localizer", "T1", "bold", "fmap", "dwi") == [
         f'Only 1 of 2 series "bold" is here; {had} 2. The second one usually comes {before}.'
@@ -238,7 +238,7 @@ def test_each_rule_can_be_turned_off(rule: str) -> None:
     earlier = sessions(*[[full, series("T1")]] * 5)
     parts = {
         "gaps": "InstanceNumber", "slices": "slices has", "header": "its header", "fewer": "had 1,800",
-        "missing": "no series",
+        "missing": "No series",
     }  # fmt: skip
     said = " ".join(texts(told(seen(), earlier, [rule])))
     assert {name for name, part in parts.items() if part not in said} == {rule}

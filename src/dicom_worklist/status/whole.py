@@ -307,7 +307,7 @@ def _not_scanned(name: str, ours: int, usual: int, had: int, case: Case) -> Oddi
     if ours:
         there = f"Only {ours} of {usual} series {_quoted(name)} {'is' if ours == 1 else 'are'} here"
     else:
-        there = f"There is no series {_quoted(name)}{'' if case.over else ' yet'}"
+        there = f"No series {_quoted(name)} is here{'' if case.over else ' yet'}"
     text = f"{there}; {_sessions(had, case)} had {usual if usual > 1 else 'it'}."
     several = usual - ours > 1
     if not case.over:
