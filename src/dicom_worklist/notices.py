@@ -4,6 +4,7 @@ A cron job of its own runs it, not the sync: it reports a sync that is dead, and
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -21,18 +22,23 @@ from dicom_worklist.status.booking_status import BookingStatus
 from dicom_worklist.status.oddities import when
 from dicom_worklist.status.overview import Level, Overview, Problem, overview
 
-#: What stands in a message without names: about a booking, and about anything else.
+#: What stands in a message without names: about a booking, and about anything else. `place` is a destination's name.
 SENTENCES = {
     "rejected": ("is not on the console. The calendar has to be corrected.", ""),
-    "missing": ("has no images, long after its time.", ""),
-    "odd": ("is not as booked. Somebody has to look at it.", "A study belongs to no booking, and may be one's."),
-    "double": ("", "Bookings contradict each other."),
-    "labs": ("", "The calendar has labs that no scanner has."),
-    "statuses": ("", "The calendar has statuses that don't count."),
-    "leftovers": ("", "The consoles show files that the sync did not write."),
-    "delivery": ("", "Something can't be delivered."),
-    "superseded": ("", "A destination still has images as they were before a repair, or that were deleted since."),
-    "run": ("", "The sync could not do all that it has to."),
+    "missing": ("has no images, long after its time. Ask who was at the scanner whether it took place.", ""),
+    "odd": ("is not as booked. Somebody has to look at it.", "A study of no booking{study} may belong to a booking."),
+    "double": ("", "Bookings contradict each other. Ask who booked them."),
+    "labs": ("", "Bookings have no lab, or one that no scanner has. They are on no console."),
+    "statuses": ("", "Bookings have a status that doesn't count. They are on no console."),
+    "leftovers": ("", "The consoles show files that the sync did not write. See `dicom-worklist check`."),
+    "delivery": ("", "Images can't be delivered to {place}, or have waited too long."),
+    "superseded": ("", "Destination {place} still has images under an old name, or that were deleted since."),
+    "run": ("", "The sync published, but could not do something else, such as write the page."),
+}
+#: What to do, where the page says it otherwise than a message, in which no booking stands below.
+REMEDIES = {
+    "console": "Until the calendar can be read again, type PatientID and PatientName on the console exactly as the "
+    "page (or `dicom-worklist status`) shows them, and ask the person who booked whether the booking still holds.",
 }
 #: Kinds whose text on the page has nothing in it that somebody typed into the calendar, or at a console.
 NAMELESS = {"outdated", "console", "emptied", "source", "pacs", "refused", "disk", "backup", "notify"}
@@ -110,6 +116,7 @@ def notices(seen: Overview) -> list[Notice]:
 def _notice(problem: Problem, line: BookingStatus | None, seen: Overview) -> Notice | None:
     kind = problem.kind if problem.kind in SENTENCES.keys() | NAMELESS else "odd"
     critical = problem.level is Level.CRITICAL
+    problem = replace(problem, remedy=REMEDIES.get(kind, problem.remedy))
     if kind == "outdated" and not critical:  # one run that failed; the next one may be good
         return None
     return Notice(
@@ -126,11 +133,20 @@ def _notice(problem: Problem, line: BookingStatus | None, seen: Overview) -> Not
 def _short(problem: Problem, kind: str, line: BookingStatus | None) -> str:
     of_booking, other = SENTENCES[kind]
     if not problem.booking_id:
-        return other
+        # the place of what is superseded also has the name that the images had, which somebody typed
+        return other.format(place=problem.place.partition(" ")[0] or "a destination", study=_of(problem))
     where = f", {line.booked.ae_title or 'no scanner'} {when(line.booked)}," if line else ""
     if kind == "rejected" and problem.level is not Level.CRITICAL:
         of_booking = of_booking.replace("is not", "will not be")
     return f"Booking {problem.booking_id}{where} {of_booking or other}"
+
+
+def _of(problem: Problem) -> str:
+    """Return where and when a study was made, as far as it is known."""
+    about = problem.about
+    where = [f"on {about.scanner}"] if about and about.scanner else []
+    at = [f"at {about.when}"] if about and about.when else []
+    return f", {' '.join([*where, *at])}," if where or at else ""
 
 
 def _section(config: Config) -> Notify:

@@ -182,6 +182,11 @@ CASES = {
         {"worklist_sync_notify": {"recipients": [{"mail": "mri@example.org"}]}},
         ("worklist_sync_notify has no name", "Give each a name"),
     ),
+    "a webhook without an address": Case(
+        "worklist_sync",
+        {"worklist_sync_notify": {"recipients": [{"name": "chat", "webhook": {"token": "s3cret"}}]}},
+        ("A recipient in worklist_sync_notify has a webhook without `url`",),
+    ),
     "a recipient of a scanner that there isn't": Case(
         "worklist_sync",
         {"worklist_sync_notify": {"server": {"host": "mail.example.org", "sender": "a@example.org"},

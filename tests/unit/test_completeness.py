@@ -77,7 +77,7 @@ def test_earlier_sessions_are_remembered(site: Site) -> None:
     assert hints(site, 1) == [fewer]  # the T1 may still come
     site.run("09:36")
     assert hints(site, 1) == [
-        fewer, 'There is no series "T1"; all 5 earlier sessions of project 3010000.01 had it.',
+        fewer, 'No series "T1" is here; all 5 earlier sessions of project 3010000.01 had it.',
     ]  # fmt: skip
 
 

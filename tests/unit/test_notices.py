@@ -22,7 +22,7 @@ from dicom_worklist.notify.run import Sent
 from dicom_worklist.settings import Notified, Recipient, Webhook
 from dicom_worklist.status import overview as overviews
 from dicom_worklist.status.findings import Emptied
-from dicom_worklist.status.overview import Level, Problem
+from dicom_worklist.status.overview import About, Level, Problem
 from dicom_worklist.status.overview import overview as view
 from dicom_worklist.status.records import Refused
 from support.calendar import DAY, NOW
@@ -277,7 +277,10 @@ def test_an_address_that_is_refused_holds_up_no_other_and_is_on_the_page(site: S
     assert [str(mail["To"]) for mail in site.mail.mails] == ["mri@example.org"]
     [said] = site.problems(5)
     assert said.startswith("gone can't be notified: the mail server 127.0.0.1:")
-    assert "refuses the address gone@example.org (550 no such user): correct it." in said
+    assert (
+        "refuses the address gone@example.org (550 no such user): correct the recipient's mail in worklist_sync_notify"
+        in said
+    )
     site.mail.refused = {}
     site.minutes(5, 12)
     assert len(site.texts) == 2
@@ -568,3 +571,50 @@ def test_a_kind_that_is_not_known_is_notified_without_its_text(site: Site) -> No
     [one] = notices.notices(seen)
     assert one.kind == "odd"
     assert "Jan" not in one.short
+
+
+def short(site: Site, kind: str, place: str, about: About | None = None) -> str:
+    """Return what a message without names says of a problem that is about no booking."""
+    problem = Problem(Level.WARNING, "Jan Jansen", kind=kind, place=place, about=about)
+    seen = replace(view(site.site.config(), site.site.found, site.at(0)), problems=[problem])
+    [one] = notices.notices(seen)
+    return one.short
+
+
+def test_a_message_without_names_says_which_destination_it_is(site: Site) -> None:
+    assert short(site, "delivery", "raw") == "Images can't be delivered to raw, or have waited too long."
+    old = "Destination raw still has images under an old name, or that were deleted since."
+    assert short(site, "superseded", "raw Jan Jansen ses-01") == old
+
+
+def test_a_message_without_names_says_when_and_where_a_study_of_no_booking_was_made(site: Site) -> None:
+    about = About("Jan Jansen", "Jan Jansen", "Jan Jansen", "2026-11-24 10:00", "PRISMA")
+    said = short(site, "several bookings fit", "1f3b", about)
+    assert said == "A study of no booking, on PRISMA at 2026-11-24 10:00, may belong to a booking."
+    assert short(site, "odd", "1f3b") == "A study of no booking may belong to a booking."
+
+
+@pytest.mark.parametrize("page", [None, "https://pacs.example.org/worklist/"])
+def test_each_message_says_once_at_its_foot_where_to_look(page: str | None, site: Site) -> None:
+    site.reject(12)
+    site.reject(13)
+    site.site.changes |= {"notify.page": page} if page else {}
+    site.minutes(0, 5)
+    [text] = site.texts
+    assert text.lower().count("what to do") == 1
+    assert text.count("run dicom-worklist status on the worklist's host.") == 1
+    assert text.index("dicom-worklist status") > text.index("Booking 13")
+    assert page is None or text.count(page) == 1
+
+
+def test_a_message_points_to_the_page_for_what_to_type_on_the_console(site: Site) -> None:
+    """Nothing stands below it, as on the page."""
+    remedy = "Type PatientID and PatientName on the console exactly as they stand below."
+    problem = Problem(Level.CRITICAL, "None of today's 2 bookings that wait is on a console.", remedy=remedy,
+                      kind="console")  # fmt: skip
+    seen = replace(view(site.site.config(), site.site.found, site.at(0)), problems=[problem])
+    [one] = notices.notices(seen)
+    for text in (one.text, one.short):
+        assert "below" not in text
+        assert "exactly as the page (or `dicom-worklist status`) shows them" in text
+        assert "2 bookings" in text

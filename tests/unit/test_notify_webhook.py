@@ -97,7 +97,10 @@ def test_it_has_a_token(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("token", ["two words", "line\nfeed: x", "ä"])
 def test_a_token_that_is_not_one_is_told(token: str, tmp_path: Path) -> None:
-    with serving(OK) as web, pytest.raises(NotSent, match="holds no token") as failure:
+    with (
+        serving(OK) as web,
+        pytest.raises(NotSent, match=r"holds no token.*webhook.token in worklist_sync_notify") as failure,
+    ):
         webhook.send(hook(tmp_path, web.url, token=token), message().json(), 5)
     assert web.asked == []
     assert token not in str(failure.value)
@@ -121,17 +124,21 @@ def test_over_tls_the_server_is_checked(tls: Certificates, tmp_path: Path) -> No
     ],
 )  # fmt: skip
 def test_an_address_that_nothing_may_be_sent_to(url: str, tmp_path: Path) -> None:
-    with pytest.raises(NotSent, match="holds no address of a webhook"):
+    with pytest.raises(NotSent, match=r"holds no address of a webhook.*webhook.url in worklist_sync_notify"):
         webhook.send(hook(tmp_path, url), message().json(), 5)
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (Reply(b"", 401), "answers 401: compare the token"),
-        (Reply(b"", 404), "answers 404: the address is no longer right"),
+        (Reply(b"", 401), "answers 401: compare webhook.token or webhook.secret .* in worklist_sync_notify"),
+        (Reply(b"", 404), "answers 404: the webhook is gone: make a new one in the chat program, .* run site.yml"),
+        (Reply(b"", 410), "answers 410: the webhook is gone"),
         (Reply(b"", 500), "answers 500: see its log"),
-        (Reply(b"", 302, {"Location": "/other"}), "answers 302: it sends the message on"),
+        (
+            Reply(b"", 302, {"Location": "/other"}),
+            "answers 302: it sends the message on .* webhook.url in worklist_sync_notify",
+        ),
         (Reply(b"", 307, {"Location": "/other"}), "answers 307: it sends the message on"),
         (b"this is not HTTP\r\n\r\n", "can't be used"),
         (b"", "doesn't answer|can't be used"),

@@ -17,7 +17,7 @@ import yaml
 
 from dicom_worklist.status import page
 from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
-from dicom_worklist.status.oddities import Kind, Oddity
+from dicom_worklist.status.oddities import Kind, Oddity, Weight
 from dicom_worklist.status.overview import About, Day, Lane, Level, Overview, Problem, overview
 from dicom_worklist.status.past import pages
 from dicom_worklist.status.records import BookingRecord, Study, Version
@@ -222,8 +222,11 @@ def test_a_study_of_no_booking_is_shown_with_its_hint() -> None:
                   description="Daily", ae_titles=("SKYRA",), series=1, instances=1)  # fmt: skip
     said = read(empty(today=Day(DAY, [], [Unscheduled(study, (odd("It may be the phantom."),))]))).text
     for words in ("Studies without a booking", "07:30", "QA", "PatientID phantom · Daily · stored by SKYRA",
-                  "1 series, 1 image ·", "It may be the phantom."):  # fmt: skip
+                  "1 series, 1 image ·", "Odd: It may be the phantom."):  # fmt: skip
         assert words in said
+    hint = Oddity(Kind.SERIES, "An image is missing.", "Look on the console.", Weight.HINT)
+    said = read(empty(today=Day(DAY, [], [Unscheduled(study, (hint,))]))).text
+    assert "Hint: An image is missing. Look on the console." in said
 
 
 def test_an_outdated_list_is_reported_first_with_its_age() -> None:

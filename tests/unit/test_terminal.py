@@ -1,12 +1,20 @@
 """`dicom-worklist status`: the table, the JSON, and the answer to Nagios."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dicom_worklist.errors import SourceError
+from dicom_worklist.status import terminal
+from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
+from dicom_worklist.status.oddities import Kind, Oddity, Weight
+from dicom_worklist.status.overview import Day, Lane, overview
+from dicom_worklist.status.records import BookingRecord, Study
+from support import sample_day
 from support.calendar import DAY, NOW, SKYRA, Calendar
 from support.command import CONTROL
 from support.configuration import Configure
@@ -122,3 +130,30 @@ def test_status_prints_no_control_code(calendar: Calendar, watched: Path, run: A
         done = run("status", "-c", watched, *AT, *options)
         assert done.out
         assert not CONTROL.search(done.out)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *lines: BookingStatus, strays: Sequence[Unscheduled] = ()) -> str:
+    """Return what is printed of a day with these bookings and studies without a booking."""
+    seen = overview(sample_day.config(), sample_day.found(), sample_day.NOW)
+    terminal.show_overview(replace(seen, problems=[], today=Day(DAY, [Lane("PRISMA", lines)], strays)))
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("Doe^Jane", "Doe^Jane (PatientID 007)"), ("sub-007", "sub-007"), ("", " (PatientID 007)")]
+)
+def test_status_shows_what_has_to_be_typed_on_a_console(
+    name: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    booked = BookingRecord(booking_id="1", day=DAY, ae_title="PRISMA", patient_id="007", patient_name=name)
+    said = shown(capsys, BookingStatus(booked, State.SCHEDULED))
+    assert expected in said
+    assert ("PatientID" in expected) == ("PatientID" in said)
+
+
+def test_status_marks_a_hint_and_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    hint = Oddity(Kind.SERIES, "An image is missing.", "Look on the console.", Weight.HINT)
+    said = "Hint: An image is missing. Look on the console."
+    booked, study = BookingRecord(booking_id="1", day=DAY), Study(orthanc_id="1", patient_id="phantom")
+    assert said in shown(capsys, BookingStatus(booked, State.ARRIVED, oddities=(hint,)))
+    assert said in shown(capsys, strays=[Unscheduled(study, (hint,))])

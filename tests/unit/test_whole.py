@@ -110,11 +110,23 @@ def test_a_protocol_that_all_earlier_sessions_had_is_missed_when_the_session_is_
     assert told(now, earlier, over=False) == []
     said = told(now, earlier)
     assert texts(said) == [
-        'There is no series "T1"; all 5 earlier sessions of project 3010000.01 had it.',
-        'There is 1 series "bold"; all 5 earlier sessions of project 3010000.01 had 2.',
+        'No series "T1" is here; all 5 earlier sessions of project 3010000.01 had it.',
+        'Only 1 of 2 series "bold" is here; all 5 earlier sessions of project 3010000.01 had 2.',
     ]
     assert {one.kind for one in said} == {Kind.PROTOCOL}
     assert told([], earlier[:4]) == []
+
+
+def test_the_remedy_is_another_one_when_the_session_is_over() -> None:
+    names = ["localizer", "T1", "bold", "fmap", "dwi"]
+    earlier = sessions(*[[series(name, number=at) for at, name in enumerate(names)]] * 5)
+    now = [series("localizer", number=0), series("bold", GAP, 2), series("fmap", number=3), series("dwi", number=4)]
+    for over, begin in ((False, "If the subject is still there, "), (True, "Look on the console of PRISMA ")):
+        said = told(now, earlier, over=over)
+        assert [one.kind for one in said] == [Kind.SERIES, Kind.PROTOCOL]
+        for one in said:
+            assert one.remedy.startswith(begin)
+            assert ("subject" in one.remedy) != over
 
 
 def test_many_missing_protocols_are_one_hint() -> None:
@@ -124,6 +136,13 @@ def test_many_missing_protocols_are_one_hint() -> None:
         '4 protocols are missing: "T1", "bold", "dwi" and 1 more',
         "all 5 earlier sessions of project 3010000.01 had them.",
     ]
+    names = ["a", "b", "c", "d", "e", "f"]
+    earlier = sessions(*[[series(name, number=at) for at, name in enumerate(names)]] * 5)
+    [said] = texts(told([series("e", number=4), series("f", number=5)], earlier, over=False))
+    assert said == (
+        '4 protocols are not here yet: "a", "b", "c" and 1 more; all 5 earlier sessions of project 3010000.01 had '
+        "them. They usually come before series that are here already."
+    )
 
 
 def test_a_protocol_is_missed_as_soon_as_two_are_there_that_always_came_after_it() -> None:
@@ -133,10 +152,14 @@ def test_a_protocol_is_missed_as_soon_as_two_are_there_that_always_came_after_it
     def now(*names: str) -> list[str]:
         return texts(told([series(name, number=at) for at, name in enumerate(names)], earlier, over=False))
 
-    had, before = "yet; all 5 earlier sessions of project 3010000.01 had", "before others that are here"
+    had, before = "all 5 earlier sessions of project 3010000.01 had", "before series that are here already"
     assert now("localizer", "bold", "bold") == []
-    assert now("localizer", "bold", "bold", "fmap") == [f'There is no series "T1" {had} it, {before}.']
-    assert now("localizer", "T1", "bold", "fmap", "dwi") == [f'There is 1 series "bold" {had} 2, {before}.']
+    assert now("localizer", "bold", "bold", "fmap") == [
+        f'No series "T1" is here yet; {had} it. It usually comes {before}.'
+    ]
+    assert now("localizer", "T1", "bold", "fmap", "dwi") == [
+        f'Only 1 of 2 series "bold" is here; {had} 2. The second one usually comes {before}.'
+    ]
     earlier = [*sessions([series(name, number=at) for at, name in enumerate(reversed(names))]), *earlier]
     assert now("localizer", "bold", "bold", "fmap") == []
 
@@ -170,7 +193,7 @@ def test_magnitude_and_phase_of_one_name_are_two_series() -> None:
     assert told([series("gre", 72), series("gre", 36, 6)], earlier) == []
     assert texts(told([series("gre", 70), series("gre", 36, 6)], earlier))[0].startswith('Series 5 "gre" has 70')
     assert texts(told([series("gre", 72)], earlier)) == [
-        'There is 1 series "gre"; all 5 earlier sessions of project 3010000.01 had 2.'
+        'Only 1 of 2 series "gre" is here; all 5 earlier sessions of project 3010000.01 had 2.'
     ]
 
 
@@ -215,7 +238,7 @@ def test_each_rule_can_be_turned_off(rule: str) -> None:
     earlier = sessions(*[[full, series("T1")]] * 5)
     parts = {
         "gaps": "InstanceNumber", "slices": "slices has", "header": "its header", "fewer": "had 1,800",
-        "missing": "no series",
+        "missing": "No series",
     }  # fmt: skip
     said = " ".join(texts(told(seen(), earlier, [rule])))
     assert {name for name, part in parts.items() if part not in said} == {rule}

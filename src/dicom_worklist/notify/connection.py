@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import ssl
 
 
+#: Where the settings are; site.yml overwrites the files on the host.
+INVENTORY = "in worklist_sync_notify in the inventory, then run site.yml"
+
+
 class NotSent(Exception):  # noqa: N818 - the run goes on, and tries again
     """A message was not taken; the text says why, and what to do. It has no secret in it."""
 
@@ -38,9 +42,9 @@ def read(path: str, what: str) -> str:
         text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         said = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise NotSent(f"{what} can't be read from {path}: {said}; site.yml writes it") from error
+        raise NotSent(f"{what} can't be read from {path}: {said}: run site.yml, which writes it") from error
     if not text:
-        raise NotSent(f"{what} can't be read from {path}: it is empty; site.yml writes it")
+        raise NotSent(f"{what} can't be read from {path}: it is empty: write it {INVENTORY}")
     return text
 
 
@@ -55,6 +59,6 @@ def context(ca_file: str | None) -> "ssl.SSLContext":
     try:
         made = ssl.create_default_context(cafile=ca_file)
     except (OSError, ValueError) as error:
-        raise NotSent(f"the certificates in {ca_file} can't be used: {error}") from error
+        raise NotSent(f"the certificates in {ca_file} can't be used ({error}): correct `ca` {INVENTORY}") from error
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     return made

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import TYPE_CHECKING
 
-from dicom_worklist.notify.connection import NotSent, context, plain, read
+from dicom_worklist.notify.connection import INVENTORY, NotSent, context, plain, read
 
 if TYPE_CHECKING:
     from dicom_worklist.settings import MailServer
@@ -36,9 +36,12 @@ def send(server: "MailServer", to: str, mail: EmailMessage, timeout: float) -> s
     """
     port = server.port or PORTS[server.security]
     place = f"{server.host}:{port}"
-    password = read(server.password_file, "the password of notify.server") if server.password_file else ""
+    password = read(server.password_file, "the password of the mail server") if server.password_file else ""
     if not f"{server.user}{password}".isascii():
-        raise NotSent(f"the password in {server.password_file} has a character that is not ASCII: choose another")
+        raise NotSent(
+            "the password of the mail server has a character that is not ASCII: choose another, and write it as "
+            f"server.password {INVENTORY}"
+        )
     tls = context(server.ca_file) if server.security != "none" else None
     smtp: smtplib.SMTP | None = None
     try:
@@ -72,21 +75,22 @@ def _why(server: "MailServer", place: str, to: str, error: Exception) -> str:  #
     match error:
         case smtplib.SMTPAuthenticationError():
             return (
-                f"the mail server {place} refuses the login {server.user!r}: compare it and its password, in "
-                f"{server.password_file}, with the mail server's"
+                f"the mail server {place} refuses the login {server.user!r}: ask its administrator, and correct "
+                f"server.user or server.password {INVENTORY}"
             )
         case smtplib.SMTPRecipientsRefused():
             code, words = next(iter(error.recipients.values()), (0, b""))
-            return f"the mail server {place} refuses the address {to} ({code} {_words(words)}): correct it"
+            said = f"the mail server {place} refuses the address {to} ({code} {_words(words)})"
+            return f"{said}: correct the recipient's mail {INVENTORY}"
         case smtplib.SMTPSenderRefused():
             return (
                 f"the mail server {place} refuses the sender {server.sender} ({error.smtp_code} "
-                f"{_words(error.smtp_error)}): write one that it takes into notify.server.sender"
+                f"{_words(error.smtp_error)}): write one that it takes as server.sender {INVENTORY}"
             )
         case smtplib.SMTPNotSupportedError():
             return (
-                f"the mail server {place} can't do what was asked ({plain(str(error))}): try security: tls, which "
-                "has port 465, or leave out user and password_file"
+                f"the mail server {place} can't do what was asked ({plain(str(error))}): try server.security: tls, "
+                f"which has port 465, or leave out server.user and server.password, {INVENTORY}"
             )
         case smtplib.SMTPServerDisconnected():
             return f"the mail server {place} closed the connection, or was too slow: see its log"
@@ -95,16 +99,20 @@ def _why(server: "MailServer", place: str, to: str, error: Exception) -> str:  #
         case ssl.SSLCertVerificationError():
             return (
                 f"the mail server {place} shows a certificate that is not trusted ({plain(error.verify_message)}): "
-                "write the name that it is for into notify.server.host, and who signed it into ca_file"
+                "write the name that it is for as server.host, and the certificate of who signed it as server.ca, "
+                f"{INVENTORY}"
             )
         case ssl.SSLError():
             return (
                 f"the mail server {place} can't be spoken to encrypted ({plain(error.reason or str(error))}): "
-                "port 465 is for security: tls, and port 587 for starttls"
+                f"server.port 465 is for server.security: tls, and 587 for starttls; correct it {INVENTORY}"
             )
         case OSError():
             said = plain(error.strerror or str(error)) or type(error).__name__
-            return f"the mail server {place} doesn't answer ({said}): see whether it runs and is reached from this host"
+            return (
+                f"the mail server {place} doesn't answer ({said}): see whether it runs and is reached from this host, "
+                f"or correct server.host and server.port {INVENTORY}"
+            )
     return f"the mail server {place} can't be used: {type(error).__name__}"
 
 

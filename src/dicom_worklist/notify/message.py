@@ -77,14 +77,15 @@ def trial(place: Place, recipient: str) -> Message:
 
 def _message(place: Place, recipient: str, text: tuple[str, Iterable[str]], data: Mapping[str, Any]) -> Message:
     subject, parts = text
-    page = [f"The page: {place.page}"] if place.page else []
+    run = "run dicom-worklist status on the worklist's host."
+    look = f"What to do is on the page: {place.page}\nOr {run}" if place.page else f"To see what to do, {run}"
     site, at = printable(place.site), _at(place, place.now)
     foot = f"Sent to {recipient} by dicom-worklist of {site}, {at}. Nobody reads answers."
     line = " ".join(printable(f"Worklist {place.site}: {subject}").split())
     return Message(
         line if len(line) <= LONGEST_SUBJECT else f"{line[: LONGEST_SUBJECT - 3]}...",
         "\n\n".join(parts),
-        "\n\n".join([*page, foot]),
+        "\n\n".join([look, foot]),
         hashlib.sha256(json.dumps([place.site, recipient, data]).encode()).hexdigest()[:32],
         {"site": place.site, "page": place.page, "time": _iso(place.now), **data},
     )

@@ -10,7 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
-from dicom_worklist.notify.connection import NotSent, context, is_here, plain, read
+from dicom_worklist.notify.connection import INVENTORY, NotSent, context, is_here, plain, read
 
 if TYPE_CHECKING:
     from dicom_worklist.settings import Webhook
@@ -27,12 +27,17 @@ def send(hook: "Webhook", body: bytes, timeout: float) -> str:
     url = read(hook.url_file, "the address of the webhook")
     host = _host(url)
     if not host:
-        raise NotSent(f"{hook.url_file} holds no address of a webhook: write https://…, on one line, without a login")
+        raise NotSent(
+            f"{hook.url_file} holds no address of a webhook: write https://…, on one line and without a login, as the "
+            f"recipient's webhook.url {INVENTORY}"
+        )
     headers = {"Content-Type": "application/json", "User-Agent": "dicom-worklist"}
     if hook.token_file:
         token = read(hook.token_file, "the token of the webhook")
         if not re.fullmatch("[!-~]+", token):
-            raise NotSent(f"{hook.token_file} holds no token: write it there, on one line")
+            raise NotSent(
+                f"{hook.token_file} holds no token: write it, on one line, as the recipient's webhook.token {INVENTORY}"
+            )
         headers["Authorization"] = f"Bearer {token}"
     if hook.secret_file:
         key = read(hook.secret_file, "the secret of the webhook").encode()
@@ -50,10 +55,16 @@ def send(hook: "Webhook", body: bytes, timeout: float) -> str:
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
-            said = f"shows a certificate that is not trusted ({plain(reason.verify_message)}): see ca_file"
+            said = (
+                f"shows a certificate that is not trusted ({plain(reason.verify_message)}): write the certificate of "
+                f"who signed it as the recipient's webhook.ca {INVENTORY}"
+            )
         elif isinstance(reason, OSError):
             words = plain(reason.strerror or str(reason)) or type(reason).__name__
-            said = f"doesn't answer ({words}): see whether it is reached from this host, or needs proxy"
+            said = (
+                f"doesn't answer ({words}): see whether it is reached from this host; if that needs a proxy, write it "
+                f"as the recipient's webhook.proxy {INVENTORY}"
+            )
         else:
             said = f"can't be used ({type(reason).__name__})"
         raise NotSent(f"the webhook's server {host} {said}") from error
@@ -75,11 +86,13 @@ def _host(url: str) -> str:
 
 def _remedy(code: int) -> str:
     if code in {401, 403}:
-        return "compare the token or the secret with the receiver's"
+        return (
+            f"compare webhook.token or webhook.secret of the recipient with the receiver's, and correct it {INVENTORY}"
+        )
     if code in {404, 410}:
-        return "the address is no longer right"
+        return "the webhook is gone: make a new one in the chat program, write its address into the vault, run site.yml"
     if 300 <= code < 400:
-        return "it sends the message on to another address; write that one"
+        return f"it sends the message on to another address: write that one as the recipient's webhook.url {INVENTORY}"
     return "see its log"
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from dicom_worklist.bookings import printable
 from dicom_worklist.delivery import Copied
 from dicom_worklist.status.booking_status import BookingStatus, State, Unscheduled
+from dicom_worklist.status.oddities import Oddity, Weight
 from dicom_worklist.status.overview import Day, Level, Overview, spell
 from dicom_worklist.status.records import BookingRecord
 
@@ -287,19 +288,29 @@ def _cells(overview: Overview, line: BookingStatus, *, typed: bool) -> tuple[obj
         f"{booked.start:%H:%M}" if booked.start else "",
         Text(line.state, STATES[line.state]),
         "shown" if booked.on_console else "not shown",
-        *([booked.patient_id] if typed else []),
-        booked.patient_name,
+        *([booked.patient_id, booked.patient_name] if typed else [_subject(booked)]),
         line.series or "",
         line.instances or "",
         booked.booking_id,
         " ".join(
             [
                 *([booked.reason] if booked.reason else []),
-                *(oddity.text for oddity in line.oddities),
+                *map(_remark, line.oddities),
                 *(_copied(one) for study in line.studies if (one := overview.copied(study))),
             ]
         ),
     )
+
+
+def _subject(booked: BookingRecord) -> str:
+    """Return the PatientName, and the PatientID unless that is in it: both can be typed from here."""
+    apart = booked.patient_id and booked.patient_id not in booked.patient_name
+    return f"{booked.patient_name} (PatientID {booked.patient_id})" if apart else booked.patient_name
+
+
+def _remark(oddity: Oddity) -> str:
+    """Return what is odd; a hint is marked, and has its remedy, as no problem above has it."""
+    return f"Hint: {oddity.text} {oddity.remedy}" if oddity.level is Weight.HINT else oddity.text
 
 
 def _copied(one: Copied) -> str:
@@ -319,7 +330,7 @@ def _unscheduled(one: Unscheduled, *, typed: bool) -> tuple[object, ...]:
         study.series,
         study.instances,
         "",
-        " ".join([f"PatientID {study.patient_id}.", *(oddity.text for oddity in one.oddities)]),
+        " ".join([f"PatientID {study.patient_id}.", *map(_remark, one.oddities)]),
     )
 
 

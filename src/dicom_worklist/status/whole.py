@@ -77,7 +77,7 @@ def hints(case: Case) -> list[Oddity]:
         if one in few and one.name not in growing:
             evidence.append(few[one])
         if evidence:
-            said.append(_incomplete(one, evidence, case.session))
+            said.append(_incomplete(one, evidence, case))
     if "missing" not in case.off:
         said += _missing(judged, growing, case)
     return said
@@ -267,6 +267,9 @@ def _place(one: Series) -> tuple[int, str]:
 
 # --- sentences ---
 
+#: Where a protocol comes that is missed while the session goes on.
+BEFORE = "before series that are here already"
+
 
 def _sessions(had: int, case: Case) -> str:
     """Return which earlier sessions these are."""
@@ -283,34 +286,47 @@ def _before(name: str, count: int, case: Case) -> str:
     return f"{_sessions(had, case)} had {count:,}"
 
 
-def _incomplete(one: Series, evidence: Sequence[str], session: Session) -> Oddity:
+def _incomplete(one: Series, evidence: Sequence[str], case: Case) -> Oddity:
     count, unit = _count(one), "images" if not one.look or one.look.frames == one.images else "frames"
     text = f"{_called(one)} has {count:,} {unit if count != 1 else unit[:-1]}; {'; '.join(evidence)}."
     remedy = (
-        f"Before the subject leaves, look on the console of {session.ae_title} how many the series has there. If it "
-        "has more, send it again. If the scan was stopped or changed on purpose, there is nothing to do."
+        f"{_look(case)} how many {unit} the series has there. If it has more, send it again. If the scan was stopped "
+        "or changed on purpose, there is nothing to do."
     )
     return Oddity(Kind.SERIES, text, remedy, Weight.HINT)
 
 
 def _none_scanned(names: Sequence[str], had: int, case: Case) -> Oddity:
     some = f"{', '.join(map(_quoted, names[:FEW]))} and {len(names) - FEW} more"
-    text = f"{len(names)} protocols are missing{'' if case.over else ' yet'}: {some}; {_sessions(had, case)} had them."
-    return Oddity(Kind.PROTOCOL, text, _ask_for(case), Weight.HINT)
+    text = f"{len(names)} protocols are {'missing' if case.over else 'not here yet'}: {some}; "
+    text += f"{_sessions(had, case)} had them.{'' if case.over else f' They usually come {BEFORE}.'}"
+    return Oddity(Kind.PROTOCOL, text, _find(case, several=True), Weight.HINT)
 
 
 def _not_scanned(name: str, ours: int, usual: int, had: int, case: Case) -> Oddity:
-    there = f"There {'is' if ours < 2 else 'are'} {ours or 'no'} series {_quoted(name)}{'' if case.over else ' yet'}"
-    before = "" if case.over else ", before others that are here"
-    text = f"{there}; {_sessions(had, case)} had {usual if usual > 1 else 'it'}{before}."
-    return Oddity(Kind.PROTOCOL, text, _ask_for(case), Weight.HINT)
+    if ours:
+        there = f"Only {ours} of {usual} series {_quoted(name)} {'is' if ours == 1 else 'are'} here"
+    else:
+        there = f"No series {_quoted(name)} is here{'' if case.over else ' yet'}"
+    text = f"{there}; {_sessions(had, case)} had {usual if usual > 1 else 'it'}."
+    several = usual - ours > 1
+    if not case.over:
+        one = "It" if usual == 1 else "The second one" if usual == 2 else "The last one"
+        text += f" {'They usually come' if several else f'{one} usually comes'} {BEFORE}."
+    return Oddity(Kind.PROTOCOL, text, _find(case, several=several), Weight.HINT)
 
 
-def _ask_for(case: Case) -> str:
+def _find(case: Case, *, several: bool) -> str:
+    was, it = ("they were", "them") if several else ("it was", "it")
     return (
-        f"Before the subject leaves, ask who is at {case.session.ae_title} whether it was scanned. If it was, send it "
-        "from the console. If it was left out on purpose, there is nothing to do."
+        f"{_look(case)} whether {was} scanned. If {was}, send {it} from there. If {was} left out on purpose, there is "
+        "nothing to do."
     )
+
+
+def _look(case: Case) -> str:
+    where = f"ook on the console of {case.session.ae_title}"
+    return f"L{where}" if case.over else f"If the subject is still there, l{where}"
 
 
 def _called(one: Series) -> str:
