@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dicom_worklist import files
-from dicom_worklist.status.usage import write
+from dicom_worklist.status.usage import pages, write
+from dicom_worklist.status.usage.figures import Entry, Figures
 from dicom_worklist.status.usage.periods import period, periods
 from support.calendar import DAY
 from support.sample_day import HOSTILE
@@ -157,6 +158,14 @@ def test_what_people_typed_is_text(site: Site) -> None:
     html = (folder(site) / f"{MONTH}.html").read_text()
     assert "<script" not in html.lower()
     assert "<img" not in html.lower()
+
+
+def test_people_whose_names_read_alike_are_one_row_with_all_their_figures() -> None:
+    some = [Entry(DAY, "PRISMA", "", name, Figures(sessions=1, no_shows=1)) for name in ("Doe^Jane", "Jane Doe")]
+    page = pages.period_page("DCCN", period("day", DAY), {DAY: some}, {})
+    people = page.partition("<caption>By person")[2].partition("</table>")[0]
+    (row,) = re.findall(r"<tr><th scope=\"row\"><bdi>Jane Doe</bdi>.*?</tr>", people, re.DOTALL)
+    assert re.findall(r"<td[^>]*>(\d+)</td>", row)[0] == "2"
 
 
 def test_without_people_there_is_no_table_of_them(site: Site) -> None:
