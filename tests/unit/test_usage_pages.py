@@ -93,7 +93,9 @@ def test_they_are_made_once_and_again_only_while_they_can_change(site: Site) -> 
     assert there(site) == before
     night(site, 2)
     after = there(site)
-    assert after[day()] == before[day()], "it says the same"
+    assert after[day()] != before[day()], "it leads to the day after"
+    night(site, 2, "12")
+    assert there(site) == after
     assert after[WEEK] != before[WEEK]
     night(site, 9)
     assert there(site)[day()] == after[day()]
@@ -101,6 +103,29 @@ def test_they_are_made_once_and_again_only_while_they_can_change(site: Site) -> 
     latest = there(site)
     night(site, 9, "12")
     assert there(site) == latest
+
+
+def links(site: Site, name: str) -> dict[str, str]:
+    """Return where a page leads to, by the relation."""
+    found = re.findall(
+        r'<a href="([^"]+)\.html"><span class="unseen">(\w+): ', (folder(site) / f"{name}.html").read_text()
+    )
+    return {relation: target for target, relation in found}
+
+
+def test_a_page_leads_to_the_one_after_when_that_is_there_and_to_the_one_before_while_it_is(site: Site) -> None:
+    site.changes["status.history_days"] = 10
+    site.book(3, "9-1", day=day(6))
+    night(site, 1)
+    assert "after" not in links(site, day())
+    for ahead in range(2, 9):
+        night(site, ahead)
+    assert links(site, day())["after"] == day(1)
+    assert links(site, WEEK)["after"] == "2026-11-30-2026-12-06"
+    assert links(site, day(6))["before"] == day(5)
+    night(site, 11)
+    assert day(5) not in there(site)
+    assert "before" not in links(site, day(6))
 
 
 def test_a_change_of_yesterday_makes_its_pages_again(site: Site) -> None:
