@@ -221,6 +221,36 @@ def test_pages_are_for_their_group_alone_and_their_names_are_days(site: Site) ->
     assert past(site).stat().st_mode == past(site).parent.stat().st_mode
 
 
+def test_the_index_is_written_only_if_what_it_finds_has_changed(site: Site, made: list[str]) -> None:
+    """Yesterday's images still come: its page says how many, and the index doesn't."""
+    entry = site.take(1)
+    site.run("03:00", 1)
+    made.clear()
+    site.scan(entry, "09:15", study="first")
+    site.run("03:01", 1)
+    assert made == [name()]
+    site.calendar.change(2, status="CANCELLED")
+    site.run("03:02", 1)
+    assert made == [name(), name(), "index.html"]
+
+
+def test_nobody_waits_for_a_slow_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a page is on its way to another host, whoever writes the history can."""
+    put, names = write.Folder.put, set[str]()
+
+    def slow(self: write.Folder, name: str, content: bytes) -> None:
+        with closing(sqlite3.connect(site.root / "status.history.sqlite", timeout=0)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+        names.add(name)
+        put(self, name, content)
+
+    monkeypatch.setattr(write.Folder, "put", slow)
+    for minute in range(4):
+        site.run(f"03:0{minute}", 1)
+        assert site.found.failures == ()
+    assert names >= {name(), "index.html", f"usage/{name()}", "usage/index.html"}
+
+
 def test_what_is_older_than_the_history_goes(site: Site) -> None:
     site.changes["status.history_days"] = 10
     site.run("03:00", 1)

@@ -105,6 +105,15 @@ def test_they_are_made_once_and_again_only_while_they_can_change(site: Site) -> 
     assert there(site) == latest
 
 
+def test_the_months_are_listed_again_only_if_their_figures_changed(site: Site) -> None:
+    night(site, 1)
+    before = there(site)
+    site.changes["status.usage_people"] = False
+    night(site, 1, "04")
+    after = there(site)
+    assert {name for name in after if after[name] != before[name]} == {MONTH, WEEK, day()}
+
+
 def links(site: Site, name: str) -> dict[str, str]:
     """Return where a page leads to, by the relation."""
     found = re.findall(

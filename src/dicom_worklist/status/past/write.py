@@ -177,6 +177,21 @@ def update(config: Config, status: Status, now: datetime) -> None:
         for one in gone:
             place.remove(_name(one))
     with history.opened(path) as connection:
+        rows = dict(connection.execute("SELECT day, found FROM page").fetchall())
+        (shown,) = connection.execute("SELECT made FROM page WHERE day = ?", (INDEX,)).fetchone() or ("",)
+    for day in forgotten:
+        rows.pop(day, None)
+    rows |= {day.isoformat(): made.get(day, b"").decode() for day in wanted}
+    founds = [found.encode() for _, found in sorted(rows.items(), reverse=True) if found]
+    says = hashlib.sha256(b"\n".join([LAYOUT.encode(), config.site.name.encode(), *founds])).hexdigest()
+    if says != shown:
+        with history.opened(path) as connection:
+            connection.execute("DELETE FROM page WHERE day = ?", (INDEX,))  # until it is there
+        index = pages.index_page(config.site.name, founds).encode()
+        for place in places:
+            place.put(INDEX, index)
+    # only now: nobody else can write while another host takes its time
+    with history.opened(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("DELETE FROM page WHERE day = ?", [(day,) for day in forgotten])
         connection.executemany(
@@ -184,12 +199,9 @@ def update(config: Config, status: Status, now: datetime) -> None:
             [
                 (day.isoformat(), FOR_GOOD if day < ended - ONE_DAY else FOR_NOW, made.get(day, b"").decode())
                 for day in wanted
-            ],
+            ]
+            + [(INDEX, says, "")],
         )
-        rows = connection.execute("SELECT found FROM page WHERE found != '' ORDER BY day DESC")
-        index = pages.index_page(config.site.name, [found.encode() for (found,) in rows]).encode()
-        for place in places:
-            place.put(INDEX, index)
         connection.execute("COMMIT")
 
 

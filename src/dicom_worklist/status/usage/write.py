@@ -142,17 +142,25 @@ def _make(
     for place in where:
         place.put(_file(one.name), content)
     said = msgspec.json.encode(total([entry.figures for some in days.values() for entry in some])).decode()
+    months = dict(connection.execute("SELECT name, figures FROM used_page WHERE length(name) = 7").fetchall())
+    if one.per == "month":
+        months[one.name] = said
+    says = _digest(
+        "\n".join([LAYOUT, site, *(f"{name} {figures}" for name, figures in sorted(months.items()))]).encode()
+    )
+    index = Path(INDEX).stem
+    if connection.execute("SELECT made FROM used_page WHERE name = ?", (index,)).fetchone() != (says,):
+        connection.execute("DELETE FROM used_page WHERE name = ?", (index,))  # until it is there
+        sums = [(name, msgspec.json.decode(figures, type=Figures)) for name, figures in sorted(months.items())]
+        content = pages.index_page(site, sums).encode()
+        for place in where:
+            place.put(_file(index), content)
+    # only now: nobody else can write while another host takes its time
     connection.execute("BEGIN IMMEDIATE")
-    connection.execute("INSERT OR REPLACE INTO used_page VALUES (?, ?, ?, ?)", (one.name, span[1], of, said))
-    months = [
-        (name, msgspec.json.decode(figures, type=Figures))
-        for name, figures in connection.execute(
-            "SELECT name, figures FROM used_page WHERE length(name) = 7 ORDER BY name"
-        )
-    ]
-    index = pages.index_page(site, months).encode()
-    for place in where:
-        place.put(_file(INDEX.removesuffix(".html")), index)
+    connection.executemany(
+        "INSERT OR REPLACE INTO used_page VALUES (?, ?, ?, ?)",
+        [(one.name, span[1], of, said), (index, date.max.isoformat(), says, "")],
+    )
     connection.execute("COMMIT")
 
 
