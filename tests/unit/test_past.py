@@ -16,7 +16,9 @@ import pytest
 
 from dicom_worklist import files
 from dicom_worklist.status import history
+from dicom_worklist.status.layout import layout
 from dicom_worklist.status.past import write
+from dicom_worklist.status.usage import write as usage_write
 from support.calendar import DAY, Calendar
 from support.sample_day import HOSTILE
 from support.timed_site import Site, at, day
@@ -300,6 +302,7 @@ def test_after_an_update_that_changes_the_pages_each_is_made_again(
 ) -> None:
     site.run("03:00", 1)
     made.clear()
+    monkeypatch.setattr(write, "LAYOUT", "another")
     monkeypatch.setattr(write, "FOR_NOW", "another, for now")
     site.run("03:01", 1)
     assert made == [name(), "index.html"]
@@ -389,3 +392,25 @@ def test_the_group_that_serves_the_page_can_read_what_a_stranger_to_it_writes() 
         assert os.waitpid(child, 0)[1] == 0
         modes = {path.name: (path.stat().st_gid, path.stat().st_mode & 0o7777) for path in page.rglob("*")}
         assert modes == {"past": (23456, 0o2750), "index.html": (23456, 0o640)}
+
+
+@pytest.mark.parametrize("file", ["reconcile.py", "evidence.py", "oddities.py", "booking_status.py"])
+@pytest.mark.parametrize("made_by", [write.MADE_BY, usage_write.MADE_BY], ids=["past", "usage"])
+def test_an_update_of_what_says_the_states_makes_all_pages_again(
+    made_by: tuple[str, ...], file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert changes_layout(made_by, file, monkeypatch)
+
+
+@pytest.mark.parametrize("file", ["pages.py", "style.html.j2"])
+def test_an_update_of_what_both_have_makes_the_pages_of_usage_again(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert changes_layout(usage_write.MADE_BY, f"past/{file}", monkeypatch)
+
+
+def changes_layout(made_by: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Return whether an update of a file of status/ makes the pages again."""
+    before, read = layout(*made_by), Path.read_bytes
+    updated = Path(history.__file__).parent / name
+    assert updated.is_file()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path == updated else b""))
+    return layout(*made_by) != before
