@@ -146,9 +146,12 @@ def test_the_anchors_are_the_places_in_what_the_search_knows(site: Site) -> None
 def test_a_run_without_news_writes_no_page(site: Site, made: list[str]) -> None:
     site.run("03:00", 1)
     assert made == [name(), "index.html"]
-    for clock in ("03:01", "12:00", "23:59"):
+    for clock in ("03:01", "03:02"):
         site.run(clock, 1)
-    assert made == [name(), "index.html"]
+    assert made == [name(), "index.html", "index.html"], "it leads to usage now"
+    for clock in ("03:03", "12:00", "23:59"):
+        site.run(clock, 1)
+    assert made == [name(), "index.html", "index.html"]
 
 
 def test_a_day_that_changed_is_made_again_and_no_other(site: Site, made: list[str]) -> None:
@@ -236,8 +239,42 @@ def test_the_index_is_written_only_if_what_it_finds_has_changed(site: Site, made
     assert made == [name(), name(), "index.html"]
 
 
+def test_the_index_leads_to_usage_only_if_that_is_there(site: Site) -> None:
+    usage = past(site) / "usage/index.html"
+
+    def leads() -> bool:
+        return 'href="usage/index.html"' in (past(site) / "index.html").read_text()
+
+    site.run("03:00", 1)
+    assert not usage.exists()
+    assert not leads()
+    for minute in range(1, 4):
+        site.run(f"03:0{minute}", 1)
+    assert usage.exists()
+    assert leads()
+
+
+def test_a_run_that_is_killed_as_it_writes_the_link_to_usage_leaves_it_to_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for minute in range(2):
+        site.run(f"03:0{minute}", 1)
+
+    def killed(self: write.Folder, name: str, content: bytes) -> None:
+        del self, content
+        assert name == "index.html"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(write.Folder, "put", killed)
+        with pytest.raises(KeyboardInterrupt):
+            site.run("03:02", 1)
+    site.run("03:03", 1)
+    assert 'href="usage/index.html"' in (past(site) / "index.html").read_text()
+
+
 def test_nobody_waits_for_a_slow_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a page is on its way to another host, whoever writes the history can."""
+    """While a page is on its way to another host, another process can write the history."""
     put, names = write.Folder.put, set[str]()
 
     def slow(self: write.Folder, name: str, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What makes the pages of the past and of usage: after an update that changed one of these files, they are made again."""
+"""What makes the pages of the past and of usage: after an update that changed one of its files, all are made again."""
 
 import hashlib
 from collections.abc import Sequence
