@@ -109,6 +109,41 @@ def test_a_run_that_fails_to_write_leaves_all_as_it_was(path: Path) -> None:
     assert history.read(path, ["1"]).current == {"1": booked(since=NOW)}
 
 
+def test_two_first_runs_after_an_update_move_it_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other does it after this one saw that it has to be done."""
+
+    def asked() -> dict[str, str]:
+        with closing(sqlite3.connect(path)) as connection:
+            return dict(connection.execute("SELECT day, at FROM asked").fetchall())
+
+    def before_the_update() -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DROP TABLE asked")
+
+    class Slow(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            found = super().execute(sql, *values)
+            if "'asked'" in sql and sqlite3.connect is not connect:
+                monkeypatch.setattr(sqlite3, "connect", connect)
+                with history.opened(path):
+                    pass
+            return found
+
+    history.record(path, NOW, News([booked()], [study()]), 400)
+    before_the_update()
+    with history.opened(path):
+        pass
+    once = asked()
+    assert len(once) == 2
+    before_the_update()
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **values: connect(*args, **values, factory=Slow))
+    with history.opened(path):
+        pass
+    assert sqlite3.connect is connect
+    assert asked() == once
+
+
 def test_nothing_is_made_by_reading(path: Path) -> None:
     assert history.read(path, ["1"]) == history.Past()
     assert not path.exists()

@@ -16,7 +16,9 @@ import pytest
 
 from dicom_worklist import files
 from dicom_worklist.status import history
+from dicom_worklist.status.layout import layout
 from dicom_worklist.status.past import write
+from dicom_worklist.status.usage import write as usage_write
 from support.calendar import DAY, Calendar
 from support.sample_day import HOSTILE
 from support.timed_site import Site, at, day
@@ -144,9 +146,12 @@ def test_the_anchors_are_the_places_in_what_the_search_knows(site: Site) -> None
 def test_a_run_without_news_writes_no_page(site: Site, made: list[str]) -> None:
     site.run("03:00", 1)
     assert made == [name(), "index.html"]
-    for clock in ("03:01", "12:00", "23:59"):
+    for clock in ("03:01", "03:02"):
         site.run(clock, 1)
-    assert made == [name(), "index.html"]
+    assert made == [name(), "index.html", "index.html"], "it leads to usage now"
+    for clock in ("03:03", "12:00", "23:59"):
+        site.run(clock, 1)
+    assert made == [name(), "index.html", "index.html"]
 
 
 def test_a_day_that_changed_is_made_again_and_no_other(site: Site, made: list[str]) -> None:
@@ -221,6 +226,70 @@ def test_pages_are_for_their_group_alone_and_their_names_are_days(site: Site) ->
     assert past(site).stat().st_mode == past(site).parent.stat().st_mode
 
 
+def test_the_index_is_written_only_if_what_it_finds_has_changed(site: Site, made: list[str]) -> None:
+    """Yesterday's images still come: its page says how many, and the index doesn't."""
+    entry = site.take(1)
+    site.run("03:00", 1)
+    made.clear()
+    site.scan(entry, "09:15", study="first")
+    site.run("03:01", 1)
+    assert made == [name()]
+    site.calendar.change(2, status="CANCELLED")
+    site.run("03:02", 1)
+    assert made == [name(), name(), "index.html"]
+
+
+def test_the_index_leads_to_usage_only_if_that_is_there(site: Site) -> None:
+    usage = past(site) / "usage/index.html"
+
+    def leads() -> bool:
+        return 'href="usage/index.html"' in (past(site) / "index.html").read_text()
+
+    site.run("03:00", 1)
+    assert not usage.exists()
+    assert not leads()
+    for minute in range(1, 4):
+        site.run(f"03:0{minute}", 1)
+    assert usage.exists()
+    assert leads()
+
+
+def test_a_run_that_is_killed_as_it_writes_the_link_to_usage_leaves_it_to_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for minute in range(2):
+        site.run(f"03:0{minute}", 1)
+
+    def killed(self: write.Folder, name: str, content: bytes) -> None:
+        del self, content
+        assert name == "index.html"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(write.Folder, "put", killed)
+        with pytest.raises(KeyboardInterrupt):
+            site.run("03:02", 1)
+    site.run("03:03", 1)
+    assert 'href="usage/index.html"' in (past(site) / "index.html").read_text()
+
+
+def test_nobody_waits_for_a_slow_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a page is on its way to another host, another process can write the history."""
+    put, names = write.Folder.put, set[str]()
+
+    def slow(self: write.Folder, name: str, content: bytes) -> None:
+        with closing(sqlite3.connect(site.root / "status.history.sqlite", timeout=0)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+        names.add(name)
+        put(self, name, content)
+
+    monkeypatch.setattr(write.Folder, "put", slow)
+    for minute in range(4):
+        site.run(f"03:0{minute}", 1)
+        assert site.found.failures == ()
+    assert names >= {name(), "index.html", f"usage/{name()}", "usage/index.html"}
+
+
 def test_what_is_older_than_the_history_goes(site: Site) -> None:
     site.changes["status.history_days"] = 10
     site.run("03:00", 1)
@@ -270,6 +339,7 @@ def test_after_an_update_that_changes_the_pages_each_is_made_again(
 ) -> None:
     site.run("03:00", 1)
     made.clear()
+    monkeypatch.setattr(write, "LAYOUT", "another")
     monkeypatch.setattr(write, "FOR_NOW", "another, for now")
     site.run("03:01", 1)
     assert made == [name(), "index.html"]
@@ -359,3 +429,25 @@ def test_the_group_that_serves_the_page_can_read_what_a_stranger_to_it_writes() 
         assert os.waitpid(child, 0)[1] == 0
         modes = {path.name: (path.stat().st_gid, path.stat().st_mode & 0o7777) for path in page.rglob("*")}
         assert modes == {"past": (23456, 0o2750), "index.html": (23456, 0o640)}
+
+
+@pytest.mark.parametrize("file", ["reconcile.py", "evidence.py", "oddities.py", "booking_status.py"])
+@pytest.mark.parametrize("made_by", [write.MADE_BY, usage_write.MADE_BY], ids=["past", "usage"])
+def test_an_update_of_what_says_the_states_makes_all_pages_again(
+    made_by: tuple[str, ...], file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert changes_layout(made_by, file, monkeypatch)
+
+
+@pytest.mark.parametrize("file", ["pages.py", "style.html.j2"])
+def test_an_update_of_what_both_have_makes_the_pages_of_usage_again(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert changes_layout(usage_write.MADE_BY, f"past/{file}", monkeypatch)
+
+
+def changes_layout(made_by: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Return whether an update of a file of status/ makes the pages again."""
+    before, read = layout(*made_by), Path.read_bytes
+    updated = Path(history.__file__).parent / name
+    assert updated.is_file()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path == updated else b""))
+    return layout(*made_by) != before

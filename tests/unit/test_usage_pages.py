@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dicom_worklist import files
-from dicom_worklist.status.usage import write
+from dicom_worklist.status.usage import pages, write
+from dicom_worklist.status.usage.figures import Entry, Figures
 from dicom_worklist.status.usage.periods import period, periods
 from support.calendar import DAY
 from support.sample_day import HOSTILE
@@ -92,7 +93,9 @@ def test_they_are_made_once_and_again_only_while_they_can_change(site: Site) -> 
     assert there(site) == before
     night(site, 2)
     after = there(site)
-    assert after[day()] == before[day()], "it says the same"
+    assert after[day()] != before[day()], "it leads to the day after"
+    night(site, 2, "12")
+    assert there(site) == after
     assert after[WEEK] != before[WEEK]
     night(site, 9)
     assert there(site)[day()] == after[day()]
@@ -100,6 +103,38 @@ def test_they_are_made_once_and_again_only_while_they_can_change(site: Site) -> 
     latest = there(site)
     night(site, 9, "12")
     assert there(site) == latest
+
+
+def test_the_months_are_listed_again_only_if_their_figures_changed(site: Site) -> None:
+    night(site, 1)
+    before = there(site)
+    site.changes["status.usage_people"] = False
+    night(site, 1, "04")
+    after = there(site)
+    assert {name for name in after if after[name] != before[name]} == {MONTH, WEEK, day()}
+
+
+def links(site: Site, name: str) -> dict[str, str]:
+    """Return where a page leads to, by the relation."""
+    found = re.findall(
+        r'<a href="([^"]+)\.html"><span class="unseen">(\w+): ', (folder(site) / f"{name}.html").read_text()
+    )
+    return {relation: target for target, relation in found}
+
+
+def test_a_page_leads_to_the_one_after_when_that_is_there_and_to_the_one_before_while_it_is(site: Site) -> None:
+    site.changes["status.history_days"] = 10
+    site.book(3, "9-1", day=day(6))
+    night(site, 1)
+    assert "after" not in links(site, day())
+    for ahead in range(2, 9):
+        night(site, ahead)
+    assert links(site, day())["after"] == day(1)
+    assert links(site, WEEK)["after"] == "2026-11-30-2026-12-06"
+    assert links(site, day(6))["before"] == day(5)
+    night(site, 11)
+    assert day(5) not in there(site)
+    assert "before" not in links(site, day(6))
 
 
 def test_a_change_of_yesterday_makes_its_pages_again(site: Site) -> None:
@@ -157,6 +192,14 @@ def test_what_people_typed_is_text(site: Site) -> None:
     html = (folder(site) / f"{MONTH}.html").read_text()
     assert "<script" not in html.lower()
     assert "<img" not in html.lower()
+
+
+def test_people_whose_names_read_alike_are_one_row_with_all_their_figures() -> None:
+    some = [Entry(DAY, "PRISMA", "", name, Figures(sessions=1, no_shows=1)) for name in ("Doe^Jane", "Jane Doe")]
+    page = pages.period_page("DCCN", period("day", DAY), {DAY: some}, {})
+    people = page.partition("<caption>By person")[2].partition("</table>")[0]
+    (row,) = re.findall(r"<tr><th scope=\"row\"><bdi>Jane Doe</bdi>.*?</tr>", people, re.DOTALL)
+    assert re.findall(r"<td[^>]*>(\d+)</td>", row)[0] == "2"
 
 
 def test_without_people_there_is_no_table_of_them(site: Site) -> None:

@@ -45,15 +45,19 @@ SCHEMA = f"""
 """
 #: When the PACS was last asked for the studies of a day. An older release doesn't miss the table, and knows the others,
 #: so the format stays. Of days from before the table, the studies say when it answered.
-ASKED = """
-    CREATE TABLE IF NOT EXISTS asked (
+ASKED = (
+    """
+    CREATE TABLE asked (
         day TEXT PRIMARY KEY,    -- at the site
         at TEXT NOT NULL         -- when the PACS last answered, in UTC
-    ) WITHOUT ROWID;
-    INSERT OR IGNORE INTO asked SELECT substr(seen, 1, 10), max(seen) FROM study GROUP BY 1;
+    ) WITHOUT ROWID
+    """,
+    "INSERT INTO asked SELECT substr(seen, 1, 10), max(seen) FROM study GROUP BY 1",
+    """
     INSERT INTO asked SELECT date(day, '-1 day'), at FROM asked WHERE true
-        ON CONFLICT DO UPDATE SET at = max(at, excluded.at);
-"""
+        ON CONFLICT DO UPDATE SET at = max(at, excluded.at)
+    """,
+)
 #: The pages of past days that are as the history is: what came later than the first format, and older versions ignore.
 PAGES = """
     CREATE TABLE IF NOT EXISTS page (
@@ -391,11 +395,19 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         elif version != FORMAT:
             raise sqlite3.DatabaseError(f"it has the format {version}, and this version knows {FORMAT}")
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'asked'").fetchone() is None:
-            connection.executescript(f"BEGIN IMMEDIATE; {ASKED} COMMIT;")
+        if not _has_asked(connection):
+            connection.execute("BEGIN IMMEDIATE")
+            if not _has_asked(connection):  # another run can have done it meanwhile
+                for statement in ASKED:
+                    connection.execute(statement)
+            connection.execute("COMMIT")
         connection.execute(PAGES)
         connection.executescript(USED)
         yield connection
+
+
+def _has_asked(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'asked'").fetchone() is not None
 
 
 def _said(booked: BookingRecord) -> str:

@@ -84,8 +84,8 @@ def day_page(site: str, zone: object, day: PastDay) -> str:
     )
 
 
-def index_page(site: str, founds: Iterable[bytes]) -> str:
-    """Return the page that finds a day, or a session, of what `found` returned of each."""
+def index_page(site: str, founds: Iterable[bytes], *, usage: bool = False) -> str:
+    """Return the page that finds a day, or a session, of what `found` returned of each; `usage`: that has pages."""
     from markupsafe import Markup  # noqa: PLC0415 - a run with nothing to make doesn't pay for the import
 
     founds = list(founds)
@@ -94,6 +94,7 @@ def index_page(site: str, founds: Iterable[bytes]) -> str:
     return rendered(
         "index.html.j2",
         site=site,
+        usage=usage,
         data=Markup("[" + ",\n".join(said.decode() for said in founds) + "]"),  # noqa: S704 - see `found`
         months=[(date(year, month, 1), calendar.Calendar().monthdatescalendar(year, month)) for year, month in months],
         counts=counts,

@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import stat
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,7 @@ from dicom_worklist import files
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Config, Pacs, Status
 from dicom_worklist.status import history
+from dicom_worklist.status.layout import STATES, layout
 from dicom_worklist.status.past.days import ONE_DAY, known, ranges
 
 #: After midnight sessions go on; then they have ended.
@@ -27,11 +29,12 @@ NIGHT = timedelta(hours=3)
 MOST = 3
 INDEX = "index.html"
 #: What makes the pages: after an update that changed it, each is made again.
-LAYOUT = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.*")) if path.is_file())
-).hexdigest()
+MADE_BY = ("past/*.*", *STATES)
+LAYOUT = layout(*MADE_BY)
 #: What a page was made by; that of a day which runs still see is made once more when they don't.
 FOR_GOOD, FOR_NOW = LAYOUT, f"{LAYOUT} for now"
+#: Whether the index leads to the pages of usage: the end of what is noted of it.
+LEADS = {True: " with usage", False: " without usage"}
 #: A page, and its last day or its month.
 PAGE = re.compile(r"(?:\d{4}-\d{2}-\d{2}-)?(\d{4}-\d{2}(?:-\d{2})?)\.html")
 
@@ -153,14 +156,14 @@ def update(config: Config, status: Status, now: datetime) -> None:
     with history.opened(path) as connection:
         oldest = history.oldest_day(connection, now, status.history_days)
         forgotten = [day for (day,) in connection.execute("SELECT day FROM page WHERE day < ?", (oldest.isoformat(),))]
-        wanted = _wanted(connection, oldest, ended)
-        if not all(place.begun(making=bool(wanted)) for place in places):
+        wanted, leads = _wanted(connection, oldest, ended), _leads(connection)
+        if not all(place.begun(making=bool(wanted) or not leads) for place in places):
             connection.execute("DELETE FROM page")
             connection.execute("DELETE FROM used_page")
             wanted = _wanted(connection, oldest, ended)
     for place in places:
         place.clear(oldest)
-    if not (wanted or forgotten):
+    if not (wanted or forgotten) and leads:
         return
     from dicom_worklist.status.past import pages  # noqa: PLC0415 - a run with nothing to make pays nothing
 
@@ -176,6 +179,9 @@ def update(config: Config, status: Status, now: datetime) -> None:
     for place in places:
         for one in gone:
             place.remove(_name(one))
+    news = dict.fromkeys(forgotten, "") | {day.isoformat(): made.get(day, b"").decode() for day in wanted}
+    says = _put_index(path, config.site.name, news, places)
+    # only now: nobody else can write while another host takes its time
     with history.opened(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("DELETE FROM page WHERE day = ?", [(day,) for day in forgotten])
@@ -184,13 +190,39 @@ def update(config: Config, status: Status, now: datetime) -> None:
             [
                 (day.isoformat(), FOR_GOOD if day < ended - ONE_DAY else FOR_NOW, made.get(day, b"").decode())
                 for day in wanted
-            ],
+            ]
+            + [(INDEX, says, "")],
         )
-        rows = connection.execute("SELECT found FROM page WHERE found != '' ORDER BY day DESC")
-        index = pages.index_page(config.site.name, [found.encode() for (found,) in rows]).encode()
-        for place in places:
-            place.put(INDEX, index)
         connection.execute("COMMIT")
+
+
+def _put_index(path: Path, site: str, news: Mapping[str, str], places: Sequence[Place]) -> str:
+    """Put the index there, if what it finds has changed, and return of what it is; `news` is what it finds now."""
+    from dicom_worklist.status.past import pages  # noqa: PLC0415 - a run with nothing to make pays nothing
+
+    with history.opened(path) as connection:
+        rows = {**dict(connection.execute("SELECT day, found FROM page").fetchall()), **news}
+        founds = [found.encode() for _, found in sorted(rows.items(), reverse=True) if found]
+        usage = _usage(connection)
+        says = hashlib.sha256(b"\n".join([LAYOUT.encode(), site.encode(), *founds])).hexdigest() + LEADS[usage]
+        if connection.execute("SELECT made FROM page WHERE day = ?", (INDEX,)).fetchone() == (says,):
+            return says
+        connection.execute("DELETE FROM page WHERE day = ?", (INDEX,))  # until it is there
+    index = pages.index_page(site, founds, usage=usage).encode()
+    for place in places:
+        place.put(INDEX, index)
+    return says
+
+
+def _leads(connection: sqlite3.Connection) -> bool:
+    """Return whether the index, if it finds anything, leads to the pages of usage if there are any, and only then."""
+    shown = connection.execute("SELECT made FROM page WHERE day = ?", (INDEX,)).fetchone() or ("",)
+    finds = connection.execute("SELECT 1 FROM page WHERE found != ''").fetchone()
+    return not finds or shown[0].endswith(LEADS[_usage(connection)])
+
+
+def _usage(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM used_page WHERE name = ?", (Path(INDEX).stem,)).fetchone() is not None
 
 
 def _wanted(connection: sqlite3.Connection, oldest: date, ended: date) -> list[date]:

@@ -45,8 +45,7 @@ def period_page(site: str, one: Period, days: Mapping[date, Sequence[Entry]], ar
     scanners, everything = tally(entries, lambda entry: entry.scanner), total([entry.figures for entry in entries])
     tables = [("scanner", scanners), ("project", tally(entries, lambda entry: entry.project))]
     if any(entry.person for entry in entries):
-        people = tally(entries, lambda entry: entry.person)
-        tables.append(("person", {oddities.person(name): figures for name, figures in people.items()}))
+        tables.append(("person", tally(entries, lambda entry: oddities.person(entry.person))))
     if one.per == "day":
         chart = _chart(list(scanners.items()))
     else:

@@ -18,15 +18,15 @@ import msgspec
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import history
 from dicom_worklist.status.evidence import ONE_DAY
+from dicom_worklist.status.layout import STATES, layout
 from dicom_worklist.status.past.write import INDEX, NIGHT, Place, kept_in
 from dicom_worklist.status.usage import report
 from dicom_worklist.status.usage.figures import Entry, Figures, tally, total
 from dicom_worklist.status.usage.periods import Per, Period, period, periods
 
 #: What makes sums and pages: after an update that changed it, all are made again.
-LAYOUT = hashlib.blake2b(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.*")) if path.is_file()), digest_size=8
-).hexdigest()
+MADE_BY = ("usage/*.*", "past/pages.py", "past/style.html.j2", *STATES)
+LAYOUT = layout(*MADE_BY)
 #: How sums were made; those of a day which runs still see are made once more when they don't.
 FOR_GOOD, FOR_NOW = LAYOUT, f"{LAYOUT} for now"
 #: As many days, and pages, are made in a run at most.
@@ -53,8 +53,8 @@ def update(config: Config, status: Status, now: datetime) -> None:
         days = _next_days(made, first, ended - ONE_DAY)
         if not days:
             kind = f"{LAYOUT} {'with' if status.usage_people else 'without'} people"
-            for one, of in islice(_stale(connection, made, first, ended - ONE_DAY, kind), PAGES):
-                _make(connection, config.site.name, (one, of), where, people=status.usage_people)
+            for wanted in islice(_stale(connection, made, (first, ended - ONE_DAY), kind), PAGES):
+                _make(connection, config.site.name, wanted, where, people=status.usage_people)
             return
     used = report.read(config, status, days[0], days[-1], now)
     sums = tally(used.entries, lambda entry: (entry.day, entry.scanner, entry.project, entry.person))
@@ -100,49 +100,67 @@ def _next_days(made: Mapping[str, Sequence[str]], first: date, yesterday: date) 
 
 
 def _stale(
-    connection: sqlite3.Connection, made: Mapping[str, Sequence[str]], first: date, yesterday: date, kind: str
-) -> Iterator[tuple[Period, str]]:
-    """Return the pages that are not of the sums that there are, the months first, and of which they will be."""
+    connection: sqlite3.Connection, made: Mapping[str, Sequence[str]], span: tuple[date, date], kind: str
+) -> Iterator[tuple[Period, Mapping[str, Period], str]]:
+    """Return the pages that are not of the sums that there are, the months first.
+
+    Each is with those that it leads to, and with that of which it will be.
+    """
     pages = dict(connection.execute("SELECT name, made FROM used_page").fetchall())
-    for one in periods(first, yesterday):
-        digests = [made[day][1] for day in map(str, one.days) if day in made]
-        of = _digest(" ".join([kind, *digests]).encode())
+    for one in periods(*span):
+        digests, around = [made[day][1] for day in map(str, one.days) if day in made], _around(one, *span)
+        leads = [f"{relation}={other.name}" for relation, other in around.items()]
+        of = _digest(" ".join([kind, *digests, *leads]).encode())
         if digests and pages.get(one.name) != of:
-            yield one, of
+            yield one, around, of
+
+
+def _around(one: Period, first: date, last: date) -> dict[str, Period]:
+    """Return the pages that one leads to, by their relation to it: those that have one of these days."""
+    others = {"before": one.next(-1), "after": one.next(1)}
+    others |= {per: period(per, one.first) for per in LONGER[one.per]}
+    return {relation: other for relation, other in others.items() if other.last >= first and other.first <= last}
 
 
 def _make(
-    connection: sqlite3.Connection, site: str, wanted: tuple[Period, str], where: Sequence[Place], *, people: bool
+    connection: sqlite3.Connection,
+    site: str,
+    wanted: tuple[Period, Mapping[str, Period], str],
+    where: Sequence[Place],
+    *,
+    people: bool,
 ) -> None:
     from dicom_worklist.status.usage import pages  # noqa: PLC0415 - a run with nothing to make pays nothing
 
-    one, of = wanted
+    one, around, of = wanted
     span = (one.first.isoformat(), one.last.isoformat())
     rows = connection.execute("SELECT day, entries FROM used WHERE day BETWEEN ? AND ?", span).fetchall()
     days = {date.fromisoformat(day): msgspec.json.decode(said, type=list[Entry]) for day, said in rows}
     if not people:
         days = {day: [replace(entry, person="") for entry in entries] for day, entries in days.items()}
-    others = {"before": one.next(-1), "after": one.next(1)}
-    others |= {per: period(per, one.first) for per in LONGER[one.per]}
-    first, last = connection.execute("SELECT min(day), max(day) FROM used").fetchone()
-    around = {
-        relation: other for relation, other in others.items() if str(other.last) >= first and str(other.first) <= last
-    }
     content = pages.period_page(site, one, days, around).encode()
     for place in where:
         place.put(_file(one.name), content)
     said = msgspec.json.encode(total([entry.figures for some in days.values() for entry in some])).decode()
+    months = dict(connection.execute("SELECT name, figures FROM used_page WHERE length(name) = 7").fetchall())
+    if one.per == "month":
+        months[one.name] = said
+    says = _digest(
+        "\n".join([LAYOUT, site, *(f"{name} {figures}" for name, figures in sorted(months.items()))]).encode()
+    )
+    index = Path(INDEX).stem
+    if connection.execute("SELECT made FROM used_page WHERE name = ?", (index,)).fetchone() != (says,):
+        connection.execute("DELETE FROM used_page WHERE name = ?", (index,))  # until it is there
+        sums = [(name, msgspec.json.decode(figures, type=Figures)) for name, figures in sorted(months.items())]
+        content = pages.index_page(site, sums).encode()
+        for place in where:
+            place.put(_file(index), content)
+    # only now: nobody else can write while another host takes its time
     connection.execute("BEGIN IMMEDIATE")
-    connection.execute("INSERT OR REPLACE INTO used_page VALUES (?, ?, ?, ?)", (one.name, span[1], of, said))
-    months = [
-        (name, msgspec.json.decode(figures, type=Figures))
-        for name, figures in connection.execute(
-            "SELECT name, figures FROM used_page WHERE length(name) = 7 ORDER BY name"
-        )
-    ]
-    index = pages.index_page(site, months).encode()
-    for place in where:
-        place.put(_file(INDEX.removesuffix(".html")), index)
+    connection.executemany(
+        "INSERT OR REPLACE INTO used_page VALUES (?, ?, ?, ?)",
+        [(one.name, span[1], of, said), (index, date.max.isoformat(), says, "")],
+    )
     connection.execute("COMMIT")
 
 
