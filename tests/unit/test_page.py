@@ -253,6 +253,11 @@ def test_without_a_pacs_or_a_run_the_page_says_so() -> None:
     assert "Last good run no run has ended well yet" in read(empty(good=None)).text
 
 
+def test_of_a_day_that_no_run_has_read_nothing_is_known() -> None:
+    seen = read(empty(good=HERE - timedelta(days=1), frozen=timedelta(days=1)))
+    assert (seen.text.count("nothing booked"), seen.text.count("not known")) == (4, 2)
+
+
 def test_an_empty_day_is_calm_and_whole() -> None:
     seen = read(empty())
     assert "All is well" in seen.text
