@@ -114,6 +114,8 @@ def nested(name: str, value: object, levels: int = DEEPEST) -> Iterator[tuple[st
 
 def printable(text: str) -> str:
     """Return the text with what no terminal and no JSON should get (control codes, bad bytes) as escapes."""
+    if text.isprintable():  # nearly all are, and a page has thousands
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
