@@ -80,7 +80,7 @@ def test_how_old_the_last_good_one_is_is_everywhere(look: Look, capsys: pytest.C
 def test_a_site_without_a_backup_has_no_word_of_it(
     configure: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = overview(load(configure({"status": {"state": str(tmp_path / "status.json")}})), Findings(), NOW)
+    shown = overview(load(configure({"status": {"state": str(tmp_path / "status.json")}})), Findings(good=NOW), NOW)
     terminal.show_overview(shown)
     assert "backup" not in page.render(shown) + capsys.readouterr().out
     assert shown.as_dict()["backups"] == []
