@@ -1,7 +1,7 @@
 # What people type. Each target does its own set-up; nothing but Debian, python3, make and git is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test live alone clocks playbooks hosts drill faults unit lint docs bench update pins bundle
+.PHONY: help setup demo down test live alone clocks playbooks hosts drill faults unit package module lint docs bench update pins bundle
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,11 +26,11 @@ down: $(VENV)/controller ## take the demo away again, its images and bookings to
 bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without internet
 	$(PLAY) -i inventories/demo playbooks/bundle.yml
 
-# What `unit` and `alone` run of the package; less than fail_under in pyproject.toml fails.
+# What `package`, `module` and `alone` run of the package; less than fail_under in pyproject.toml fails.
 test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in three processes at a time
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/coverage erase
-	$(MAKE) --jobs 3 --no-print-directory live unit alone lint playbooks
+	$(MAKE) --jobs 3 --no-print-directory live package alone lint playbooks
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -42,7 +42,7 @@ live: $(VENV)/test
 ALONE := $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery explorer \
     front_door_configuration front_door_limits front_door_past front_door_sign_on front_door_updates page_drawn page_live \
     source_postgresql stored_files three_centres viewer whole) $(patsubst %,tests/faults/test_%.py,delivery whole)
-alone: $(VENV)/test
+alone: module # which removes images while others are built
 	$(BIN)/coverage run -m pytest $(ALONE)
 
 clocks: $(VENV)/test ## a day at the site, played at odd hours and on odd days; half an hour
@@ -68,8 +68,13 @@ faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/faults tests/integration/test_backup.py --long
 
-unit: $(VENV)/test
-	$(BIN)/coverage run -m pytest --quiet tests/unit tests/module
+unit: package module
+
+package: $(VENV)/test
+	$(BIN)/coverage run -m pytest --quiet tests/unit
+
+module: $(VENV)/test
+	$(BIN)/coverage run -m pytest --quiet tests/module
 
 lint: $(VENV)/test ## every check that runs nothing
 	$(BIN)/ruff check .
