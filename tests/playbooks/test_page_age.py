@@ -69,7 +69,7 @@ def test_what_the_role_writes_on_the_pacs_s_host_runs(tmp_path: Path, notify: di
         fewer = notify | {"recipients": notify["recipients"][:1]}
         assert play(tmp_path, worklist_sync_notify=fewer) == 2
         assert not (tmp_path / "config/notify-chat.url").exists()
-        (tmp_path / "state/memory.json").write_text('{"began": 0}')  # it has looked for a page since 1970
+        (tmp_path / "state/memory.json").write_text('{"made": 0}')  # it has looked for a page since 1970
         shell = line.partition(" root ")[2].partition(" | logger ")[0]
         sh = ["env", "-i", "PATH=/usr/bin:/bin", "/bin/sh", "-c", shell]
         done = subprocess.run(sh, capture_output=True, text=True, check=False)
