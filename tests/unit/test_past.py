@@ -439,9 +439,12 @@ def test_an_update_of_what_says_the_states_makes_all_pages_again(
     assert changes_layout(made_by, file, monkeypatch)
 
 
-@pytest.mark.parametrize("file", ["pages.py", "style.html.j2"])
-def test_an_update_of_what_both_have_makes_the_pages_of_usage_again(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert changes_layout(usage_write.MADE_BY, f"past/{file}", monkeypatch)
+@pytest.mark.parametrize("file", ["rendering.py", "palette.css", "past/style.html.j2"])
+@pytest.mark.parametrize("made_by", [write.MADE_BY, usage_write.MADE_BY], ids=["past", "usage"])
+def test_an_update_of_what_both_have_makes_all_pages_again(
+    made_by: tuple[str, ...], file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert changes_layout(made_by, file, monkeypatch)
 
 
 def changes_layout(made_by: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 #: What says what became of a booking.
 STATES = ("reconcile.py", "evidence.py", "oddities.py", "booking_status.py", "slots.py", "records.py")
+#: What all pages are made with.
+HTML = ("rendering.py", "palette.css")
 
 
 def layout(*patterns: str) -> str:

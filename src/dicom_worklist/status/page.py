@@ -1,19 +1,14 @@
 """The page: one HTML file that says at a glance what was booked, is on the console, was scanned and arrived."""
 
 import hashlib
-from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from dicom_worklist import files
-from dicom_worklist.bookings import printable
-from dicom_worklist.status import oddities, time_line, triage
+from dicom_worklist.status import oddities, rendering, time_line, triage
 from dicom_worklist.status.booking_status import BookingStatus, State
 from dicom_worklist.status.overview import Level, Overview, spell
-
-_HERE = Path(__file__).parent
-
 
 #: Further pages, beside the page: their names and where they are.
 _KEPT = (("Earlier", "./past/index.html"), ("Usage", "./past/usage/index.html"))
@@ -21,20 +16,12 @@ _KEPT = (("Earlier", "./past/index.html"), ("Usage", "./past/usage/index.html"))
 
 def render(overview: Overview, links: Sequence[tuple[str, str]] = _KEPT[:1]) -> str:
     """Return the page, whole in itself; `links` are the names and the addresses of further pages beside it."""
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - a site without a page doesn't pay for the import
-    from markupsafe import Markup  # noqa: PLC0415
+    from markupsafe import Markup  # noqa: PLC0415 - a site without a page doesn't pay for the import
 
-    def shown(value: object) -> object:
-        return value if isinstance(value, Markup) else printable(str(value))
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=shown
-    )
-    environment.filters |= {"spell": spell, "printable": printable, "digest": _digest, "key": _key}
-    template = environment.from_string((_HERE / "page.html.j2").read_text(encoding="utf-8"))
     days = [("today", overview.today), ("yesterday", overview.yesterday), ("tomorrow", overview.tomorrow)]
     anchors = _anchors([line for _, day in days for line in day.lines])
-    return template.render(
+    return rendering.rendered(
+        "page.html.j2",
         overview=overview,
         days=days,
         links=links,
@@ -42,8 +29,8 @@ def render(overview: Overview, links: Sequence[tuple[str, str]] = _KEPT[:1]) -> 
         places={line.booked.booking_id: anchors[id(line)] for _, day in days for line in day.lines},
         groups=triage.groups(overview.problems),
         # its own text, and no one's else
-        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704
-        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),  # noqa: S704
+        style=Markup((rendering.HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704
+        script=Markup((rendering.HERE / "page.js").read_text(encoding="utf-8")),  # noqa: S704
         parts=lambda day: time_line.parts(day, overview.now),
         current=lambda day: time_line.current(day, overview.now.replace(tzinfo=None)),
         label=time_line.label,
@@ -53,6 +40,8 @@ def render(overview: Overview, links: Sequence[tuple[str, str]] = _KEPT[:1]) -> 
         difference=oddities.difference,
         Level=Level,
         State=State,
+        spell=spell,
+        key=_key,
     )
 
 
@@ -86,8 +75,3 @@ def write(folder: Path, overview: Overview) -> None:
     """
     links = [(name, path) for name, path in _KEPT if (folder / path).exists()]
     files.replace(folder / "index.html", render(overview, links).encode(), 0o640)
-
-
-def _digest(script: str) -> str:
-    """Return the name under which a Content-Security-Policy allows this script and no other."""
-    return "sha256-" + b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -102,7 +102,7 @@ def _ask_more(known: Memory, answer: Answer) -> Answer:
         answer = replace(answer, series=pacs_series.looked_into(config.pacs, answer.series or (), known.last.looks))
     except Exception as error:  # noqa: BLE001 - a hint must not keep page and state from being written
         answer = replace(answer, series=None)
-        failures.append(f"whether all images have come is not known: {_why(error)}")
+        failures.append(f"whether all images have come is not known: {reason(error)}")
     try:
         answer = replace(answer, refused=pacs.refused(config.pacs))
     except PacsError as error:
@@ -148,11 +148,6 @@ def _backup(known: Memory, answer: Answer, now: datetime) -> Backup | None:
         return last  # it gets old, and that is a warning
 
 
-def _why(error: Exception) -> str:
-    """Return what went wrong, as a sentence has it; what nobody foresaw with its type."""
-    return str(error) if isinstance(error, PacsError) else repr(error)
-
-
 def record(known: Memory, answer: Answer, outcome: Outcome, now: Callable[[], datetime]) -> list[str]:
     """Write what a run found, and return, in sentences, what could not be read or written; `now` is in UTC."""
     status = known.config.status
@@ -188,7 +183,7 @@ def _write(run: _Run, failures: list[str]) -> None:
     try:
         found = _with_hints(run, found, last, failures)
     except Exception as error:  # noqa: BLE001 - a hint must not keep page and state from being written
-        failures.append(f"whether all images have come is not known: {_why(error)}")
+        failures.append(f"whether all images have come is not known: {reason(error)}")
         found = msgspec.structs.replace(found, looks=last.looks, hints=last.hints)
 
     def attempt(what: str, path: Path, write: Callable[[Findings], None]) -> None:

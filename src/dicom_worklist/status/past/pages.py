@@ -1,14 +1,9 @@
 """The pages of past days, and the page that finds them: HTML, each file whole in itself."""
 
 import calendar
-import hashlib
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -17,6 +12,7 @@ from dicom_worklist.status import oddities
 from dicom_worklist.status.booking_status import State
 from dicom_worklist.status.past.days import PastDay
 from dicom_worklist.status.past.sessions import ENDED, UNBOOKED, sessions
+from dicom_worklist.status.rendering import rendered
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True):
@@ -99,34 +95,3 @@ def index_page(site: str, founds: Iterable[bytes], *, usage: bool = False) -> st
         months=[(date(year, month, 1), calendar.Calendar().monthdatescalendar(year, month)) for year, month in months],
         counts=counts,
     )
-
-
-def rendered(template: str, **values: object) -> str:
-    """Return a page, of a template of the past or of usage."""
-    page: str = _template(template).render(values)
-    return page
-
-
-@lru_cache(maxsize=4)
-def _template(name: str) -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
-    from markupsafe import Markup  # noqa: PLC0415
-
-    def shown(value: object) -> object:
-        return value if isinstance(value, Markup) else printable(str(value))
-
-    environment = Environment(
-        loader=FileSystemLoader([Path(__file__).parent, Path(__file__).parents[1] / "usage"]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=shown,
-    )
-    environment.filters |= {"printable": printable, "digest": _digest}
-    return environment.get_template(name)
-
-
-def _digest(script: str) -> str:
-    """Return the name under which a Content-Security-Policy allows this script and no other."""
-    return "sha256-" + b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -20,7 +20,7 @@ from dicom_worklist import files
 from dicom_worklist.errors import PacsError
 from dicom_worklist.settings import Config, Pacs, Status
 from dicom_worklist.status import history
-from dicom_worklist.status.layout import STATES, layout
+from dicom_worklist.status.layout import HTML, STATES, layout
 from dicom_worklist.status.past.days import ONE_DAY, known, ranges
 
 #: After midnight sessions go on; then they have ended.
@@ -29,7 +29,7 @@ NIGHT = timedelta(hours=3)
 MOST = 3
 INDEX = "index.html"
 #: What makes the pages: after an update that changed it, each is made again.
-MADE_BY = ("past/*.*", *STATES)
+MADE_BY = ("past/*.*", *HTML, *STATES)
 LAYOUT = layout(*MADE_BY)
 #: What a page was made by; that of a day which runs still see is made once more when they don't.
 FOR_GOOD, FOR_NOW = LAYOUT, f"{LAYOUT} for now"

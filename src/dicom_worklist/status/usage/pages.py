@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from dicom_worklist.status import oddities
-from dicom_worklist.status.past.pages import rendered
+from dicom_worklist.status.rendering import rendered
 from dicom_worklist.status.usage.figures import Entry, Estimate, Figures, tally, total
 from dicom_worklist.status.usage.periods import Period, period
 from dicom_worklist.status.usage.report import COUNTS, ESTIMATES, NAMELESS

@@ -18,14 +18,14 @@ import msgspec
 from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import history
 from dicom_worklist.status.evidence import ONE_DAY
-from dicom_worklist.status.layout import STATES, layout
+from dicom_worklist.status.layout import HTML, STATES, layout
 from dicom_worklist.status.past.write import INDEX, NIGHT, Place, kept_in
 from dicom_worklist.status.usage import report
 from dicom_worklist.status.usage.figures import Entry, Figures, tally, total
 from dicom_worklist.status.usage.periods import Per, Period, period, periods
 
 #: What makes sums and pages: after an update that changed it, all are made again.
-MADE_BY = ("usage/*.*", "past/pages.py", "past/style.html.j2", *STATES)
+MADE_BY = ("usage/*.*", "past/style.html.j2", *HTML, *STATES)
 LAYOUT = layout(*MADE_BY)
 #: How sums were made; those of a day which runs still see are made once more when they don't.
 FOR_GOOD, FOR_NOW = LAYOUT, f"{LAYOUT} for now"
