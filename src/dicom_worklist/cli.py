@@ -111,7 +111,6 @@ def _parser() -> argparse.ArgumentParser:
             form.add_argument("--json", action="store_true", help="print one JSON object")
         if run is _usage:
             form.add_argument("--csv", action="store_true", help="print a CSV table")
-            _add_usage(command)
         if run is _status:
             command.add_argument(
                 "--exit-code", action="store_true", help="for Nagios: 0 all is well, 1 warning, 2 critical, 3 unknown"
@@ -137,50 +136,65 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="STUDY",
                 help="first let a study go again: Orthanc's id of it, or its StudyInstanceUID",
             )
-        if run is _repair:
-            command.add_argument("study", metavar="STUDY", help="Orthanc's id of it, or its StudyInstanceUID")
-            command.add_argument("booking", metavar="BOOKING", help="the id of the booking")
-            command.add_argument("--apply", action="store_true", help="do it; without, say what would change")
-            command.add_argument("--entry-of", metavar="BOOKING", help="the booking whose entry was used by mistake")
-        if run is _fetch:
-            command.add_argument("name", metavar="DESTINATION", help="a second Orthanc in delivery.destinations")
-        if run in {_repair, _fetch}:
-            command.add_argument(
-                "--user", default="admin", help="a login of Orthanc that may store and delete images (admin)"
-            )
-            command.add_argument(
-                "--password-file",
-                default="/etc/orthanc-pacs/admin.password",
-                metavar="FILE",
-                help="the file with its password (%(default)s)",
-            )
-        _search(run, command)
-    commands.choices["notify"].add_argument(
-        "--test",
-        nargs="?",
-        const="",
-        metavar="RECIPIENT",
-        help="send a test to each recipient, or to this one, and say what became of it",
-    )
+        more = {
+            _usage: _add_usage, _find: _add_find, _repair: _add_repair, _fetch: _add_fetch, _notify: _add_notify
+        }  # fmt: skip
+        if add := more.get(run):
+            add(command)
     return parser
 
 
 def _add_usage(command: argparse.ArgumentParser) -> None:
-    for name, edge in (("from", "first"), ("to", "last")):
-        command.add_argument(
-            f"--{name}", dest=edge, type=_day, required=True, metavar="YYYY-MM-DD", help=f"the {edge} day"
-        )
+    _add_days(command, required=True)
     command.add_argument(
         "--by", choices=("scanner", "project", "person"), default="scanner", help="whose figures (%(default)s)"
     )
     command.add_argument("--per", choices=("day", "week", "month"), help="each of these for itself")
 
 
-def _search(run: Callable[[argparse.Namespace], int], command: argparse.ArgumentParser) -> None:
-    if run is _find:
-        command.add_argument("text", nargs="*", metavar="TEXT", help="words that have to be in it, in any order")
-        for name, of in (("from", "first"), ("to", "last")):
-            command.add_argument(f"--{name}", type=_day, metavar="YYYY-MM-DD", dest=of, help=f"the {of} day")
+def _add_find(command: argparse.ArgumentParser) -> None:
+    command.add_argument("text", nargs="*", metavar="TEXT", help="words that have to be in it, in any order")
+    _add_days(command, required=False)
+
+
+def _add_repair(command: argparse.ArgumentParser) -> None:
+    command.add_argument("study", metavar="STUDY", help="Orthanc's id of it, or its StudyInstanceUID")
+    command.add_argument("booking", metavar="BOOKING", help="the id of the booking")
+    command.add_argument("--apply", action="store_true", help="do it; without, say what would change")
+    command.add_argument("--entry-of", metavar="BOOKING", help="the booking whose entry was used by mistake")
+    _add_login(command)
+
+
+def _add_fetch(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="DESTINATION", help="a second Orthanc in delivery.destinations")
+    _add_login(command)
+
+
+def _add_login(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--user", default="admin", help="a login of Orthanc that may store and delete images (admin)")
+    command.add_argument(
+        "--password-file",
+        default="/etc/orthanc-pacs/admin.password",
+        metavar="FILE",
+        help="the file with its password (%(default)s)",
+    )
+
+
+def _add_notify(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--test",
+        nargs="?",
+        const="",
+        metavar="RECIPIENT",
+        help="send a test to each recipient, or to this one, and say what became of it",
+    )
+
+
+def _add_days(command: argparse.ArgumentParser, *, required: bool) -> None:
+    for name, edge in (("from", "first"), ("to", "last")):
+        command.add_argument(
+            f"--{name}", dest=edge, type=_day, required=required, metavar="YYYY-MM-DD", help=f"the {edge} day"
+        )
 
 
 def _day(text: str) -> date:

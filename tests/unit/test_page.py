@@ -158,7 +158,7 @@ def test_a_booking_has_its_subject_its_title_and_whether_the_console_shows_it() 
         assert words in said
         assert "09:00" in said
         assert "3010000.01_sub-007_ses-01" in said
-        assert "project Language and the brain · booked by Lovelace, Ada · booking 41007" in said
+        assert "project Language and the brain · booked by Ada Lovelace · booking 41007" in said
 
 
 def test_a_study_is_linked_where_orthanc_shows_it_and_counted() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from dicom_worklist.status.usage import report
 from dicom_worklist.status.usage.figures import By, Estimate, Figures
-from dicom_worklist.status.usage.periods import Per
+from dicom_worklist.status.usage.periods import Per, period
 from dicom_worklist.status.usage.report import COUNTS, ESTIMATES, Usage
 from support.calendar import Calendar
 from support.configuration import changed, settings, write_yaml
@@ -54,10 +54,10 @@ def truth(quarter: Quarter, by: By, per: Per) -> tuple[dict[tuple[str, str], Cou
     rows: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     vague = set()
     for one, figures in quarter.facts():
-        key = (report.period(one.day, per), getattr(one, by))
+        key = (period(per, one.day).label, getattr(one, by))
         rows[key].update(figures)
         if not one.prompt:
-            vague.add((report.period(one.day, per), one.scanner) if by == "scanner" else key)
+            vague.add((period(per, one.day).label, one.scanner) if by == "scanner" else key)
     return dict(rows), vague
 
 

@@ -38,6 +38,7 @@ def render(overview: Overview, links: Sequence[tuple[str, str]] = _KEPT[:1]) -> 
         last=lambda line: _last(line, overview.now),
         identity=id,
         difference=oddities.difference,
+        person=oddities.person,
         Level=Level,
         State=State,
         spell=spell,

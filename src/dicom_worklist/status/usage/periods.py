@@ -26,6 +26,12 @@ class Period:
         return f"{self.first:%Y-%m}" if self.per == "month" else f"{self.first}"
 
     @property
+    def label(self) -> str:
+        """What a row of it is called; a week by its number (ISO 8601)."""
+        year, week, _ = self.first.isocalendar()
+        return f"{year}-W{week:02}" if self.per == "week" else self.name
+
+    @property
     def title(self) -> str:
         """What people call it."""
         if self.per == "month":

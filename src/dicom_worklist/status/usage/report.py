@@ -12,7 +12,7 @@ from dicom_worklist.settings import Config, Status
 from dicom_worklist.status import history
 from dicom_worklist.status.evidence import ONE_DAY, Times
 from dicom_worklist.status.usage.figures import By, Entry, Estimate, Figures, entries, tally
-from dicom_worklist.status.usage.periods import Per
+from dicom_worklist.status.usage.periods import Per, period
 from dicom_worklist.status.usage.sessions import seen
 
 #: A study is found for a booking, and a slot for a session, up to so many days apart.
@@ -48,7 +48,7 @@ class Usage:
 
     def rows(self, by: By, per: Per | None = None) -> dict[tuple[str, str], Figures]:
         """Return the figures of each period and name; without `per` the period is empty."""
-        return tally(self.entries, lambda entry: (period(entry.day, per) if per else "", getattr(entry, by)))
+        return tally(self.entries, lambda entry: (period(per, entry.day).label if per else "", getattr(entry, by)))
 
     @property
     def total(self) -> Figures:
@@ -88,14 +88,6 @@ def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
         end = min((first.replace(day=1) + timedelta(days=31)).replace(day=1) - ONE_DAY, last)
         yield first, end
         first = end + ONE_DAY
-
-
-def period(day: date, per: Per) -> str:
-    """Return the day, week (ISO 8601) or month of a day, as rows are named."""
-    if per == "week":
-        year, week, _ = day.isocalendar()
-        return f"{year}-W{week:02}"
-    return day.isoformat() if per == "day" else f"{day:%Y-%m}"
 
 
 def flat(figures: Figures) -> dict[str, int]:
