@@ -213,8 +213,20 @@ def test_the_keyboard_alone_finds_a_session(all_sent: Sent, chromium: Browser) -
         seen.page.wait_for_url("**/2026-11-24.html#s0")
 
 
-def test_a_browser_finds_a_session_and_downloads_its_images(all_sent: Sent, chromium: Browser) -> None:
-    """Within what the front door lets the page do: two clicks from the search to the images."""
+def test_a_session_that_was_found_leads_to_its_images(all_sent: Sent, chromium: Browser) -> None:
+    """Within what the front door lets the page do: one click from the search to the images."""
+    with browser.visit(visitor(chromium, "index.html")) as seen:
+        seen.page.get_by_role("searchbox").fill("sub-000 ses-01 2026-11-24")
+        seen.page.get_by_role("link", name="images of 3010000.01_sub-000_ses-01", exact=True).click()
+        assert seen.page.url.endswith("/studies/zip/view")
+        seen.page.go_back()
+        with seen.page.expect_download(timeout=10_000) as download:
+            seen.page.get_by_role("link", name="download of 3010000.01_sub-000_ses-01", exact=True).click()
+        assert download.value.url.endswith("/studies/zip/archive")
+        assert faults(seen) == []
+
+
+def test_a_day_leads_to_the_images_of_a_session(all_sent: Sent, chromium: Browser) -> None:
     with browser.visit(visitor(chromium, "index.html")) as seen:
         seen.page.get_by_role("searchbox").fill("sub-000 ses-01 2026-11-24")
         seen.page.get_by_role("link", name="2026-11-24 09:00").click()

@@ -110,7 +110,7 @@ def test_a_sheet_for_each_scanner_of_today_and_no_more(shown: Page, request: pyt
 @pytest.mark.parametrize("width", [390, 1100])
 def test_everybody_can_read_it(chromium: Browser, tmp_path: Path, width: int, scheme: Scheme) -> None:
     file, seen = tmp_path / "index.html", DAYS["everything"]
-    file.write_text(page.render(seen, [("Earlier", "./past/index.html")]))
+    file.write_text(page.render(seen, [("Find earlier", "./past/index.html")]))
     with look(chromium, file, seen, scheme) as opened:
         opened.set_viewport_size({"width": width, "height": 800})
         for details in opened.locator("details").all():

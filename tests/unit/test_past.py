@@ -124,9 +124,9 @@ def test_the_page_says_what_became_of_each_booking_and_leads_to_its_study(site: 
     assert "../../app/explorer.html#study?uuid=first" in links
     assert "../../studies/first/archive" in links
     assert found(site)[day()] == [
-        ["09:00", "PRISMA", "3010000.01_sub-007_ses-01", "Language and the brain", "1", "arrived"],
-        ["11:00", "PRISMA", "3010000.01_sub-009_ses-01", "Language and the brain", "3", "missing"],
-        ["10:00", "PRISMA", "3010000.01_sub-008_ses-01", "Language and the brain", "2", "cancelled"],
+        ["09:00", "PRISMA", "3010000.01_sub-007_ses-01", "Language and the brain", "1", "arrived", ["first"]],
+        ["11:00", "PRISMA", "3010000.01_sub-009_ses-01", "Language and the brain", "3", "missing", []],
+        ["10:00", "PRISMA", "3010000.01_sub-008_ses-01", "Language and the brain", "2", "cancelled", []],
     ]
 
 
@@ -140,7 +140,9 @@ def test_the_anchors_are_the_places_in_what_the_search_knows(site: Site) -> None
     for at_, line in enumerate(found(site)[day()]):
         card = html[html.index(f'id="s{at_}"') :].partition("</li>")[0]
         assert line[2].rpartition(" ")[2] in card, line
-        assert f">{line[-1]}</span>" in card, line
+        state, studies = line[-2:]
+        assert f">{state}</span>" in card, line
+        assert [f"/studies/{study}/view" in card for study in studies] == [True] * card.count("/view"), line
 
 
 def test_a_run_without_news_writes_no_page(site: Site, made: list[str]) -> None:
@@ -162,7 +164,11 @@ def test_a_day_that_changed_is_made_again_and_no_other(site: Site, made: list[st
     site.run("09:00", 1)
     assert made == [name(), "index.html"]
     assert "2 arrived" in page(site).text
-    assert [line[-1] for line in found(site)[day()]] == ["arrived", "arrived", "missing"]
+    assert [line[-2:] for line in found(site)[day()]] == [
+        ["arrived", ["first"]],
+        ["arrived", ["late"]],
+        ["missing", []],
+    ]
 
 
 def test_a_day_that_runs_no_longer_see_is_made_once_more_and_then_kept(site: Site, made: list[str]) -> None:

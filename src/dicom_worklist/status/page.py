@@ -11,7 +11,7 @@ from dicom_worklist.status.booking_status import BookingStatus, State
 from dicom_worklist.status.overview import Level, Overview, spell
 
 #: Further pages, beside the page: their names and where they are.
-_KEPT = (("Earlier", "./past/index.html"), ("Usage", "./past/usage/index.html"))
+_KEPT = (("Find earlier", "./past/index.html"), ("Usage", "./past/usage/index.html"))
 
 
 def render(overview: Overview, links: Sequence[tuple[str, str]] = _KEPT[:1]) -> str:

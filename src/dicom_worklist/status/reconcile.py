@@ -181,14 +181,14 @@ def _look_into_time(unscheduled: Iterable[Unscheduled], case: _Case) -> None:
 
 def _taken(study: Study, owner: BookingRecord, slot: BookingRecord, case: _Case) -> bool:
     """Return whether a study was made in the time of a slot that has no images of its own session."""
+    if (slot.patient_id, slot.patient_name) == (owner.patient_id, owner.patient_name) or not case.now.fits(study, slot):
+        return False
     session = [one for one in case.now.find("patient_name", slot.patient_name) if one.ae_title == slot.ae_title] or [
         slot
     ]
     return (
-        (slot.patient_id, slot.patient_name) != (owner.patient_id, owner.patient_name)
-        and case.now.fits(study, slot)
         # it has no images of its own, or they were made in the other's time: the entries were exchanged
-        and all(case.now.fits(own, owner) for own in case.owned.get(slot, ()))
+        all(case.now.fits(own, owner) for own in case.owned.get(slot, ()))
         and not any(case.now.fits(own, slot) for one in session for own in case.owned.get(one, ()))
         # an entry from before the booking was moved is not a swap
         and not any(case.then.fits(study, version.booked) for version in case.versions.get(owner.booking_id, ()))

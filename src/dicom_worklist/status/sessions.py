@@ -1,7 +1,7 @@
 """Which series are those of which session, and what may be missing of it. Pure logic."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 
@@ -36,10 +36,11 @@ def came(reconciled: Reconciled, series: Iterable[Series], asked: datetime, zone
     for one in series:
         by_study.setdefault(one.study, []).append(one)
     here = asked.astimezone(zone).replace(tzinfo=None)
+    last = _sessions_end(reconciled.lines)
     found: dict[str, Came] = {}
     for line in reconciled.lines:
         if line.studies and line.booked.booking_id not in found:
-            ended = _ended(line, reconciled.lines, here)
+            ended = here >= last.get(_who(line.booked), here)
             found[line.booked.booking_id] = _came(line.studies, by_study, asked, line.booked, ended=ended)
     strays = [_came([one.study], by_study, asked) for one in reconciled.unscheduled]
     return [one for one in (*found.values(), *strays) if one.series]
@@ -115,12 +116,14 @@ def _label(booked: BookingRecord) -> str:
     return found[1] if found else ""
 
 
-def _ended(line: BookingStatus, lines: Iterable[BookingStatus], here: datetime) -> bool:
-    """Return whether the time of a booking is over, and that of other slots of the same session."""
-    who = (line.booked.patient_id, line.booked.patient_name, line.booked.ae_title, line.booked.day)
-    slots = (
-        one.end
-        for one in lines
-        if one.end and who == (one.booked.patient_id, one.booked.patient_name, one.booked.ae_title, one.booked.day)
-    )
-    return here >= max(slots, default=here)
+def _sessions_end(lines: Iterable[BookingStatus]) -> dict[Hashable, datetime]:
+    """Return when the last slot of each session ends, on the site's clock."""
+    last: dict[Hashable, datetime] = {}
+    for line in lines:
+        if line.end:
+            last[_who(line.booked)] = max(line.end, last.get(_who(line.booked), line.end))
+    return last
+
+
+def _who(booked: BookingRecord) -> Hashable:
+    return booked.patient_id, booked.patient_name, booked.ae_title, booked.day

@@ -18,14 +18,14 @@ from dicom_worklist.status.rendering import rendered
 class Found(msgspec.Struct, frozen=True, array_like=True):
     """What the search has of a day: the scanners and the projects, and of each session where these stand in them.
 
-    The lines are as `sessions` gives them: time, scanner, subject, project, booking and state. Their places in the list
-    are the anchors of the day's page.
+    The lines are as `sessions` gives them: time, scanner, subject, project, booking, state, and Orthanc's names for the
+    studies. Their places in the list are the anchors of the day's page.
     """
 
     day: date
     scanners: Sequence[str]
     projects: Sequence[str]
-    lines: Sequence[tuple[str, int, str, int, str, str]]
+    lines: Sequence[tuple[str, int, str, int, str, str, Sequence[str]]]
 
 
 class _Count(msgspec.Struct, array_like=True):
@@ -52,6 +52,7 @@ def found(day: PastDay) -> bytes:
             place(projects, one.project),
             printable(one.booking_id),
             one.state,
+            [printable(study.orthanc_id) for study in one.studies],
         )
         for one in sessions(day)
     ]
