@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -9,7 +10,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from support import inside
-from support.front_door import DOOR, OTHER, SIGN_ON, Door, door
+from support.front_door import DOOR, FREE, ORTHANC, OTHER, SIGN_ON, Door, door
 from support.waiting import wait_until
 
 PEOPLE = {"vera": "viewer", "olga": "operator", "worklist-reader": "reader"}
@@ -55,6 +56,26 @@ def test_a_request_has_no_more_than_its_place_may(
     said = {**login(who), "Content_Type": "application/octet-stream", "Expect": ""}
     more = {"Transfer_Encoding": "chunked"} if chunked else {}
     assert alone.ask(OTHER, path, "--data-binary", "@/tmp/body", **said, **more) == status
+
+
+def test_a_connection_to_orthanc_is_kept_for_the_next_requests(alone: Door) -> None:
+    line = ["curl", "-s", "-u", "vera:right", *[f"http://{DOOR}:8080/statistics"] * 20]
+    assert len({*alone.run(OTHER, *line).split()}) == 1
+    time.sleep(1)  # Orthanc ends it then
+    assert alone.ask(OTHER, "/tools/find", "-d", "{}", **login("vera")) == 200
+
+
+def test_orthanc_at_another_address_is_found(alone: Door) -> None:
+    def found() -> None:
+        assert alone.ask(OTHER, "/tools/find", "-d", "{}", **login("vera")) == 200
+
+    found()
+    try:
+        alone.move_orthanc(FREE)
+        wait_until(found, 20)
+    finally:
+        alone.move_orthanc(ORTHANC)
+        wait_until(found, 20)
 
 
 def test_connections_that_stop_within_a_request_keep_nobody_out(alone: Door) -> None:

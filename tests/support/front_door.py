@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,12 +19,13 @@ from support.waiting import wait_until
 
 ENGINE = docker.from_env()
 NETWORK, SUBNET = "test-sign-on", "198.18.203.0/24"
-ORTHANC, DOOR, SIGN_ON, OTHER = (f"198.18.203.{number}" for number in (2, 3, 10, 11))
+ORTHANC, DOOR, SIGN_ON, OTHER, FREE = (f"198.18.203.{number}" for number in (2, 3, 10, 11, 12))
 GATEWAY = "198.18.203.1"
-#: It takes all that it is sent, then says what it was asked as; a file comes slowly.
+#: It takes all that it is sent, then says what it was asked as, or over which connection; a file comes slowly.
 BEHIND = """events {} http { client_max_body_size 0; large_client_header_buffers 4 64k; server {
     listen 8042;
     location / { proxy_pass http://127.0.0.1:8043; }
+    location = /statistics { return 200 "$connection "; }
     location = /tools/bulk-delete { return 400; }
     location ~ /zip/archive$ { add_header Content-Disposition 'attachment; filename="s.zip"'; return 200 'PK'; }
     location ~ /slow/archive$ { root /etc/front-door; try_files /archive =404; limit_rate 100k; }
@@ -42,12 +44,25 @@ class Door:
     """A running front door."""
 
     container: Container
+    behind: Container
     clients: Mapping[str, Container] = field(default_factory=dict)
 
     def ask(self, address: str, path: str = "/system", *options: str, **headers: str) -> int:
         """Ask from an address; return the status."""
         said = [part for name, value in headers.items() for part in ("-H", f"{name.replace('_', '-')}: {value}")]
-        line = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *options, *said, f"http://{DOOR}:8080{path}"]
+        line = [
+            "curl",
+            "-s",
+            "-m",
+            "120",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            *options,
+            *said,
+            f"http://{DOOR}:8080{path}",
+        ]
         return int(self.run(address, *line))
 
     def guess(self, address: str, name: str, count: int = 80) -> list[int]:
@@ -64,6 +79,13 @@ class Door:
         with socket.create_connection((DOOR, 8080), timeout=20) as connection:
             connection.sendall(request)
             return connection.recv(read)
+
+    def move_orthanc(self, address: str) -> None:
+        """Give the stand-in another address, as a new container may have one."""
+        time.sleep(1)  # a network that goes away says nothing to who is connected
+        network = ENGINE.networks.get(NETWORK)
+        network.disconnect(self.behind)
+        network.connect(self.behind, ipv4_address=address, aliases=["orthanc"])
 
     @property
     def audit(self) -> list[dict[str, Any]]:
@@ -122,9 +144,11 @@ def door(folder: Path, people: Mapping[str, str], **variables: Any) -> Iterator[
             container.start()
             return container
 
-        start("orthanc", ORTHANC, "nginx", "-c", "/etc/front-door/orthanc.conf", "-g", "daemon off;")
+        behind = start("orthanc", ORTHANC, "nginx", "-c", "/etc/front-door/orthanc.conf", "-g", "daemon off;")
         running = start("door", DOOR, "nginx", "-c", "/etc/front-door/nginx.conf", "-g", "daemon off;")
-        found = Door(running, {address: start(address, address, "sleep", "600") for address in (SIGN_ON, OTHER)})
+        found = Door(
+            running, behind, {address: start(address, address, "sleep", "600") for address in (SIGN_ON, OTHER)}
+        )
 
         def up() -> None:
             assert found.ask(OTHER) == 401, running.logs()
