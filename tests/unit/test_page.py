@@ -21,7 +21,7 @@ from dicom_worklist.status.oddities import Kind, Oddity, Weight
 from dicom_worklist.status.overview import About, Day, Lane, Level, Overview, Problem, overview
 from dicom_worklist.status.past import pages
 from dicom_worklist.status.records import BookingRecord, Study, Version
-from support import sample_day
+from support import busy_day, sample_day
 from support.sample_day import DAY, HARMLESS, HOSTILE, NOW
 
 VOID = {"meta", "link", "wbr", "input"}
@@ -341,3 +341,19 @@ def test_the_front_door_allows_the_scripts_of_the_pages_and_no_others() -> None:
     policies = [value for html in made for value in Reader(html).values("content") if value.startswith("default-src")]
     allowed = [re.findall(r"script-src ([^;]*);", policy) for policy in policies]
     assert allowed == [[f"'{digest}'"] for digest in role["__front_door_page_scripts"][:2]]
+
+
+def test_the_counts_of_the_problems_agree_with_those_of_the_day() -> None:
+    seen = busy_day.busy("eight")
+    text = Reader(page.render(seen)).text
+    missing = seen.today.counts[State.MISSING], seen.yesterday.counts[State.MISSING]
+    assert min(missing) > 0
+    assert f"{sum(missing)} bookings without images, {missing[1]} of yesterday" in text
+    assert "1 critical, 21 warnings" in text
+    assert [problem.level for problem in seen.problems].count(Level.WARNING) == 21
+
+
+def test_a_booking_whose_time_has_come_says_that_it_has_no_images_yet() -> None:
+    now = Reader(page.render(busy_day.busy("eight"))).text.partition("Today")[2]
+    assert "sub-047 until 17:25 no images yet" in now
+    assert "sub-027 until 15:25 next 15:25 sub-028" in now

@@ -1,14 +1,14 @@
 """The page: one HTML file that says at a glance what was booked, is on the console, was scanned and arrived."""
 
 import hashlib
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 from pathlib import Path
 
 from dicom_worklist import files
 from dicom_worklist.status import oddities, rendering, time_line, triage
 from dicom_worklist.status.booking_status import BookingStatus, State
-from dicom_worklist.status.overview import Level, Overview, spell
+from dicom_worklist.status.overview import Level, Overview, Problem, spell
 
 #: Further pages, beside the page: their names and where they are.
 _KEPT = (("Find earlier", "./past/index.html"), ("Usage", "./past/usage/index.html"))
@@ -28,13 +28,13 @@ def render(overview: Overview, links: Sequence[tuple[str, str]] = _KEPT[:1]) -> 
         anchors=anchors,
         places={line.booked.booking_id: anchors[id(line)] for _, day in days for line in day.lines},
         groups=triage.groups(overview.problems),
+        of_yesterday=lambda group: _of(overview.yesterday.day, group.problems),
         # its own text, and no one's else
         style=Markup((rendering.HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704
         script=Markup((rendering.HERE / "page.js").read_text(encoding="utf-8")),  # noqa: S704
         parts=lambda day: time_line.parts(day, overview.now),
         current=lambda day: time_line.current(day, overview.now.replace(tzinfo=None)),
         label=time_line.label,
-        times=lambda line: [time_line.scanned(study, overview.now) for study in line.studies],
         last=lambda line: _last(line, overview.now),
         identity=id,
         difference=oddities.difference,
@@ -56,6 +56,11 @@ def _anchors(lines: Sequence[BookingStatus]) -> dict[int, str]:
             name += "x"
         taken[name] = id(line)
     return {line: name for name, line in taken.items()}
+
+
+def _of(day: date, problems: Iterable[Problem]) -> int:
+    """Return how many of these are about a booking of the day."""
+    return sum(1 for one in problems if one.about and one.about.when.startswith(day.isoformat()))
 
 
 def _key(parts: Sequence[object]) -> str:
