@@ -45,15 +45,22 @@ def chromium() -> Iterator[Browser]:
         yield opened
 
 
-@pytest.fixture(scope="module", params=DAYS)
+SCHEMES: list[tuple[str, Scheme]] = [
+    *((name, "light") for name in DAYS),
+    *((name, "dark") for name in busy_day.DAYS),
+]
+
+
+@pytest.fixture(scope="module", params=SCHEMES, ids=" ".join)
 def shown(
     request: pytest.FixtureRequest, chromium: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Page]:
-    """One of the days, open at the time at which it was written."""
-    seen = DAYS[request.param]
+    """One of the days, open at the time at which it was written, in light or dark colours."""
+    name, scheme = request.param
+    seen = DAYS[name]
     file = tmp_path_factory.mktemp("page") / "index.html"
     file.write_text(page.render(seen))
-    with look(chromium, file, seen) as opened:
+    with look(chromium, file, seen, scheme) as opened:
         yield opened
 
 
@@ -87,7 +94,8 @@ def test_the_hours_stay_when_one_scrolls(shown: Page) -> None:
 
 
 def test_a_sheet_for_each_scanner_of_today_and_no_more(shown: Page, request: pytest.FixtureRequest) -> None:
-    today = DAYS[request.node.callspec.params["shown"]].today
+    name, _ = request.node.callspec.params["shown"]
+    today = DAYS[name].today
     shown.set_viewport_size(PAPER)  # type: ignore[arg-type]
     shown.emulate_media(media="print")
     found = geometry.measured(shown)
