@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 from dicom_worklist.settings import Config, Pacs
 from dicom_worklist.status import history
 from dicom_worklist.status.history import News
-from dicom_worklist.status.past import write
+from dicom_worklist.status.past import pages, write
 from support import browser, inside, sample_day
 from support.browser import Scheme, Visitor
 from support.front_door import DOOR, OTHER, Door, door
@@ -191,6 +191,16 @@ def test_without_a_script_there_are_the_days(all_sent: Sent, chromium: Browser) 
         assert "3010000.01_sub-000_ses-01" in seen.text
 
 
+def test_a_day_that_was_made_before_it_had_links_is_found(chromium: Browser, tmp_path: Path) -> None:
+    """After an update a day is made again only after hours."""
+    before = b'["2026-11-23", ["PRISMA"], ["QA"], [["09:00", 0, "sub-001", 0, "1", "arrived"]]]'
+    (tmp_path / "index.html").write_text(pages.index_page("DCCN", [before]))
+    with browser.opened(chromium, (tmp_path / "index.html").as_uri(), sample_day.NOW) as opened:
+        opened.get_by_role("searchbox").fill("sub-001")
+        assert opened.get_by_role("status").inner_text() == "1 session"
+        assert opened.locator("#found a").all_inner_texts() == ["2026-11-23 09:00"]
+
+
 def test_hostile_text_is_text_in_the_search(all_sent: Sent, chromium: Browser) -> None:
     with browser.visit(visitor(chromium, "index.html")) as seen:
         seen.page.get_by_role("searchbox").fill("ONERROR 2026-11-25")
@@ -199,7 +209,10 @@ def test_hostile_text_is_text_in_the_search(all_sent: Sent, chromium: Browser) -
         assert " ".join(sample_day.HARMLESS.split()) in row.inner_text()
         assert seen.page.locator("#found img, #found script").count() == 0
         seen.page.get_by_role("searchbox").fill("<script>alert(9)</script>")
-        assert seen.page.get_by_role("status").inner_text() == "0 sessions"
+        assert (
+            seen.page.get_by_role("status").inner_text()
+            == "0 sessions; those of today and tomorrow are on the page of today"
+        )
         assert faults(seen) == []
 
 

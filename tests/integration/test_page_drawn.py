@@ -78,6 +78,7 @@ def test_nothing_is_cut_off_and_the_first_screen_has_the_worst_and_the_present(
     assert faults == {"clipped": [], "overlapping": [], "blocks": [], "sideways": 0}
     assert [title for title in found["mute"] if "<script>" not in title] == []  # which is longer than any name
     assert found["now"] <= height
+    assert width <= 704 or found["list"] <= height  # on a telephone it begins there
     assert found["worst"] is None or found["worst"] <= height
     assert width <= 704 or found["drawn"] > 0
 

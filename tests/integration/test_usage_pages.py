@@ -52,7 +52,9 @@ def browser() -> Iterator[Browser]:
 def test_it_is_accessible_and_whole(name: str, browser: Browser, tmp_path: Path) -> None:
     if name == "index":
         sums = total([entry.figures for entry in entries(DAY)])
-        html = pages.index_page("DCCN", [(f"2026-{month:02}", sums) for month in range(1, 13)])
+        months = {date(2026, month, 1): sums for month in range(1, 13)}
+        weeks = {period("week", DAY - timedelta(weeks=number)).first: sums for number in range(12)}
+        html = pages.index_page("DCCN", months, weeks)
     else:
         pers: dict[str, Per] = {"day": "day", "week": "week", "month": "month"}
         one = period(pers[name], DAY)

@@ -66,7 +66,7 @@ _MEASURE = """
     return found ? found.getBoundingClientRect().bottom + scrollY : null;
   };
   return { ...faults, drawn: blocks.length, wide: frames.filter((one) => one.width >= 20).length,
-           worst: bottom(".verdict li"), now: bottom(".now, .now-list"),
+           worst: bottom(".verdict li"), now: bottom(".now") ?? bottom(".now-list li"), list: bottom(".now-list"),
            sideways: document.documentElement.scrollWidth - width };
 }
 """

@@ -255,14 +255,14 @@ def test_without_a_pacs_or_a_run_the_page_says_so() -> None:
 
 def test_of_a_day_that_no_run_has_read_nothing_is_known() -> None:
     seen = read(empty(good=HERE - timedelta(days=1), frozen=timedelta(days=1)))
-    assert (seen.text.count("nothing booked"), seen.text.count("not known")) == (4, 2)
+    assert (seen.text.count("nothing booked"), seen.text.count("not known")) == (4 + 2, 2)
 
 
 def test_an_empty_day_is_calm_and_whole() -> None:
     seen = read(empty())
     assert "All is well" in seen.text
     assert "Critical" not in seen.text
-    assert seen.text.count("nothing booked") == 6
+    assert seen.text.count("nothing booked") == 6 + 2
     assert "Time line" not in " ".join(seen.values("aria-label"))
     order = [seen.text.index(words) for words in (
         "Worklist of DCCN Tuesday 24 November 2026", "Today Tuesday 24 November 2026",
@@ -348,8 +348,8 @@ def test_the_counts_of_the_problems_agree_with_those_of_the_day() -> None:
     text = Reader(page.render(seen)).text
     missing = seen.today.counts[State.MISSING], seen.yesterday.counts[State.MISSING]
     assert min(missing) > 0
-    assert f"{sum(missing)} bookings without images, {missing[1]} of yesterday" in text
-    assert "1 critical, 21 warnings" in text
+    assert f"{sum(missing)} bookings without images: {missing[0]} today, {missing[1]} yesterday" in text
+    assert "1 critical problem, 21 warnings" in text
     assert [problem.level for problem in seen.problems].count(Level.WARNING) == 21
 
 
@@ -357,3 +357,14 @@ def test_a_booking_whose_time_has_come_says_that_it_has_no_images_yet() -> None:
     now = Reader(page.render(busy_day.busy("eight"))).text.partition("Today")[2]
     assert "sub-047 until 17:25 no images yet" in now
     assert "sub-027 until 15:25 next 15:25 sub-028" in now
+
+
+def test_a_scanner_with_somebody_in_it_is_not_called_empty() -> None:
+    study = Study(orthanc_id="1", stable=False, ae_titles=("PRISMA",), series=1, instances=3)
+    booked = sample_day.booked(1, "09:00")
+    over = BookingStatus(booked, State.IN_PROGRESS, (study,), end=HERE.replace(tzinfo=None) - timedelta(minutes=5))
+    seen = read(empty(today=Day(DAY, [Lane("PRISMA", [over]), Lane("SKYRA", [])], [])))
+    now = seen.text.partition("Today")[2].partition("Time line")[0]
+    assert "booked 09:00" in now
+    assert "images come" in now
+    assert "SKYRA nothing booked now" in now

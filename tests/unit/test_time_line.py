@@ -223,9 +223,32 @@ def test_a_booking_without_a_name_is_called_by_its_id() -> None:
 
 
 def test_what_a_scanner_has_now_and_next() -> None:
-    (one,) = time_line.current(day(("09:00", "10:00"), ("10:00", "11:00"), ("12:00", "13:00")), at("10:00"))
+    (one,) = time_line.current(day(("09:00", "10:00"), ("10:00", "11:00"), ("12:00", "13:00")), (), at("10:00"))
     assert [line.booked.start for line in one.lines] == [at("10:00")]
     assert one.following
     assert one.following.booked.start == at("12:00")
-    (free,) = time_line.current(day(("09:00", "10:00")), at("10:00"))
-    assert (free.lines, free.following) == ([], None)
+    (free,) = time_line.current(day(("09:00", "10:00")), (), at("10:00"))
+    assert (free.lines, free.unbooked, free.following) == ([], False, None)
+
+
+def test_a_booking_across_midnight_is_still_on() -> None:
+    late = BookingStatus(sample_day.booked(1, "23:30", day=YESTERDAY), State.SCHEDULED, end=at("02:30"))
+    yesterday = Day(YESTERDAY, [Lane("PRISMA", [late])], [])
+    for clock, there in (("02:00", [late]), ("02:30", [])):
+        (one,) = time_line.current(day(), (yesterday,), at(clock))
+        assert one.lines == there
+
+
+@pytest.mark.parametrize(("stable", "ae_title"), [(False, "PRISMA"), (True, "PRISMA"), (False, "SKYRA")])
+def test_who_overruns_or_came_at_another_time_is_there_while_images_come(stable: bool, ae_title: str) -> None:
+    study = Study(orthanc_id="1", stable=stable, ae_titles=(ae_title,))
+    (one,) = time_line.current(day(("09:00", "10:00"), studies=[study]), (), at("10:05"))
+    assert bool(one.lines) == (not stable and ae_title == "PRISMA")
+    assert not one.unbooked
+
+
+@pytest.mark.parametrize("stable", [False, True])
+def test_a_scan_without_a_booking_is_there_while_its_images_come(stable: bool) -> None:
+    study = Study(orthanc_id="1", stable=stable, ae_titles=("PRISMA",))
+    (one,) = time_line.current(Day(DAY, [Lane("PRISMA", [])], [Unscheduled(study)]), (), at("10:05"))
+    assert one.unbooked == (not stable)

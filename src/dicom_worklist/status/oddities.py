@@ -87,6 +87,12 @@ def at(moment: datetime, beside: datetime | None) -> str:
     return f"{moment:%H:%M}" if same else f"{moment:%Y-%m-%d %H:%M}"
 
 
+#: What to do about a booking that is not on the console.
+REJECTED = (
+    "Correct it in the calendar: a minute later it is there. If the subject waits, type PatientID and PatientName."
+)
+
+
 def missing(booked: BookingRecord) -> str:
     """Return what to do about a booking without images."""
     return (

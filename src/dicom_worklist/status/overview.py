@@ -341,9 +341,9 @@ def _odd(days: Sequence[Day]) -> Iterable[Problem]:
     for level, day, what in ((Level.CRITICAL, today, "is not"), (Level.WARNING, tomorrow, "will not be")):
         for line in day.lines:
             if line.state is State.REJECTED:
-                text = f"{_named(line)}, {what} on the console: {line.booked.reason}"
-                about = _about(line, f"{what.capitalize()} on the console: {line.booked.reason}")
-                yield Problem(level, text, line.booked.booking_id, kind=State.REJECTED, about=about)
+                why = f"{what} on the console: {line.booked.reason.removesuffix('.')}."
+                text, about = f"{_named(line)}, {why}", _about(line, f"{why[:1].upper()}{why[1:]}")
+                yield Problem(level, text, line.booked.booking_id, oddities.REJECTED, State.REJECTED, about)
     for line in [*today.lines, *yesterday.lines, *tomorrow.lines]:
         if line.state is State.MISSING:
             notes = [oddity.text for oddity in line.oddities]

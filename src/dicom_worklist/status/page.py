@@ -1,14 +1,15 @@
 """The page: one HTML file that says at a glance what was booked, is on the console, was scanned and arrived."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 
 from dicom_worklist import files
 from dicom_worklist.status import oddities, rendering, time_line, triage
 from dicom_worklist.status.booking_status import BookingStatus, State
-from dicom_worklist.status.overview import Level, Overview, Problem, spell
+from dicom_worklist.status.overview import Day, Level, Overview, Problem, spell
 
 #: Further pages, beside the page: their names and where they are.
 _KEPT = (("Find earlier", "./past/index.html"), ("Usage", "./past/usage/index.html"))
@@ -19,6 +20,7 @@ def render(overview: Overview, links: Sequence[tuple[str, str]] = _KEPT[:1]) -> 
     from markupsafe import Markup  # noqa: PLC0415 - a site without a page doesn't pay for the import
 
     days = [("today", overview.today), ("yesterday", overview.yesterday), ("tomorrow", overview.tomorrow)]
+    here = overview.now.replace(tzinfo=None)
     anchors = _anchors([line for _, day in days for line in day.lines])
     return rendering.rendered(
         "page.html.j2",
@@ -28,12 +30,13 @@ def render(overview: Overview, links: Sequence[tuple[str, str]] = _KEPT[:1]) -> 
         anchors=anchors,
         places={line.booked.booking_id: anchors[id(line)] for _, day in days for line in day.lines},
         groups=triage.groups(overview.problems),
-        of_yesterday=lambda group: _of(overview.yesterday.day, group.problems),
+        when_of=lambda group: _when(days, group.problems),
         # its own text, and no one's else
         style=Markup((rendering.HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704
         script=Markup((rendering.HERE / "page.js").read_text(encoding="utf-8")),  # noqa: S704
         parts=lambda day: time_line.parts(day, overview.now),
-        current=lambda day: time_line.current(day, overview.now.replace(tzinfo=None)),
+        current=time_line.current(overview.today, (overview.yesterday, overview.tomorrow), here),
+        is_on=lambda line: time_line.is_on(line, here),
         label=time_line.label,
         last=lambda line: _last(line, overview.now),
         identity=id,
@@ -58,9 +61,11 @@ def _anchors(lines: Sequence[BookingStatus]) -> dict[int, str]:
     return {line: name for name, line in taken.items()}
 
 
-def _of(day: date, problems: Iterable[Problem]) -> int:
-    """Return how many of these are about a booking of the day."""
-    return sum(1 for one in problems if one.about and one.about.when.startswith(day.isoformat()))
+def _when(days: Sequence[tuple[str, Day]], problems: Iterable[Problem]) -> str:
+    """Return how many of these are about a booking of which day, if they are not all of today."""
+    about = Counter(one.about.when[:10] for one in problems if one.about)
+    counts = {name: about[day.day.isoformat()] for name, day in days if about[day.day.isoformat()]}
+    return "" if counts.keys() <= {"today"} else ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _key(parts: Sequence[object]) -> str:

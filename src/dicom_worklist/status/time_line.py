@@ -1,6 +1,6 @@
 """Where on the time line each booking is, and what was scanned: pure logic."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
@@ -93,10 +93,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """What a scanner has now, and what comes next."""
+    """What a scanner has now, and what comes next; `unbooked` says that images of a study without a booking come."""
 
     ae_title: str
     lines: Sequence[BookingStatus]
+    unbooked: bool
     following: BookingStatus | None
 
 
@@ -114,17 +115,32 @@ def parts(day: Day, now: datetime) -> list[Part]:
     return [_part(day, spans, span, now, every=span == work) for span in bounds]
 
 
-def current(day: Day, now: datetime) -> list[Current]:
-    """Return what each scanner has at `now` (naive), and what comes next on that day."""
+def current(today: Day, others: Sequence[Day], now: datetime) -> list[Current]:
+    """Return what each scanner of today has at `now` (naive), and what comes next on that day.
+
+    That is what is booked now, on any of the days, and what images come of, whenever it was booked.
+    """
+    lines = [line for day in (today, *others) for line in day.lines]
+    strays = [one.study for day in (today, *others) for one in day.unscheduled]
     return [
         Current(
-            lane.ae_title,
-            [one for one in lane.lines if one.booked.start and one.end and one.booked.start <= now < one.end],
+            title,
+            [one for one in lines if (one.booked.ae_title == title and is_on(one, now)) or _comes(one.studies, title)],
+            _comes(strays, title),
             next((one for one in lane.lines if one.booked.start and one.booked.start > now), None),
         )
-        for lane in day.lanes
-        if lane.ae_title
+        for lane in today.lanes
+        if (title := lane.ae_title)
     ]
+
+
+def is_on(line: BookingStatus, now: datetime) -> bool:
+    """Return whether a booking's time is `now` (naive)."""
+    return bool(line.booked.start and line.end and line.booked.start <= now < line.end)
+
+
+def _comes(studies: Iterable[Study], ae_title: str) -> bool:
+    return any(not study.stable and ae_title in study.ae_titles for study in studies)
 
 
 def label(booked: BookingRecord) -> tuple[str, str, Sequence[str]]:

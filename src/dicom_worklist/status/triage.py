@@ -34,7 +34,7 @@ class Harm(IntEnum):
     REST = 4
 
 
-#: What a kind of problem is called when there is one of it, and when there are several.
+#: What a kind of problem is called when there is one of it, and when there are several; of one harm, the worst first.
 _TITLES: dict[str, tuple[Harm, str, str]] = {
     **dict.fromkeys(("", "outdated", "console", "source", "pacs"), (Harm.ALL, "", "")),  # the list or the PACS
     Kind.SWAPPED: (Harm.WHO, "entry of another booking", "entries of other bookings"),
@@ -62,6 +62,7 @@ _TITLES: dict[str, tuple[Harm, str, str]] = {
     "backup": (Harm.REST, "problem of the backup", "problems of the backup"),
     "labs": (Harm.REST, "problem of the labs", "problems of the labs"),
 }
+_PLACES = {kind: at for at, kind in enumerate(_TITLES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,10 @@ class Group(Generic[P]):
         return self.problems[0].kind
 
 
-def order(problem: Rated) -> tuple[int, Harm]:
-    """Return what sorts problems: the level, then the harm."""
-    return -problem.level, _TITLES.get(problem.kind, (Harm.REST,))[0]
+def order(problem: Rated) -> tuple[int, Harm, int]:
+    """Return what sorts problems: the level, then the harm, then the kind, the worst first."""
+    harm, *_ = _TITLES.get(problem.kind, (Harm.REST,))
+    return -problem.level, harm, _PLACES.get(problem.kind, -1) if harm != Harm.ALL else 0
 
 
 def groups(problems: Iterable[P]) -> list[Group[P]]:

@@ -7,11 +7,13 @@ from datetime import date, timedelta
 from dicom_worklist.status import oddities
 from dicom_worklist.status.rendering import rendered
 from dicom_worklist.status.usage.figures import Entry, Estimate, Figures, tally, total
-from dicom_worklist.status.usage.periods import Period, period
+from dicom_worklist.status.usage.periods import Per, Period, period
 from dicom_worklist.status.usage.report import COUNTS, ESTIMATES, NAMELESS
 
 #: The height of a picture of bars, and the width of the place for one.
 HEIGHT, STEP = 160, 28
+#: So many weeks are in the list.
+WEEKS = 9
 #: The counts that a table always has.
 ALWAYS = {"no_shows", "late_cancellations", "unbooked_scans"}
 
@@ -43,9 +45,9 @@ def period_page(site: str, one: Period, days: Mapping[date, Sequence[Entry]], ar
     """
     entries = [entry for of_day in days.values() for entry in of_day]
     scanners, everything = tally(entries, lambda entry: entry.scanner), total([entry.figures for entry in entries])
-    tables = [("scanner", scanners), ("project", tally(entries, lambda entry: entry.project))]
+    tables = [("scanner", scanners), ("project", _most(tally(entries, lambda entry: entry.project)))]
     if any(entry.person for entry in entries):
-        tables.append(("person", tally(entries, lambda entry: oddities.person(entry.person))))
+        tables.append(("person", _most(tally(entries, lambda entry: oddities.person(entry.person)))))
     if one.per == "day":
         chart = _chart(list(scanners.items()))
     else:
@@ -64,16 +66,24 @@ def period_page(site: str, one: Period, days: Mapping[date, Sequence[Entry]], ar
     )
 
 
-def index_page(site: str, months: Sequence[tuple[str, Figures]]) -> str:
-    """Return the page that lists the months, with the figures of each, the oldest first."""
+def index_page(site: str, months: Mapping[date, Figures], weeks: Mapping[date, Figures]) -> str:
+    """Return the page that lists the months and the latest weeks, with the figures of each, by their first days."""
+
+    def rows(per: Per, sums: Mapping[date, Figures], most: int) -> list[tuple[Period, Figures]]:
+        return [(period(per, day), sums[day]) for day in sorted(sums, reverse=True)[:most]]
+
     return rendered(
         "months.html.j2",
         site=site,
-        months=[*reversed(months)],
-        titles={name: period("month", date.fromisoformat(f"{name}-01")).title for name, _ in months},
-        chart=_chart([(name, figures) for name, figures in months][-24:]),
-        **_words(total([figures for _, figures in months])),
+        tables=[("week", rows("week", weeks, WEEKS)), ("month", rows("month", months, len(months)))],
+        chart=_chart([(period("month", day).label, months[day]) for day in sorted(months)[-24:]]),
+        **_words(total([*months.values()])),
     )
+
+
+def _most(sums: Mapping[str, Figures]) -> dict[str, Figures]:
+    """Return them in another order: what was scanned most is first."""
+    return dict(sorted(sums.items(), key=lambda item: item[1].scanned.time, reverse=True))
 
 
 def _words(everything: Figures) -> dict[str, object]:

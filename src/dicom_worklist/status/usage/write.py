@@ -142,17 +142,18 @@ def _make(
     for place in where:
         place.put(_file(one.name), content)
     said = msgspec.json.encode(total([entry.figures for some in days.values() for entry in some])).decode()
-    months = dict(connection.execute("SELECT name, figures FROM used_page WHERE length(name) = 7").fetchall())
-    if one.per == "month":
-        months[one.name] = said
-    says = _digest(
-        "\n".join([LAYOUT, site, *(f"{name} {figures}" for name, figures in sorted(months.items()))]).encode()
-    )
+    sums = dict(connection.execute("SELECT name, figures FROM used_page WHERE length(name) IN (7, 21)").fetchall())
+    if one.per != "day":
+        sums[one.name] = said
+    says = _digest("\n".join([LAYOUT, site, *(f"{name} {figures}" for name, figures in sorted(sums.items()))]).encode())
     index = Path(INDEX).stem
     if connection.execute("SELECT made FROM used_page WHERE name = ?", (index,)).fetchone() != (says,):
         connection.execute("DELETE FROM used_page WHERE name = ?", (index,))  # until it is there
-        sums = [(name, msgspec.json.decode(figures, type=Figures)) for name, figures in sorted(months.items())]
-        content = pages.index_page(site, sums).encode()
+        months, weeks = dict[date, Figures](), dict[date, Figures]()
+        for name, figures in sums.items():
+            listed, first = (months, f"{name}-01") if len(name) == len("2026-10") else (weeks, name[:10])
+            listed[date.fromisoformat(first)] = msgspec.json.decode(figures, type=Figures)
+        content = pages.index_page(site, months, weeks).encode()
         for place in where:
             place.put(_file(index), content)
     # only now: nobody else can write while another host takes its time
