@@ -118,7 +118,7 @@ def parts(day: Day, now: datetime) -> list[Part]:
 def current(today: Day, others: Sequence[Day], now: datetime) -> list[Current]:
     """Return what each scanner of today has at `now` (naive), and what comes next on that day.
 
-    That is what is booked now, on any of the days, and what images come of, whenever it was booked.
+    That is what is booked now, on any of the days, and what still sends images, whenever it was booked.
     """
     lines = [line for day in (today, *others) for line in day.lines]
     strays = [one.study for day in (today, *others) for one in day.unscheduled]
