@@ -270,9 +270,9 @@ def test_a_day_without_anything_wrong_has_no_problem(site: Site) -> None:
 def test_a_rejected_booking_is_a_problem_on_its_day_and_the_day_before(site: Site) -> None:
     bookings = (rejected(1, YESTERDAY), rejected(2), rejected(3, TOMORROW), rejected(4, ae_title=""))
     assert site.problems(bookings=bookings) == [
-        (Level.CRITICAL, f"Booking 2, PRISMA {DAY}, is not on the console: it has no session", "2"),
-        (Level.CRITICAL, f"Booking 4, no scanner {DAY}, is not on the console: it has no session", "4"),
-        (Level.WARNING, f"Booking 3, PRISMA {TOMORROW}, will not be on the console: it has no session", "3"),
+        (Level.CRITICAL, f"Booking 2, PRISMA {DAY}, is not on the console: it has no session.", "2"),
+        (Level.CRITICAL, f"Booking 4, no scanner {DAY}, is not on the console: it has no session.", "4"),
+        (Level.WARNING, f"Booking 3, PRISMA {TOMORROW}, will not be on the console: it has no session.", "3"),
     ]
 
 

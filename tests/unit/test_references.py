@@ -159,7 +159,7 @@ def test_every_setting_that_a_page_prints_is_accepted(tmp_path: Path) -> None:
 def test_messages_are_the_programs_own() -> None:
     """A message in quotes, in the first column of a table, is one that page, terminal or log shows."""
     shown = [*PROJECT.glob("src/dicom_worklist/**/*.py"), *PROJECT.glob("src/dicom_worklist/**/*.j2")]
-    shown += PROJECT.glob("roles/worklist_sync/templates/*.j2")
+    shown += [*PROJECT.glob("roles/worklist_sync/templates/*.j2"), *PROJECT.glob("roles/front_door/templates/*.j2")]
     program = " ".join(" ".join(path.read_text().split()) for path in shown)
     text = (PROJECT / "docs/troubleshooting.md").read_text()
     messages = [
