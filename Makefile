@@ -39,9 +39,11 @@ live: $(VENV)/test
 	$(BIN)/pytest -m "not hosts" $(addprefix --clock=,$(CLOCK)) $(addprefix --ignore=,$(ALONE)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py examples.py site.py site_teardown.py)
 
 # What needs containers of its own and no site runs beside it; first what removes images, while nobody builds others.
-ALONE := $(patsubst %,tests/module/test_%.py,container_image waiting_updates) $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery explorer \
-    front_door_configuration front_door_limits front_door_past front_door_sign_on front_door_updates page_drawn page_live \
-    source_postgresql stored_files three_centres viewer whole) $(patsubst %,tests/faults/test_%.py,delivery whole)
+ALONE := $(patsubst %,tests/module/test_%.py,container_image waiting_updates) \
+    $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery explorer \
+    front_door_configuration front_door_limits front_door_past front_door_sign_on front_door_updates kept_connections \
+    page_drawn page_live source_postgresql stored_files three_centres viewer whole) \
+    $(patsubst %,tests/faults/test_%.py,delivery whole)
 alone: $(VENV)/test
 	$(BIN)/coverage run -m pytest $(ALONE)
 
