@@ -1,4 +1,4 @@
-"""What the front door relies on when it keeps its connections to Orthanc: a request has one answer, whatever is in it.
+"""What the front door relies on when it keeps its connections to Orthanc: a request has one answer, and only one.
 
 Else what somebody sent within a request could be taken for the next one, and somebody else get its answer.
 """
