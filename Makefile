@@ -38,7 +38,7 @@ test: $(VENV)/test ## every test but the long ones of make hosts, and every chec
 live: $(VENV)/test
 	$(BIN)/pytest -m "not hosts" $(addprefix --clock=,$(CLOCK)) $(addprefix --ignore=,$(ALONE)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py examples.py site.py site_teardown.py)
 
-# What needs containers of its own and no site runs beside it; first what removes images, while nobody builds others.
+# What needs containers of its own and no site runs beside it; first what removes images, while few are built.
 ALONE := $(patsubst %,tests/module/test_%.py,container_image waiting_updates) \
     $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery explorer \
     front_door_configuration front_door_limits front_door_past front_door_sign_on front_door_updates kept_connections \
@@ -66,7 +66,7 @@ drill: $(VENV)/test ## a site of IMAGES images is saved, destroyed and restored 
 	DRILL_IMAGES=$(IMAGES) $(BIN)/pytest tests/deploy/test_drill.py -rP
 IMAGES = 50000
 
-faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a table of the results; about an hour and a half
+faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a table of the results; about two hours
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/pytest tests/faults tests/integration/test_backup.py --long
 

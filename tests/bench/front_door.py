@@ -97,7 +97,7 @@ def _opens(context: BrowserContext, url: str) -> float:
 def _fetches(server: Server, paths: Sequence[str], at_once: int = 1, there: Sequence[str] = ()) -> float:
     """Fetch them with so many connections; `there` is the beginning of a command line."""
     asked = "".join(f'url = "{server.url}{path}"\noutput = "/dev/null"\n' for path in paths)
-    line = ["curl", "--silent", "--fail", "--user", ":".join(server.login), "--config", "-"]
+    line = ["curl", "--silent", "--fail", "--fail-early", "--user", ":".join(server.login), "--config", "-"]
     several = ["--no-progress-meter", "--parallel", "--parallel-max", str(at_once)] if at_once > 1 else []
     began = time.perf_counter()
     subprocess.run([*there, *line, *several], input=asked, text=True, check=True, stderr=subprocess.DEVNULL)

@@ -60,9 +60,10 @@ def test_a_request_has_no_more_than_its_place_may(
 
 def test_a_connection_to_orthanc_is_kept_for_the_next_requests(alone: Door) -> None:
     line = ["curl", "-s", "-u", "vera:right", *[f"http://{DOOR}:8080/statistics"] * 20]
-    assert len({*alone.run(OTHER, *line).split()}) == 1
-    time.sleep(1)  # Orthanc ends it then
-    assert alone.ask(OTHER, "/tools/find", "-d", "{}", **login("vera")) == 200
+    (first,) = {*alone.run(OTHER, *line).split()}
+    time.sleep(0.9)  # it is ended before Orthanc does, after a second: a POST would be lost in that moment
+    (second,) = {*alone.run(OTHER, *line).split()}
+    assert first != second
 
 
 def test_orthanc_at_another_address_is_found(alone: Door) -> None:

@@ -22,7 +22,7 @@ NETWORK, SUBNET = "test-sign-on", "198.18.203.0/24"
 ORTHANC, DOOR, SIGN_ON, OTHER, FREE = (f"198.18.203.{number}" for number in (2, 3, 10, 11, 12))
 GATEWAY = "198.18.203.1"
 #: It takes all that it is sent, then says what it was asked as, or over which connection; a file comes slowly.
-BEHIND = """events {} http { client_max_body_size 0; large_client_header_buffers 4 64k; server {
+BEHIND = """events {} http { client_max_body_size 0; keepalive_timeout 1s; large_client_header_buffers 4 64k; server {
     listen 8042;
     location / { proxy_pass http://127.0.0.1:8043; }
     location = /statistics { return 200 "$connection "; }
@@ -81,8 +81,12 @@ class Door:
             return connection.recv(read)
 
     def move_orthanc(self, address: str) -> None:
-        """Give the stand-in another address, as a new container may have one."""
-        time.sleep(1)  # a network that goes away says nothing to who is connected
+        """Give the stand-in another address, as a new container may have one, when no connection to it is kept.
+
+        A network that goes away says nothing to who is connected: a request on its way then waits for TCP to give up.
+        Who stops or kills a container ends its connections.
+        """
+        time.sleep(1)
         network = ENGINE.networks.get(NETWORK)
         network.disconnect(self.behind)
         network.connect(self.behind, ipv4_address=address, aliases=["orthanc"])

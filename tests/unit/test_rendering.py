@@ -68,6 +68,18 @@ def test_a_template_that_has_changed_is_compiled_anew(
     assert compiled == ["page.html.j2"]
 
 
+@pytest.mark.parametrize("length", [0, 3, 10, 40, 200])
+def test_a_compiled_template_that_is_damaged_is_compiled_anew(
+    field_site: Site, templates: Path, compiled: list[str | None], length: int
+) -> None:
+    rendering.compile_all()
+    damaged = templates / "__pycache__/page.html.j2"
+    damaged.write_bytes(damaged.read_bytes()[:length])
+    compiled.clear()
+    assert "Worklist of" in page(field_site)
+    assert compiled == ["page.html.j2"]
+
+
 def test_a_run_writes_no_code(field_site: Site, templates: Path) -> None:
     page(field_site)
     assert not (templates / "__pycache__").exists()

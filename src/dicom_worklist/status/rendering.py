@@ -5,8 +5,8 @@ files. A release does so when it is installed; without that each run compiles th
 """
 
 import hashlib
+import pickle
 from base64 import b64encode
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,10 @@ class _Compiled(BytecodeCache):
         return name
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        with suppress(OSError):
+        try:
             bucket.bytecode_from_string((COMPILED / bucket.key).read_bytes())
+        except (OSError, EOFError, pickle.UnpicklingError):  # not compiled, or damaged: it is compiled now
+            bucket.reset()
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         """Keep nothing: who runs the sync may not write code that others run."""
