@@ -206,7 +206,7 @@ def test_the_time_is_for_all_requests_together() -> None:
         yield Reply("[]").raw
 
     with serving(lambda asked: slow()) as server, Web("the calendar", timeout=0.4, most_bytes=1000) as web:
-        with pytest.raises(SourceError, match=r"took longer than source[.]timeout"):
+        with pytest.raises(SourceError, match=r"source[.]timeout"):
             for _ in range(100):
                 web.ask("GET", server.url)
         assert len(server.asked) < 100
