@@ -30,6 +30,7 @@ bundle: $(VENV)/controller ## dist/bundle: images and wheels, for a site without
 test: $(VENV)/test ## every test but the long ones of make hosts, and every check, in three processes at a time
 	$(PLAY) -i tests/inventory tests/prepare.yml
 	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --quiet $(REMOVING)
 	$(MAKE) --jobs 3 --no-print-directory live alone package playbooks module lint
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
@@ -38,9 +39,11 @@ test: $(VENV)/test ## every test but the long ones of make hosts, and every chec
 live: $(VENV)/test
 	$(BIN)/pytest -m "not hosts" $(addprefix --clock=,$(CLOCK)) $(addprefix --ignore=,$(ALONE)) tests/integration tests/faults $(addprefix tests/deploy/test_,containers.py examples.py site.py site_teardown.py)
 
-# What needs containers of its own and no site runs beside it; first what removes images, while few are built.
-ALONE := $(patsubst %,tests/module/test_%.py,container_image waiting_updates) \
-    $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery explorer \
+# What removes images runs while nobody builds others.
+REMOVING := $(patsubst %,tests/module/test_%.py,container_image waiting_updates)
+
+# What needs containers of its own and no site runs beside it.
+ALONE := $(patsubst %,tests/integration/test_%.py,ae_titles backup broker_library commitment consoles delivery explorer \
     front_door_configuration front_door_limits front_door_past front_door_sign_on front_door_updates kept_connections \
     page_drawn page_live source_postgresql stored_files three_centres viewer whole) \
     $(patsubst %,tests/faults/test_%.py,delivery whole)
@@ -71,13 +74,13 @@ faults: $(VENV)/test ## every fault, as often as docs/reliability.md says, and a
 	$(BIN)/pytest tests/faults tests/integration/test_backup.py --long
 
 unit: package module
-	$(BIN)/coverage run -m pytest --quiet $(filter tests/module/%,$(ALONE))
+	$(BIN)/coverage run -m pytest --quiet $(REMOVING)
 
 package: $(VENV)/test
 	$(BIN)/coverage run -m pytest --quiet tests/unit
 
 module: $(VENV)/test
-	$(BIN)/coverage run -m pytest --quiet $(addprefix --ignore=,$(filter tests/module/%,$(ALONE))) tests/module
+	$(BIN)/coverage run -m pytest --quiet $(addprefix --ignore=,$(REMOVING)) tests/module
 
 lint: $(VENV)/test ## every check that runs nothing
 	$(BIN)/ruff check .
